@@ -1,0 +1,118 @@
+package streams
+
+import (
+	"errors"
+	"fmt"
+	"hash/fnv"
+)
+
+const (
+	// MaxRoom is the longest room name, in characters.
+	MaxRoom = 200
+	// MaxType is the longest event type, in characters.
+	MaxType = 64
+	// MaxKey is the longest idempotency key, in bytes.
+	MaxKey = 255
+	// DefaultType is the type of an event whose publisher names none. A browser
+	// delivers it to onmessage.
+	DefaultType = "message"
+	// Everyone is the room that every connection may follow.
+	Everyone Room = "$all"
+	// reservedTypes starts the event types that only Tidemark itself sends.
+	reservedTypes = "tidemark."
+)
+
+// Errors of the parsers in this file. The text after them says what was wrong.
+var (
+	ErrRoom = errors.New("not a room name")
+	ErrType = errors.New("not an event type")
+	ErrKey  = errors.New("not an idempotency key")
+)
+
+// Room is the name of a room: 1 to 200 characters of A-Z a-z 0-9 and
+// _ . : = @ | , ~ + -, or Everyone. From outside only through ParseRoom or Inbox.
+type Room string
+
+// ParseRoom reads a room name. The error is ErrRoom.
+func ParseRoom(s string) (Room, error) {
+	if Room(s) == Everyone {
+		return Everyone, nil
+	}
+	if s == "" || len(s) > MaxRoom {
+		return "", fmt.Errorf("%w: %d characters, want 1 to %d", ErrRoom, len(s), MaxRoom)
+	}
+	for i := range len(s) {
+		if !roomChar(s[i]) {
+			return "", fmt.Errorf("%w: character %q, want letters, digits and _ . : = @ | , ~ + -", ErrRoom, s[i])
+		}
+	}
+	if s == "." || s == ".." {
+		return "", fmt.Errorf("%w: %q means a folder to every proxy on the way", ErrRoom, s)
+	}
+	return Room(s), nil
+}
+
+// Inbox returns the room of a user's own events, "@" and the name. The error is ErrRoom.
+func Inbox(user string) (Room, error) {
+	if user == "" {
+		return "", fmt.Errorf("%w: the user's name is empty", ErrRoom)
+	}
+	return ParseRoom("@" + user)
+}
+
+// Partition returns the partition of the room where a deployment has n of them.
+// The hash is fixed for ever: logs in use depend on it.
+func (r Room) Partition(n int) Partition {
+	if n <= 1 {
+		return 0
+	}
+	h := fnv.New64a()
+	h.Write([]byte(r)) // never fails
+	return Partition(h.Sum64() % uint64(n))
+}
+
+func roomChar(c byte) bool {
+	switch c {
+	case '_', '.', ':', '=', '@', '|', ',', '~', '+', '-':
+		return true
+	}
+	return alphanumeric(c)
+}
+
+func alphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
+}
+
+// ParseType reads an event type: 1 to 64 characters of A-Z a-z 0-9 _ . -, not
+// starting with "tidemark.". Empty means DefaultType. The error is ErrType.
+func ParseType(s string) (string, error) {
+	if s == "" {
+		return DefaultType, nil
+	}
+	if len(s) > MaxType {
+		return "", fmt.Errorf("%w: %d characters, want at most %d", ErrType, len(s), MaxType)
+	}
+	for i := range len(s) {
+		if c := s[i]; !alphanumeric(c) && c != '_' && c != '.' && c != '-' {
+			return "", fmt.Errorf("%w: character %q, want letters, digits and _ . -", ErrType, c)
+		}
+	}
+	if len(s) >= len(reservedTypes) && s[:len(reservedTypes)] == reservedTypes {
+		return "", fmt.Errorf("%w: %q is reserved", ErrType, reservedTypes)
+	}
+	return s, nil
+}
+
+// ParseKey reads an idempotency key: 1 to 255 printable ASCII characters. The
+// error is ErrKey.
+func ParseKey(s string) (string, error) {
+	if s == "" || len(s) > MaxKey {
+		return "", fmt.Errorf("%w: %d characters, want 1 to %d", ErrKey, len(s), MaxKey)
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return "", fmt.Errorf("%w: character %q, want printable ASCII", ErrKey, s[i])
+		}
+	}
+	return s, nil
+}
