@@ -98,7 +98,8 @@ type Edges struct {
 	Floor ID
 
 	// Horizon matters to rooms without a tail record: events of such a room at
-	// or before it may have come and gone without a trace.
+	// or before it may have come and gone without a trace. It is never after
+	// Last, for nothing has been logged since.
 	Horizon ID
 
 	// Tails has each room's newest id, in the order asked for; zero where there
