@@ -1,0 +1,149 @@
+// Package redistest gives tests a real Redis.
+//
+// Where it comes from is decided once per test binary: a container where Docker
+// answers and the image can be had, else the redis-server on the PATH, else the
+// test fails. It never skips: a suite that passes without Redis proves nothing.
+//
+//	TIDEMARK_TEST_REDIS        container or process: only that way will do
+//	TIDEMARK_TEST_REDIS_IMAGE  the container's image, redis:7 by default
+package redistest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// startWait bounds how long a server may take to answer its first PING. A
+// loaded machine needs most of a second; an append-only file to load needs more.
+const startWait = 20 * time.Second
+
+// backend is one running Redis, however it came to be.
+type backend interface {
+	addr() string
+	stop() error    // orderly, as an operator would
+	kill() error    // at once, nothing flushed
+	restart() error // the same address and data; after stop or kill
+	close()         // stops it if need be and removes what it left behind
+}
+
+// Server is a Redis, in the hands of one test.
+type Server struct {
+	t      testing.TB
+	b      backend
+	shared bool
+}
+
+// Start gives the test a Redis of its own, with nothing in it, which ends with
+// the test. args are redis-server's, such as "--appendonly", "yes"; without any
+// nothing is kept on disk.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	c := choose()
+	if c.err != nil {
+		t.Fatal(c.err)
+	}
+	return own(t, c.start, args)
+}
+
+// StartProcess is Start for tests that kill and restart the server, which only a
+// process can do on the same port.
+func StartProcess(t testing.TB, args ...string) *Server {
+	t.Helper()
+	if err := processWorks(); err != nil {
+		t.Fatal(err)
+	}
+	return own(t, startProcess, args)
+}
+
+func own(t testing.TB, start starter, args []string) *Server {
+	t.Helper()
+	b, err := start(args)
+	if err != nil {
+		t.Fatalf("start Redis: %v", err)
+	}
+	t.Cleanup(b.close)
+	return &Server{t: t, b: b}
+}
+
+// Addr is the server's host:port. It stays the same over Restart.
+func (s *Server) Addr() string { return s.b.addr() }
+
+// URL is the server's address in the form that the program takes.
+func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Client returns a plain client that is closed with the test.
+func (s *Server) Client() *redis.Client {
+	c := redis.NewClient(clientOptions(s.Addr()))
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// Flush removes all keys.
+func (s *Server) Flush() {
+	s.t.Helper()
+	s.must("flush", func() error { return s.Client().FlushAll(context.Background()).Err() })
+}
+
+// Stop ends the server with SIGTERM and waits for it.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.must("stop", s.b.stop)
+}
+
+// Kill ends the server with SIGKILL and waits for it.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.must("kill", s.b.kill)
+}
+
+// Restart starts the server again after Stop or Kill, with the same address,
+// arguments and data directory, and returns once it answers.
+func (s *Server) Restart() {
+	s.t.Helper()
+	s.must("restart", s.b.restart)
+}
+
+func (s *Server) must(what string, do func() error) {
+	s.t.Helper()
+	if s.shared {
+		s.t.Fatalf("%s Redis: other tests use this one too; Start one", what)
+	}
+	if err := do(); err != nil {
+		s.t.Fatalf("%s Redis: %v", what, err)
+	}
+}
+
+// clientOptions are those of a client that asks for nothing but what the test asks for.
+func clientOptions(addr string) *redis.Options {
+	return &redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true}
+}
+
+// awaitPing returns once the server at addr answers, or with the reason why not.
+// alive reports a server that has ended meanwhile.
+func awaitPing(addr string, alive func() error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+	defer cancel()
+	opt := clientOptions(addr)
+	opt.DialerRetries, opt.MaxRetries = 1, -1
+	c := redis.NewClient(opt)
+	defer c.Close()
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		err := c.Ping(ctx).Err()
+		if err == nil {
+			return nil
+		}
+		if dead := alive(); dead != nil {
+			return dead
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}

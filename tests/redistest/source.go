@@ -1,0 +1,99 @@
+package redistest
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+)
+
+// starter starts one Redis with redis-server's arguments.
+type starter func(args []string) (backend, error)
+
+// choice is where this test binary takes its Redis from.
+type choice struct {
+	start  starter
+	source string
+	err    error // neither way works; says what to install
+}
+
+// choose is the one thing that outlives a test here: asking Docker costs a
+// second, and all tests of a binary should run against the same Redis.
+var choose = sync.OnceValue(func() choice {
+	switch want := os.Getenv("TIDEMARK_TEST_REDIS"); want {
+	case "container":
+		return container()
+	case "process":
+		return process("")
+	case "":
+	default:
+		return choice{err: fmt.Errorf("TIDEMARK_TEST_REDIS is %q, want container or process", want)}
+	}
+	c := container()
+	if c.err == nil {
+		return c
+	}
+	return process(c.err.Error())
+})
+
+// Source says which Redis the tests of this binary run against.
+func Source() string {
+	c := choose()
+	if c.err != nil {
+		return "no Redis: " + c.err.Error()
+	}
+	return c.source
+}
+
+// container is the choice of a container, after one has been started for a try:
+// an engine that answers may still be unable to get or run the image.
+func container() choice {
+	if err := dockerAnswers(); err != nil {
+		return choice{err: err}
+	}
+	b, err := startContainer(nil)
+	if err != nil {
+		return choice{err: fmt.Errorf("container %s: %w", image(), err)}
+	}
+	b.close()
+	return choice{start: startContainer, source: "container " + image() + " via Docker"}
+}
+
+// process is the choice of a process; why says why it is not a container.
+func process(why string) choice {
+	if err := processWorks(); err != nil {
+		return choice{err: err}
+	}
+	source := "redis-server " + processVersion() + " as a process"
+	if why != "" {
+		source += " (no container: " + firstLine(why) + ")"
+	}
+	return choice{start: startProcess, source: source}
+}
+
+func processWorks() error {
+	if _, err := exec.LookPath(program); err != nil {
+		return errors.New("these tests need Redis 7: start Docker, or install redis-server on the PATH (apt-get install redis-server, brew install redis)")
+	}
+	return nil
+}
+
+// processVersion is the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
+func processVersion() string {
+	out, err := exec.Command(program, "--version").Output()
+	if err == nil {
+		for _, word := range strings.Fields(string(out)) {
+			if v, ok := strings.CutPrefix(word, "v="); ok {
+				return v
+			}
+		}
+	}
+	return "of unknown version"
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(s, "\n")
+	return line
+}
