@@ -42,18 +42,18 @@ func dockerAnswers() (err error) {
 	// The library panics where it finds no engine at all.
 	defer func() {
 		if r := recover(); r != nil {
-			err = fmt.Errorf("Docker does not answer: %v", r)
+			err = fmt.Errorf("no Docker engine answers: %v", r)
 		}
 	}()
 	p, err := testcontainers.NewDockerProvider()
 	if err != nil {
-		return fmt.Errorf("Docker does not answer: %w", err)
+		return fmt.Errorf("no Docker engine answers: %w", err)
 	}
 	defer p.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), startWait)
 	defer cancel()
 	if err := p.Health(ctx); err != nil {
-		return fmt.Errorf("Docker does not answer: %w", err)
+		return fmt.Errorf("no Docker engine answers: %w", err)
 	}
 	return nil
 }
