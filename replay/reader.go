@@ -38,9 +38,13 @@ type Item struct {
 	Event *streams.Event // nil for a gap
 	Gap   *Gap
 
-	// Position is the cursor after this item. It lags behind the item itself
-	// where another item stands in the same place: a client cut between the two
-	// must be told the second one again rather than never.
+	// Place is where the item stands in the order: an event's id, or the position
+	// after the hole.
+	Place streams.ID
+
+	// Position is the cursor after this item. It lags behind Place where another
+	// item stands in the same place: a client cut between the two must be told
+	// the second one again rather than never.
 	Position streams.ID
 }
 
@@ -131,7 +135,7 @@ func (r *Reader) pop() Item {
 	if len(r.tracks) == 0 || r.tracks[0].pending[0].place != step.place {
 		r.pos = step.place
 	}
-	return Item{Event: step.event, Gap: step.gap, Position: r.pos}
+	return Item{Event: step.event, Gap: step.gap, Place: step.place, Position: r.pos}
 }
 
 // A track is the state of one room in a Reader.

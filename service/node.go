@@ -1,0 +1,129 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// openLimit bounds how long Subscribe waits for the feed and the log.
+const openLimit = 5 * time.Second
+
+// A Node publishes into a log and serves the connections of one process. All
+// methods may be called concurrently.
+type Node struct {
+	log     streams.Log
+	opts    Options
+	metrics *metrics
+	pumps   []*pump // by partition
+}
+
+// New returns a running node on log, which stays the caller's: close the node
+// first, then the log. nil options mean the defaults.
+func New(log streams.Log, o *Options) *Node {
+	if o == nil {
+		o = &Options{}
+	}
+	n := &Node{log: log, opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
+	for p := range log.Partitions() {
+		n.pumps = append(n.pumps, newPump(log, streams.Partition(p), &n.opts, n.metrics))
+	}
+	return n
+}
+
+// Name returns the node's name.
+func (n *Node) Name() string { return n.opts.Name }
+
+// Close stops the node and waits for its goroutines. Subscriptions must have
+// been closed before.
+func (n *Node) Close() {
+	for _, p := range n.pumps {
+		p.close()
+	}
+}
+
+// Ready reports whether the node can serve now: nil, or why not.
+func (n *Node) Ready(ctx context.Context) error {
+	if err := n.log.Ping(ctx); err != nil {
+		return fmt.Errorf("the log does not answer: %w", err)
+	}
+	return nil
+}
+
+// Publish stores drafts, whose Keep it fills in, and returns a receipt for each,
+// in their order: see streams.Log.Append. Nothing is delivered ahead of the log:
+// this node's own connections get the events as every other node's do.
+func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+	for i := range drafts {
+		drafts[i].Keep = n.opts.retention(drafts[i].Room)
+	}
+	receipts := n.log.Append(ctx, drafts)
+	for _, r := range receipts {
+		n.metrics.published.WithLabelValues(result(r)).Inc()
+	}
+	return receipts
+}
+
+// result names a receipt's outcome for the metrics.
+func result(r streams.Receipt) string {
+	switch {
+	case r.Err == nil && r.Replayed:
+		return "replayed"
+	case r.Err == nil:
+		return "logged"
+	case errors.Is(r.Err, streams.ErrKeyReused):
+		return "key-reused"
+	case errors.Is(r.Err, streams.ErrRefused):
+		return "refused"
+	}
+	return "unavailable"
+}
+
+// Subscribe follows rooms (at least one) from start. notify is called, from any
+// goroutine and under locks, whenever there is something to take after Next
+// came back empty; it must not block nor call the subscription. The caller calls
+// Next at once, and closes the subscription in the end.
+//
+// Errors: ErrUnavailable when the log is needed to find the start and does not
+// answer within 5 s; or ctx's.
+func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*Subscription, error) {
+	bounded, cancel := context.WithTimeout(ctx, openLimit)
+	defer cancel()
+	s := &Subscription{node: n, notify: notify, notified: true}
+	for p, names := range byPartition(rooms, len(n.pumps)) {
+		if len(names) > 0 {
+			s.legs = append(s.legs, newLeg(s, n.pumps[p], names, start))
+		}
+	}
+	n.metrics.subscriptions.Inc()
+	ids := make([]streams.ID, len(s.legs))
+	for i, l := range s.legs {
+		if err := l.open(bounded); err != nil {
+			s.Close()
+			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
+				err = fmt.Errorf("%w: no answer within %v", streams.ErrUnavailable, openLimit)
+			}
+			return nil, err
+		}
+		ids[i] = l.pos
+	}
+	s.opening = replay.CursorAt(ids...)
+	return s, nil
+}
+
+// byPartition returns the rooms of each partition, each room once.
+func byPartition(rooms []streams.Room, n int) [][]streams.Room {
+	parts := make([][]streams.Room, n)
+	rooms = slices.Clone(rooms)
+	slices.Sort(rooms)
+	for _, r := range slices.Compact(rooms) {
+		p := r.Partition(n)
+		parts[p] = append(parts[p], r)
+	}
+	return parts
+}

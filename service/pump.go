@@ -1,0 +1,452 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+const (
+	// checkChunk bounds the rooms of one look-up of last ids, so that it keeps
+	// the log from its other work for well under a millisecond.
+	checkChunk = 500
+	// repairBatch bounds the events that a repair holds at once.
+	repairBatch = 256
+	// A repair that the log does not answer is tried again after retryFirst,
+	// doubling to retryMost, for as long as the node runs.
+	retryFirst = 50 * time.Millisecond
+	retryMost  = 2 * time.Second
+)
+
+// A pump carries one partition from its feed to the rooms of this node, with
+// nothing missing: what the feed has lost is read from the log before anything
+// later of the partition goes on.
+type pump struct {
+	// Fixed by newPump.
+	partition streams.Partition
+	log       streams.Log
+	feed      streams.Feed
+	opts      *Options
+	metrics   *metrics
+	logger    *slog.Logger
+	asking    singleflight.Group
+	checks    chan check // of the checker; bounded, and dropped when the pump is busy
+	stop      context.CancelFunc
+	done      sync.WaitGroup
+
+	registry sync.Mutex // guards the fields below, and what room says
+	rooms    map[streams.Room]*room
+	tickets  uint64
+
+	// mu is held while anything is handed to rooms. Holding it, a connection of
+	// several rooms sees all of them at one moment.
+	mu  sync.Mutex
+	pos streams.ID // the newest event handed over
+
+	// Owned by run.
+	recovering bool
+	awaited    map[*room]bool // joined before the feed was lost, and not yet again
+	last       *check         // the one before, whose events have had time to arrive
+}
+
+// A check is what the log said of the followed rooms at one moment.
+type check struct {
+	rooms []*room
+	edges streams.Edges
+}
+
+func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics) *pump {
+	ctx, stop := context.WithCancel(context.Background())
+	pump := &pump{
+		partition: p,
+		log:       log,
+		feed:      log.Feed(p),
+		opts:      opts,
+		metrics:   m,
+		logger:    opts.Logger.With("partition", p),
+		checks:    make(chan check, 1),
+		stop:      stop,
+		rooms:     make(map[streams.Room]*room),
+		awaited:   make(map[*room]bool),
+	}
+	pump.done.Go(func() { pump.run(ctx) })
+	pump.done.Go(func() { pump.check(ctx) })
+	return pump
+}
+
+// close ends the pump and its feed, and waits for both.
+func (p *pump) close() {
+	p.stop()
+	p.feed.Close()
+	p.done.Wait()
+}
+
+// acquire returns the room, followed from now on, with one more reference.
+func (p *pump) acquire(name streams.Room) *room {
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	r := p.rooms[name]
+	if r == nil {
+		p.tickets++
+		r = newRoom(name, p.tickets)
+		p.rooms[name] = r
+		p.feed.Join(name, r.ticket)
+		p.metrics.rooms.Inc()
+	}
+	r.refs++
+	return r
+}
+
+// release gives a reference back.
+func (p *pump) release(r *room) {
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	r.refs--
+	if r.refs == 0 {
+		r.since = time.Now()
+	}
+}
+
+// sweep leaves the rooms that nobody has followed for the linger time.
+func (p *pump) sweep() {
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	for name, r := range p.rooms {
+		if r.refs == 0 && time.Since(r.since) >= p.opts.Linger {
+			delete(p.rooms, name)
+			delete(p.awaited, r)
+			p.feed.Leave(name)
+			p.metrics.rooms.Dec()
+		}
+	}
+}
+
+func (p *pump) lookup(name streams.Room) *room {
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	return p.rooms[name]
+}
+
+// followed returns the rooms that the pump answers for: those whose position is known.
+func (p *pump) followed() []*room {
+	p.registry.Lock()
+	rooms := make([]*room, 0, len(p.rooms))
+	for _, r := range p.rooms {
+		rooms = append(rooms, r)
+	}
+	p.registry.Unlock()
+	known := rooms[:0]
+	for _, r := range rooms {
+		if _, ok := r.position(); ok {
+			known = append(known, r)
+		}
+	}
+	return known
+}
+
+// run is the pump's one loop; everything is handed over by it.
+func (p *pump) run(ctx context.Context) {
+	sweep := time.NewTicker(p.opts.CheckEvery)
+	defer sweep.Stop()
+	signals := p.feed.Signals()
+	for {
+		select {
+		case s, ok := <-signals:
+			if !ok {
+				return
+			}
+			p.hear(ctx, s)
+		case c := <-p.checks:
+			p.compare(ctx, c)
+		case <-sweep.C:
+			p.sweep()
+			p.tryRecover(ctx) // a room that was awaited may have gone
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (p *pump) hear(ctx context.Context, s streams.Signal) {
+	switch {
+	case s.Lost:
+		p.lost()
+		p.tryRecover(ctx)
+	case s.Event != nil:
+		p.event(ctx, s.Event)
+	default:
+		p.joined(s.Joined, s.Ticket)
+		p.tryRecover(ctx)
+	}
+}
+
+// event hands over a live event, after what is missing before it.
+func (p *pump) event(ctx context.Context, e *streams.Event) {
+	if p.recovering {
+		return // it is in the log, and is read from there in its order
+	}
+	r := p.lookup(e.Room)
+	if r == nil {
+		return
+	}
+	switch r.judge(e) {
+	case deliver:
+		p.handOver(r, e)
+	case repair:
+		p.logger.Info("repairing a hole", "room", e.Room, "before", e.ID)
+		p.repair(ctx, []*room{r})
+	}
+}
+
+// lost silences every room until the feed has joined it again.
+func (p *pump) lost() {
+	p.metrics.feedLosses.Inc()
+	p.logger.Warn("live feed lost; joining again")
+	p.recovering, p.last = true, nil
+	clear(p.awaited)
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	for _, r := range p.rooms {
+		r.mu.Lock()
+		r.joined, r.ready = false, make(chan struct{})
+		if r.known {
+			p.awaited[r] = true
+		}
+		r.mu.Unlock()
+	}
+}
+
+// joined notes that the feed carries a room from here on.
+func (p *pump) joined(name streams.Room, ticket uint64) {
+	r := p.lookup(name)
+	if r == nil || r.ticket != ticket {
+		return // left meanwhile
+	}
+	delete(p.awaited, r)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.joined {
+		return
+	}
+	r.joined = true
+	if !p.recovering {
+		close(r.ready)
+	}
+}
+
+// tryRecover ends a recovery once every awaited room is joined: what was logged
+// meanwhile, over all rooms, is read and handed over in one order.
+func (p *pump) tryRecover(ctx context.Context) {
+	if !p.recovering || len(p.awaited) > 0 {
+		return
+	}
+	if !p.repair(ctx, p.followed()) {
+		return // the node is closing
+	}
+	p.recovering = false
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	for _, r := range p.rooms {
+		r.mu.Lock()
+		if r.joined {
+			close(r.ready)
+		}
+		r.mu.Unlock()
+	}
+}
+
+// repair hands over everything that the log has of rooms after their positions,
+// up to now. It reports false only when ctx has ended.
+func (p *pump) repair(ctx context.Context, rooms []*room) bool {
+	if len(rooms) == 0 {
+		return true
+	}
+	p.metrics.repairs.Inc()
+	wait := retryFirst
+	for {
+		err := p.readUp(ctx, rooms)
+		if err == nil {
+			return true
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		p.logger.Warn("the log does not answer; live delivery waits", "err", err, "retry", wait)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return false
+		}
+		wait = min(2*wait, retryMost)
+	}
+}
+
+// readUp is one try of repair. After an error it may be repeated: each room goes
+// on where it was.
+func (p *pump) readUp(ctx context.Context, rooms []*room) error {
+	edges, err := readEdges(ctx, p.log, p.partition, rooms)
+	if err != nil {
+		return err
+	}
+	byName := make(map[streams.Room]*room, len(rooms))
+	tracks := make([]replay.Track, len(rooms))
+	for i, r := range rooms {
+		byName[r.name] = r
+		pos, _ := r.position()
+		tracks[i] = replay.Track{Room: r.name, Pos: pos}
+	}
+	reader := replay.NewReader(p.log, edges, tracks)
+	for {
+		items, err := reader.Next(ctx, repairBatch)
+		if err != nil {
+			return err
+		}
+		if len(items) == 0 {
+			break
+		}
+		for _, it := range items {
+			if it.Event != nil {
+				p.handOver(byName[it.Event.Room], it.Event)
+			} else {
+				p.handGap(byName[it.Gap.Room], it)
+			}
+		}
+	}
+	p.pass(rooms, edges.Last)
+	return nil
+}
+
+// readEdges reads the edges of any number of rooms: Last before every tail.
+func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms []*room) (streams.Edges, error) {
+	names := make([]streams.Room, len(rooms))
+	for i, r := range rooms {
+		names[i] = r.name
+	}
+	var all streams.Edges
+	for from := 0; from < len(names); from += checkChunk {
+		edges, err := log.Edges(ctx, p, names[from:min(from+checkChunk, len(names))])
+		if err != nil {
+			return streams.Edges{}, err
+		}
+		if from == 0 {
+			all = edges
+			continue
+		}
+		if edges.Floor != all.Floor {
+			all.Tails, from = nil, -checkChunk // the log went back meanwhile: all anew
+			continue
+		}
+		all.Tails = append(all.Tails, edges.Tails...)
+	}
+	return all, nil
+}
+
+// edges is readEdges for a subscription. Many that ask for the same room at the
+// same time share one look at the log; ready is what each saw, so that nobody
+// shares an answer from before the feed was lost.
+func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Edges, error) {
+	if len(rooms) > 1 {
+		return readEdges(ctx, p.log, p.partition, rooms)
+	}
+	key := fmt.Sprintf("%s %p", rooms[0].name, ready[0])
+	shared := context.WithoutCancel(ctx) // the log has a time limit of its own
+	answer := p.asking.DoChan(key, func() (any, error) {
+		defer runtime.KeepAlive(ready) // its address stays the key's alone
+		return readEdges(shared, p.log, p.partition, rooms)
+	})
+	select {
+	case a := <-answer:
+		edges, _ := a.Val.(streams.Edges)
+		return edges, a.Err
+	case <-ctx.Done():
+		return streams.Edges{}, ctx.Err()
+	}
+}
+
+func (p *pump) handOver(r *room, e *streams.Event) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	late := e.ID.Before(p.pos)
+	p.pos = streams.Later(p.pos, e.ID)
+	p.metrics.received.Inc()
+	r.handOver(e, late, p.opts)
+}
+
+func (p *pump) handGap(r *room, it replay.Item) {
+	p.logger.Warn("events are missing", "room", r.name, "reason", it.Gap.Reason,
+		"after", it.Gap.After, "before", it.Gap.Before)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.handGap(it)
+}
+
+// pass notes that rooms have everything up to pos.
+func (p *pump) pass(rooms []*room, pos streams.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range rooms {
+		r.passed(pos)
+	}
+}
+
+// check asks the log, once in a while, how far each followed room goes.
+func (p *pump) check(ctx context.Context) {
+	tick := time.NewTicker(p.opts.CheckEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		rooms := p.followed()
+		if len(rooms) == 0 {
+			continue
+		}
+		edges, err := readEdges(ctx, p.log, p.partition, rooms)
+		if err != nil {
+			p.logger.Debug("tail check failed", "err", err)
+			continue
+		}
+		select {
+		case p.checks <- check{rooms, edges}:
+		default: // the pump is still busy with the one before
+		}
+	}
+}
+
+// compare looks for rooms that are behind what the log said one period ago: what
+// was logged by then has had the time to arrive. All others are proven complete
+// up to that moment, which is the position that keep-alives carry.
+func (p *pump) compare(ctx context.Context, now check) {
+	if p.recovering {
+		return
+	}
+	then := p.last
+	p.last = &now
+	if then == nil {
+		return
+	}
+	var behind, complete []*room
+	for i, r := range then.rooms {
+		pos, _ := r.position()
+		if pos.Before(then.edges.Tails[i]) || pos.Before(then.edges.Floor) {
+			behind = append(behind, r)
+		} else {
+			complete = append(complete, r)
+		}
+	}
+	p.pass(complete, then.edges.Last)
+	if len(behind) > 0 {
+		p.logger.Info("the tail check found rooms behind their log", "rooms", len(behind))
+		p.repair(ctx, behind)
+	}
+}

@@ -1,0 +1,465 @@
+package service
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A Subscription follows rooms for one connection. It is a cursor and a bounded
+// queue, and has no goroutine: its owner is notified when there is something to
+// take, and takes it with Next. A full queue is dropped and what was in it is
+// read from the log, by the same code that serves a client who comes back.
+//
+// Next, Position and Close are for one goroutine at a time: the connection's writer.
+type Subscription struct {
+	// Fixed by Node.Subscribe.
+	node    *Node
+	legs    []*leg // one for each partition, in partition order
+	notify  func()
+	opening replay.Cursor
+
+	// Owned by the writer.
+	replayed  int
+	announced bool          // that the replay is done
+	spare     []replay.Item // the batch before, to be used again
+
+	mu       sync.Mutex // guards the fields below, and what leg says
+	queue    []replay.Item
+	bytes    int
+	notified bool // notify was called, and Next has not come back empty since
+}
+
+// A leg is a subscription's part in one partition.
+type leg struct {
+	// Fixed by newLeg.
+	sub     *Subscription
+	pump    *pump
+	rooms   []*room
+	members []*member
+
+	// Owned by the writer.
+	start   replay.Start
+	located bool           // pos is what counts from now on, not start
+	pos     streams.ID     // after the last item taken
+	trusted bool           // pos comes from the log, not only from the client
+	reader  *replay.Reader // of the replay in progress, if it is one of the log
+
+	// Guarded by sub.mu.
+	live   bool
+	joined streams.ID // everything at or before was given when it went live
+	queued streams.ID // position of the newest item queued, or pos when it went live
+}
+
+// A Batch is what a connection is to be told next.
+type Batch struct {
+	Items []replay.Item // valid until the next call of Next
+
+	// Live says that with these items the replay is done, and Replayed how many
+	// events it was. A subscription says so once.
+	Live     bool
+	Replayed int
+}
+
+// Empty reports whether there is nothing to tell now.
+func (b Batch) Empty() bool { return len(b.Items) == 0 && !b.Live }
+
+// Opening returns the cursor to hand out before the first item: where the
+// subscription stands.
+func (s *Subscription) Opening() replay.Cursor { return s.opening }
+
+// Next returns what comes next, at most a few hundred items; an empty batch means
+// that there is nothing now, and that notify will be called when there is. It
+// waits for nothing but the log, within ctx. After an error (the log's, or
+// ctx's) nothing is lost and it may be called again.
+func (s *Subscription) Next(ctx context.Context) (Batch, error) {
+	b, err := s.next(ctx)
+	if err != nil {
+		return Batch{}, err
+	}
+	for _, it := range b.Items {
+		if it.Event != nil && !s.announced {
+			s.replayed++
+		}
+	}
+	if !s.announced && s.allLive() {
+		s.announced = true
+		b.Live, b.Replayed = true, s.replayed
+	}
+	return b, nil
+}
+
+func (s *Subscription) next(ctx context.Context) (Batch, error) {
+	for {
+		items, lagging := s.take()
+		for _, it := range items {
+			s.legOf(it.Position).pos = it.Position
+		}
+		if len(lagging) == 0 {
+			return Batch{Items: items}, nil
+		}
+		for _, l := range lagging {
+			items, err := l.read(ctx)
+			if err != nil || len(items) > 0 {
+				return Batch{Items: items}, err
+			}
+		}
+		if !s.announced && s.allLive() {
+			return Batch{}, nil // what came meanwhile is not part of the replay
+		}
+	}
+}
+
+// take empties the queue. Where it was empty, it returns the legs that are to be
+// read from the log, and if there are none either, arms notify.
+func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 {
+		items = s.queue
+		clear(s.spare)
+		s.queue, s.spare, s.bytes = s.spare[:0], items, 0
+		return items, nil
+	}
+	for _, l := range s.legs {
+		if !l.live {
+			lagging = append(lagging, l)
+		}
+	}
+	if lagging == nil {
+		s.notified = false
+		s.queue, s.spare = nil, nil // an idle connection holds no buffers
+	}
+	return nil, lagging
+}
+
+func (s *Subscription) allLive() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(s.legs, func(l *leg) bool { return !l.live })
+}
+
+// legOf returns the leg that a position is of.
+func (s *Subscription) legOf(id streams.ID) *leg {
+	for _, l := range s.legs {
+		if l.pump.partition == id.Partition() {
+			return l
+		}
+	}
+	panic("service: an item of a partition that is not followed")
+}
+
+// Position returns a cursor that may be further than the last item's: up to it
+// nothing is missing. ok is false while there is something to take, for the
+// cursor must not pass what was not sent.
+func (s *Subscription) Position() (c replay.Cursor, ok bool) {
+	// What was handed over up to here was queued before; if then the queue is
+	// found empty, it was taken.
+	reached := make([]streams.ID, len(s.legs))
+	for i, l := range s.legs {
+		reached[i] = l.reached()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue) > 0 {
+		return replay.Cursor{}, false
+	}
+	ids := make([]streams.ID, len(s.legs))
+	for i, l := range s.legs {
+		if !l.live {
+			return replay.Cursor{}, false
+		}
+		l.pos = streams.Later(l.pos, reached[i])
+		l.queued = streams.Later(l.queued, l.pos)
+		ids[i] = l.pos
+	}
+	return replay.CursorAt(ids...), true
+}
+
+// Close ends the subscription. Nothing is offered to it any more when Close returns.
+func (s *Subscription) Close() {
+	for _, l := range s.legs {
+		for _, m := range l.members {
+			m.room.detach(m)
+			l.pump.release(m.room)
+		}
+	}
+	s.node.metrics.subscriptions.Dec()
+}
+
+func newLeg(s *Subscription, p *pump, names []streams.Room, start replay.Start) *leg {
+	l := &leg{sub: s, pump: p, start: start}
+	for _, name := range names {
+		r := p.acquire(name)
+		l.rooms = append(l.rooms, r)
+		l.members = append(l.members, r.attach(l))
+	}
+	return l
+}
+
+// offer queues an item that the pump hands over. It never waits. Called with the
+// room's lock held.
+func (l *leg) offer(it replay.Item, late bool) {
+	s := l.sub
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !l.live {
+		return // it will be read from the log, or from the hot tail
+	}
+	if !l.joined.Before(it.Place) {
+		return // the replay gave it
+	}
+	if it.Event != nil && !l.queued.Before(it.Place) {
+		if !late {
+			return
+		}
+		// A frame was lost, found missing only now, and this connection has gone
+		// on with its other rooms meanwhile. Sent now, it would break the order
+		// and take the cursor back: the client is told instead.
+		it = replay.Item{Gap: &replay.Gap{
+			Room: it.Event.Room, After: it.Event.Prev, Before: it.Event.ID.Next(), Reason: replay.NoSense,
+		}, Place: l.queued, Position: l.queued}
+	}
+	if it.Gap != nil {
+		it.Position = streams.Later(it.Position, l.queued)
+		s.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()
+	} else {
+		s.bytes += len(it.Event.Data)
+	}
+	l.queued = streams.Later(l.queued, it.Position)
+	s.queue = append(s.queue, it)
+	if len(s.queue) > s.node.opts.Queue || s.bytes > queueBytes {
+		s.overflowLocked()
+	}
+	if !s.notified {
+		s.notified = true
+		s.notify()
+	}
+}
+
+// overflowLocked drops the queue: every leg goes on from the log, after the last
+// item that was taken. Whoever reads slower than the room writes pays for it
+// alone, in reads of its own.
+func (s *Subscription) overflowLocked() {
+	s.node.metrics.overflows.Inc()
+	s.queue, s.spare, s.bytes = nil, nil, 0
+	for _, l := range s.legs {
+		l.live = false
+	}
+}
+
+// open finds where the leg starts. The position is the cursor to hand out.
+func (l *leg) open(ctx context.Context) error {
+	if l.start.IsNow() && l.fromNow() {
+		return nil
+	}
+	l.pos, l.located = l.start.Position(l.pump.partition, l.pump.log.Partitions())
+	if l.located && l.covered() {
+		return nil
+	}
+	return l.begin(ctx)
+}
+
+// fromNow goes live where the pump stands, if it stands anywhere yet.
+func (l *leg) fromNow() bool {
+	defer l.hold()()
+	for _, r := range l.rooms {
+		if !r.known {
+			return false
+		}
+		l.pos = streams.Later(l.pos, r.pos)
+	}
+	l.located, l.trusted = true, true
+	l.goLive(l.pos)
+	return true
+}
+
+// hold keeps the pump from handing anything to the leg's rooms, and their locks,
+// until the function that it returns is called.
+func (l *leg) hold() (release func()) {
+	if len(l.rooms) == 1 {
+		l.rooms[0].mu.Lock() // the others need not wait for one room
+		return l.rooms[0].mu.Unlock
+	}
+	l.pump.mu.Lock()
+	for _, r := range l.rooms {
+		r.mu.Lock()
+	}
+	return func() {
+		for _, r := range l.rooms {
+			r.mu.Unlock()
+		}
+		l.pump.mu.Unlock()
+	}
+}
+
+// goLive lets offers through, after the position pos. The caller holds the rooms.
+func (l *leg) goLive(pos streams.ID) {
+	l.sub.mu.Lock()
+	defer l.sub.mu.Unlock()
+	l.live, l.joined, l.queued = true, l.pos, pos
+}
+
+// covered reports whether the hot tails hold everything after the leg's position.
+func (l *leg) covered() bool {
+	defer l.hold()()
+	for _, r := range l.rooms {
+		if _, ok := r.afterLocked(l.pos, l.trusted); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// fromHot returns the next items from the hot tails, if these hold everything
+// after the leg's position. live says that they are the last ones and the leg
+// has gone live after them.
+func (l *leg) fromHot() (items []replay.Item, live bool) {
+	if !l.located {
+		return nil, false
+	}
+	defer l.hold()()
+	var events []*streams.Event
+	more := false
+	for _, r := range l.rooms {
+		hot, ok := r.afterLocked(l.pos, l.trusted)
+		if !ok {
+			return nil, false
+		}
+		if len(hot) > batch {
+			hot, more = hot[:batch], true
+		}
+		events = append(events, hot...)
+	}
+	if len(l.rooms) > 1 {
+		slices.SortFunc(events, func(a, b *streams.Event) int { return a.ID.Compare(b.ID) })
+	}
+	if len(events) > batch {
+		events, more = events[:batch], true
+	}
+	pos := l.pos
+	for _, e := range events {
+		items = append(items, replay.Item{Event: e, Place: e.ID, Position: e.ID})
+		pos = e.ID
+	}
+	if !more {
+		l.goLive(pos)
+	}
+	l.pos, l.trusted = pos, true
+	return items, !more
+}
+
+// begin starts a replay from the log: of what came after the leg's position, or
+// from its start where it has none yet.
+func (l *leg) begin(ctx context.Context) error {
+	edges, err := l.edges(ctx)
+	if err != nil {
+		return err
+	}
+	start := l.start
+	if l.located {
+		start = replay.After(replay.CursorAt(l.pos))
+	}
+	log := l.pump.log
+	names := make([]streams.Room, len(l.rooms))
+	for i, r := range l.rooms {
+		names[i] = r.name
+	}
+	tracks, err := replay.Locate(ctx, log, log.Partitions(), l.pump.partition, edges, names, start)
+	if err != nil {
+		return err
+	}
+	for i, r := range l.rooms {
+		if tracks[i].Pos.Before(edges.Tails[i]) {
+			if err := r.fill(ctx, log, edges.Floor, l.pump.opts); err != nil {
+				return err
+			}
+		}
+	}
+	l.pos, l.located = replay.Opening(tracks), true
+	l.trusted = !edges.Last.Before(l.pos)
+	l.reader = replay.NewReader(log, edges, tracks)
+	l.pump.metrics.catchUps.Inc()
+	return nil
+}
+
+// edges reads what the log vouches for, at a moment from which on the pump hands
+// over everything of the leg's rooms.
+func (l *leg) edges(ctx context.Context) (streams.Edges, error) {
+	for {
+		ready := make([]chan struct{}, len(l.rooms))
+		for i, r := range l.rooms {
+			var err error
+			if ready[i], err = r.awaitReady(ctx); err != nil {
+				return streams.Edges{}, err
+			}
+		}
+		edges, err := l.pump.edges(ctx, l.rooms, ready)
+		if err != nil {
+			return streams.Edges{}, err
+		}
+		if l.located && edges.Last.Before(l.pos) {
+			// Either the cursor is of another log, or the answer was shared with
+			// others and is older than the cursor: ask again, alone.
+			if edges, err = readEdges(ctx, l.pump.log, l.pump.partition, l.rooms); err != nil {
+				return streams.Edges{}, err
+			}
+		}
+		known := true
+		for i, r := range l.rooms {
+			known = r.baseline(ready[i], edges.Last) && known
+		}
+		if known {
+			return edges, nil
+		}
+	}
+}
+
+// reached returns the position up to which the pump has handed over everything
+// of the leg's rooms.
+func (l *leg) reached() streams.ID {
+	least, _ := l.rooms[0].position()
+	for _, r := range l.rooms[1:] {
+		if pos, _ := r.position(); pos.Before(least) {
+			least = pos
+		}
+	}
+	return least
+}
+
+// read returns the next items of a leg that is not live: from the hot tail where
+// that reaches back to the leg's position, else from the log. No items and no
+// error mean that the leg is live.
+func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
+	for {
+		if items, live := l.fromHot(); live || len(items) > 0 {
+			l.reader = nil
+			return items, nil
+		}
+		if l.reader == nil {
+			if err := l.begin(ctx); err != nil {
+				return nil, err
+			}
+			continue // the hot tail may reach further back by now
+		}
+		items, err := l.reader.Next(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		if len(items) == 0 {
+			l.pos, l.trusted = streams.Later(l.pos, l.reader.Barrier()), true
+			l.reader = nil
+			continue
+		}
+		l.pos, l.trusted = items[len(items)-1].Position, true
+		for _, it := range items {
+			if it.Gap != nil {
+				l.sub.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()
+			}
+		}
+		return items, nil
+	}
+}
