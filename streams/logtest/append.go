@@ -30,6 +30,11 @@ func testIDsRise(s *suite) {
 		ids = append(ids, own...)
 	}
 	s.rising("all ids, sorted", sorted(ids))
+	for _, id := range ids {
+		if !streams.IDAt(id.Time(), 0).Before(id) {
+			s.Fatalf("id %s is not after the position before its own moment: sequence 0 is no event's", id)
+		}
+	}
 }
 
 // However appenders race, the events of a room form one chain.
