@@ -1,0 +1,284 @@
+// Package cutproxy is a TCP proxy that a test can cut: what a lost line, a
+// restarted load balancer or a closed laptop does to connections, at a moment
+// that the test chooses.
+//
+// Promised: after Cut no byte passes on the connections that it cut, in either
+// direction; after Close nothing of the proxy is left, no goroutine either.
+//
+// Not promised: that bytes sent shortly before a cut arrive. Real lines do not
+// promise it either.
+package cutproxy
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// bufferSize is the most that one read takes: many events.
+	bufferSize = 32 << 10
+
+	// dialWait bounds how long the target may take to accept. It is on the same
+	// machine; a node that is being restarted refuses at once.
+	dialWait = 5 * time.Second
+
+	// maxMarker bounds how much of a marker can have arrived in an earlier read.
+	maxMarker = 256
+)
+
+// A Proxy forwards connections to a target until it is told to cut them.
+type Proxy struct {
+	// Fixed by New.
+	listener *net.TCPListener
+	wg       sync.WaitGroup // the accept loop, and one goroutine for each connection
+
+	mu       sync.Mutex // guards the fields below
+	target   string
+	links    map[*link]bool
+	accepted int
+	refuse   bool
+	closed   bool
+	trap     *trap // armed by CutAfter
+}
+
+// A link is one client's connection and the one to the target on its behalf.
+type link struct {
+	client, server *net.TCPConn
+	done           chan struct{} // closed when no byte passes any more
+}
+
+// A trap is one call of CutAfter.
+type trap struct {
+	marker []byte
+	sprung chan struct{} // closed once it has cut
+}
+
+// Listen starts a proxy to target, host:port, which ends with the test.
+func Listen(t testing.TB, target string) *Proxy {
+	t.Helper()
+	p, err := New(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Close)
+	return p
+}
+
+// New starts a proxy to target, host:port, on a free port of the loopback
+// interface. Close it when done.
+func New(target string) (*Proxy, error) {
+	l, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		return nil, fmt.Errorf("start proxy: %w", err)
+	}
+	p := &Proxy{listener: l, target: target, links: make(map[*link]bool)}
+	p.wg.Go(p.accept)
+	return p, nil
+}
+
+// Addr is where the proxy listens, host:port. It never changes.
+func (p *Proxy) Addr() string { return p.listener.Addr().String() }
+
+// URL is Addr as the beginning of an address: "http://host:port".
+func (p *Proxy) URL() string { return "http://" + p.Addr() }
+
+// Cut resets all connections, as seen from both sides, and returns how many.
+func (p *Proxy) Cut() int {
+	p.mu.Lock()
+	var cut []*link
+	for l := range p.links {
+		cut = append(cut, l)
+	}
+	p.mu.Unlock()
+
+	for _, l := range cut {
+		l.reset()
+		<-l.done
+	}
+	return len(cut)
+}
+
+// CutAfter arms a trap: the first connection on which marker passes to the client
+// is reset right behind its last byte. The channel is closed when that has
+// happened. A second call replaces the trap of the first.
+func (p *Proxy) CutAfter(marker string) (sprung <-chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.trap = &trap{marker: []byte(marker), sprung: make(chan struct{})}
+	return p.trap.sprung
+}
+
+// Refuse says whether connections from now on are reset at once. Those that
+// stand are left alone.
+func (p *Proxy) Refuse(refuse bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.refuse = refuse
+}
+
+// Retarget sends connections from now on to another target. Those that stand are
+// left alone.
+func (p *Proxy) Retarget(target string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.target = target
+}
+
+// Accepted is how many connections were forwarded so far; refused ones do not count.
+func (p *Proxy) Accepted() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.accepted
+}
+
+// Open is how many connections stand now.
+func (p *Proxy) Open() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.links)
+}
+
+// Close cuts everything, stops listening, and waits. Closing again does nothing.
+func (p *Proxy) Close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	_ = p.listener.Close() // ends the accept loop
+	p.Cut()
+	p.wg.Wait()
+}
+
+func (p *Proxy) accept() {
+	for {
+		client, err := p.listener.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // the client went away while it waited to be accepted
+		}
+		p.wg.Go(func() { p.serve(client) })
+	}
+}
+
+// serve forwards one connection until either side ends it.
+func (p *Proxy) serve(client *net.TCPConn) {
+	target, ok := p.admit()
+	if !ok {
+		reset(client)
+		return
+	}
+	c, err := net.DialTimeout("tcp", target, dialWait)
+	if err != nil {
+		reset(client)
+		return
+	}
+	l := &link{client: client, server: c.(*net.TCPConn), done: make(chan struct{})}
+	defer close(l.done)
+	if !p.add(l) {
+		l.reset()
+		return
+	}
+	defer p.remove(l)
+
+	var up sync.WaitGroup
+	up.Go(func() { l.copy(l.server, l.client, nil) })
+	l.copy(l.client, l.server, p.spring)
+	up.Wait()
+	_ = l.client.Close()
+	_ = l.server.Close()
+}
+
+// admit says where a new connection goes, if anywhere.
+func (p *Proxy) admit() (target string, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.target, !p.refuse && !p.closed
+}
+
+// add makes l one of those that Cut finds. Between admit and here the target was
+// dialled, and what is refused by now must not slip through.
+func (p *Proxy) add(l *link) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.refuse || p.closed {
+		return false
+	}
+	p.accepted++
+	p.links[l] = true
+	return true
+}
+
+func (p *Proxy) remove(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.links, l)
+}
+
+// spring finds the armed trap's marker in tail and data, which follow each
+// other, and disarms it. n is how much of data passes before the cut; the caller
+// calls cut once it has.
+func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.trap
+	if t == nil {
+		return len(data), nil
+	}
+	at := bytes.Index(append(tail[:len(tail):len(tail)], data...), t.marker)
+	end := at + len(t.marker) - len(tail)
+	if at < 0 || end <= 0 { // not there, or gone before the trap was armed
+		return len(data), nil
+	}
+	p.trap = nil
+	return end, func() { close(t.sprung) }
+}
+
+// copy forwards one direction until it ends. watch, if given, may end it sooner.
+func (l *link) copy(to, from *net.TCPConn, watch func(tail, data []byte) (int, func())) {
+	buf := make([]byte, bufferSize)
+	var tail []byte // of what was forwarded: a marker may arrive in pieces
+	for {
+		n, err := from.Read(buf)
+		var cut func()
+		if watch != nil && n > 0 {
+			data := buf[:n]
+			n, cut = watch(tail, data)
+			tail = append(tail, data[:n]...)
+			tail = tail[max(0, len(tail)-maxMarker):]
+		}
+		if _, werr := to.Write(buf[:n]); werr != nil {
+			l.reset()
+			return
+		}
+		switch {
+		case cut != nil:
+			l.reset()
+			cut()
+			return
+		case err != nil && errors.Is(err, io.EOF):
+			_ = to.CloseWrite() // the other direction goes on
+			return
+		case err != nil:
+			l.reset()
+			return
+		}
+	}
+}
+
+// reset ends both sides at once, without the goodbye that a clean end sends.
+func (l *link) reset() {
+	reset(l.client)
+	reset(l.server)
+}
+
+func reset(c *net.TCPConn) {
+	_ = c.SetLinger(0) // close sends RST
+	_ = c.Close()
+}
