@@ -47,8 +47,9 @@ const (
 //   - an event is live only after it is logged, and is live for everyone whose
 //     feed has joined its room, in the order of ids;
 //   - Prev of a room's next event is the id of the one before it, for as long as
-//     the room's tail record stands; of a room without one, it is the later of
-//     Floor and Horizon at that moment.
+//     the room's tail record stands, but never before Floor: so that a loss stays
+//     provable after the floor has moved on to a later one. Of a room without a
+//     tail record, it is the later of Floor and Horizon at that moment.
 type Log interface {
 	// Partitions is how many partitions the log has: 1 or more, fixed.
 	Partitions() int
