@@ -9,7 +9,11 @@
 package redistest
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -124,26 +128,40 @@ func clientOptions(addr string) *redis.Options {
 // awaitPing returns once the server at addr answers, or with the reason why not.
 // alive reports a server that has ended meanwhile.
 func awaitPing(addr string, alive func() error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), startWait)
-	defer cancel()
-	opt := clientOptions(addr)
-	opt.DialerRetries, opt.MaxRetries = 1, -1
-	c := redis.NewClient(opt)
-	defer c.Close()
+	deadline := time.Now().Add(startWait)
 	poll := time.NewTicker(5 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		err := c.Ping(ctx).Err()
+		err := ping(addr, deadline)
 		if err == nil {
 			return nil
 		}
 		if dead := alive(); dead != nil {
 			return dead
 		}
-		select {
-		case <-poll.C:
-		case <-ctx.Done():
+		if now := <-poll.C; now.After(deadline) {
 			return err
 		}
 	}
+}
+
+// ping sends one PING. It does without go-redis, which logs each connection that
+// is refused.
+func ping(addr string, deadline time.Time) error {
+	conn, err := net.DialTimeout("tcp", addr, time.Until(deadline))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
+		return err
+	}
+	reply, err := bufio.NewReader(conn).ReadString('\n')
+	if err == nil && reply != "+PONG\r\n" {
+		err = fmt.Errorf("PING was answered %q", reply)
+	}
+	return err
 }
