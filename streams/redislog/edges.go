@@ -1,0 +1,87 @@
+package redislog
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// maxTails bounds the rooms that one run of edgesScript answers for, and so how
+// long it keeps Redis from others: 10,000 take some 5 ms.
+const maxTails = 10_000
+
+// Edges implements streams.Log. Up to maxTails rooms are answered for at one
+// moment. Of more, Last is the first moment's, so that every event up to it is in
+// the tails, and what is no longer vouched for the last moment's.
+func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+	ctx, cancel, err := l.begin(ctx)
+	if err != nil {
+		return streams.Edges{}, err
+	}
+	defer cancel()
+	if int(p) >= len(l.partitions) {
+		return streams.Edges{}, fmt.Errorf("%w: no partition %d", streams.ErrUnavailable, p)
+	}
+	all, err := l.edges(ctx, l.partitions[p], rooms[:min(maxTails, len(rooms))])
+	for from := maxTails; from < len(rooms) && err == nil; from += maxTails {
+		var more streams.Edges
+		more, err = l.edges(ctx, l.partitions[p], rooms[from:min(from+maxTails, len(rooms))])
+		all.Tails = append(all.Tails, more.Tails...)
+		all.Floor = streams.Later(all.Floor, more.Floor)
+		all.Horizon = streams.Later(all.Horizon, more.Horizon)
+	}
+	if err != nil {
+		return streams.Edges{}, reading(err)
+	}
+	return all, nil
+}
+
+func (l *Log) edges(ctx context.Context, p *partition, rooms []streams.Room) (streams.Edges, error) {
+	room, known := p.newestKnown()
+	keys := make([]string, 0, 3+len(rooms))
+	keys = append(keys, p.clock(), p.stream(room), p.tail(room))
+	for _, r := range rooms {
+		keys = append(keys, p.tail(r))
+	}
+	reply, err := l.withClock(ctx, p, func() (any, error) {
+		return edgesScript.Run(ctx, l.client, keys, len(l.partitions), position(known)).Result()
+	})
+	if err != nil {
+		return streams.Edges{}, err
+	}
+	values, _ := reply.([]any)
+	if len(values) != 4+len(rooms) {
+		return streams.Edges{}, fmt.Errorf("%w: %d values for %d rooms", streams.ErrUnavailable, len(values), len(rooms))
+	}
+	if values[3] == int64(1) {
+		l.noteLoss(p, known)
+	}
+	return p.parseEdges(values)
+}
+
+// parseEdges reads last, floor, horizon, a number, and the tails, of which those
+// without a record are nil.
+func (p *partition) parseEdges(values []any) (streams.Edges, error) {
+	e := streams.Edges{Tails: make([]streams.ID, len(values)-4)}
+	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.Horizon} {
+		if err := p.parseInto(to, values[i]); err != nil {
+			return streams.Edges{}, err
+		}
+	}
+	for i, tail := range values[4:] {
+		if tail == nil {
+			continue
+		}
+		if err := p.parseInto(&e.Tails[i], tail); err != nil {
+			return streams.Edges{}, err
+		}
+	}
+	return e, nil
+}
+
+func (p *partition) parseInto(to *streams.ID, value any) (err error) {
+	text, _ := value.(string)
+	*to, err = parsePosition(text, p.id)
+	return err
+}

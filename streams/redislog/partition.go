@@ -1,0 +1,67 @@
+package redislog
+
+import (
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A partition is what this process knows of one partition of the log.
+type partition struct {
+	// Fixed by newPartition.
+	id  streams.Partition
+	tag string // what all its keys and channels start with
+
+	checked  atomic.Bool   // its clock is there and fits
+	checking chan struct{} // holds one token; taken by whoever checks
+
+	mu        sync.Mutex // guards the fields below
+	known     streams.ID // the newest event known to have been logged; zero for none
+	knownRoom streams.Room
+}
+
+func newPartition(prefix string, id streams.Partition) *partition {
+	p := &partition{
+		id:       id,
+		tag:      "{" + prefix + ":" + strconv.Itoa(int(id)) + "}",
+		checking: make(chan struct{}, 1),
+	}
+	p.checking <- struct{}{}
+	return p
+}
+
+func (p *partition) clock() string                    { return p.tag + ":clock" }
+func (p *partition) stream(room streams.Room) string  { return p.tag + ":s:" + string(room) }
+func (p *partition) tail(room streams.Room) string    { return p.tag + ":t:" + string(room) }
+func (p *partition) channel(room streams.Room) string { return p.tag + ":c:" + string(room) }
+
+// record is the key of an idempotency record. No room has a slash in its name.
+func (p *partition) record(room streams.Room, key string) string {
+	return p.tag + ":k:" + string(room) + "/" + key
+}
+
+// roomOf is the reverse of channel.
+func (p *partition) roomOf(channel string) (streams.Room, bool) {
+	skip := len(p.tag) + len(":c:")
+	if len(channel) < skip || channel[:skip] != p.channel("") {
+		return "", false
+	}
+	return streams.Room(channel[skip:]), true
+}
+
+// saw notes that the event id of room was in the log.
+func (p *partition) saw(room streams.Room, id streams.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known.Before(id) {
+		p.known, p.knownRoom = id, room
+	}
+}
+
+func (p *partition) newestKnown() (streams.Room, streams.ID) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.knownRoom, p.known
+}
