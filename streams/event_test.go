@@ -1,0 +1,137 @@
+package streams
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestParseData(t *testing.T) {
+	nested := func(n int) string { return strings.Repeat("[", n) + strings.Repeat("]", n) }
+	tests := map[string]struct {
+		data string
+		max  int
+		want string
+		err  error
+	}{
+		"an object":           {" {\"a\" : [1, 2],\n\t\"b\": null } ", 100, `{"a":[1,2],"b":null}`, nil},
+		"a number as it was":  {"1.50e+300", 100, "1.50e+300", nil},
+		"a string as it was":  {`"\u00e9 \/ é <&>"`, 100, `"\u00e9 \/ é <&>"`, nil},
+		"a repeated name":     {`{"a":1,"a":2}`, 100, `{"a":1,"a":2}`, nil},
+		"line separators":     {"\"\u2028\"", 100, "\"\u2028\"", nil},
+		"as big as allowed":   {`"345678"`, 8, `"345678"`, nil},
+		"one byte too big":    {`"3456789"`, 8, "", ErrTooBig},
+		"big only by spaces":  {`[          ]`, 2, `[]`, nil},
+		"as deep as allowed":  {nested(maxDepth), 1000, nested(maxDepth), nil},
+		"one level too deep":  {nested(maxDepth + 1), 1000, "", ErrTooDeep},
+		"brackets in strings": {`"` + strings.Repeat(`[\"{`, 100) + `"`, 1000, `"` + strings.Repeat(`[\"{`, 100) + `"`, nil},
+		"far too deep":        {strings.Repeat(`{"a":`, 1<<20), 10, "", ErrTooDeep},
+		"nothing":             {"", 100, "", ErrData},
+		"spaces":              {"  ", 100, "", ErrData},
+		"two values":          {"1 2", 100, "", ErrData},
+		"a bare word":         {"hello", 100, "", ErrData},
+		"cut short":           {`{"a":`, 100, "", ErrData},
+		"a raw line break":    {"\"a\nb\"", 100, "", ErrData},
+		"not UTF-8":           {"\"\xff\"", 100, "", ErrData},
+		"half a surrogate":    {"\"\xed\xa0\x80\"", 100, "", ErrData},
+		"a byte order mark":   {"\ufeff1", 100, "", ErrData},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, err := ParseData([]byte(tc.data), tc.max)
+			if !errors.Is(err, tc.err) || string(got) != tc.want {
+				t.Errorf("ParseData = %q, %v; want %q, %v", got, err, tc.want, tc.err)
+			}
+		})
+	}
+}
+
+// What is accepted is one JSON value on one line, means the same as before, and
+// is accepted again unchanged.
+func FuzzParseData(f *testing.F) {
+	for _, seed := range []string{
+		"null", `{"a":[1,2.5e3,"x"]}`, " [ ] ", `"\u2028\\\""`, "\"\u2028\"", `{"a":1,"a":2}`, "[[[[[[", `{"`, "1 2", "\xff", "-0", `"[{"`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		const most = 1 << 12
+		before := bytes.Clone(data)
+		got, err := ParseData(data, most)
+		if !bytes.Equal(before, data) {
+			t.Fatal("ParseData changed its argument")
+		}
+		if err != nil {
+			if !errors.Is(err, ErrData) && !errors.Is(err, ErrTooBig) && !errors.Is(err, ErrTooDeep) {
+				t.Errorf("ParseData(%q): %v", data, err)
+			}
+			return
+		}
+		if !json.Valid(got) || !utf8.Valid(got) || len(got) > most || bytes.ContainsAny(got, "\r\n") {
+			t.Errorf("ParseData(%q) = %q", data, got)
+		}
+		if again, err := ParseData(got, most); err != nil || !bytes.Equal(again, got) {
+			t.Errorf("ParseData(%q) = %q, %v; want it unchanged", got, again, err)
+		}
+		if a, b := decoded(t, data), decoded(t, got); !bytes.Equal(a, b) {
+			t.Errorf("ParseData(%q) = %q means something else", data, got)
+		}
+	})
+}
+
+// decoded is data in a form that two texts of the same value share.
+func decoded(t *testing.T, data []byte) []byte {
+	var v any
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("decode %q: %v", data, err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Type and data are apart in the fingerprint, and nothing else counts.
+func TestFingerprint(t *testing.T) {
+	d := Draft{Room: "a", Type: "t", Data: []byte(`"x"`), Key: "k"}
+	same := Draft{Room: "b", Type: "t", Data: []byte(`"x"`), Keep: Retention{Events: 5}}
+	if d.Fingerprint() != same.Fingerprint() {
+		t.Error("the same content has two fingerprints")
+	}
+	for _, other := range []Draft{
+		{Type: "t2", Data: d.Data}, {Type: "t", Data: []byte(`"y"`)}, {Type: `t"x"`}, {Data: []byte(`t"x"`)},
+	} {
+		if d.Fingerprint() == other.Fingerprint() {
+			t.Errorf("type %q data %s has the fingerprint of type %q data %s", other.Type, other.Data, d.Type, d.Data)
+		}
+	}
+}
+
+// However many ask at once, all get one and the same form.
+func TestEncodedIsShared(t *testing.T) {
+	e := &Event{Data: []byte("1")}
+	got := make([][]byte, 16)
+	var running sync.WaitGroup
+	for i := range got {
+		running.Go(func() {
+			got[i] = e.Encoded(SSERoom, func(e *Event) []byte { return bytes.Clone(e.Data) })
+		})
+	}
+	running.Wait()
+	for i := range got {
+		if &got[i][0] != &got[0][0] {
+			t.Fatalf("form %d is a copy of its own", i)
+		}
+	}
+	other := e.Encoded(WebSocket, func(*Event) []byte { return []byte("2") })
+	if string(other) != "2" || string(got[0]) != "1" {
+		t.Errorf("forms are %q and %q, want them apart", got[0], other)
+	}
+}
