@@ -1,0 +1,276 @@
+package embedded
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A clock stands still until it is moved.
+type clock struct {
+	mu sync.Mutex // guards t
+	t  time.Time
+}
+
+func newClock() *clock { return &clock{t: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)} }
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.t
+}
+
+func (c *clock) add(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.t = c.t.Add(d)
+}
+
+// kept counts the keys in the store of a kind.
+func kept(t testing.TB, l *Log, kind byte) int {
+	t.Helper()
+	iter, err := l.store.db.NewIter(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer iter.Close()
+	n := 0
+	for ok := iter.SeekGE([]byte{kind}); ok && iter.Key()[0] == kind; ok = iter.Next() {
+		n++
+	}
+	return n
+}
+
+// A quiet room's events go after its age, its record a TailLife later, and then
+// the horizon says what is no longer known. In the end nothing is left.
+func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
+	const rooms = 3 * maxSwept / 2 // more than a step takes
+	clock := newClock()
+	l := openOn(t, vfs.NewMem(), Options{Now: clock.now, SweepEvery: time.Millisecond, TailLife: 48 * time.Hour})
+	floor := mustEdges(t, l).Floor
+	var names []streams.Room
+	var last streams.ID
+	for i := range rooms {
+		names = append(names, streams.Room(fmt.Sprint("room-", i)))
+		last = mustAppend(t, l, keyed(names[i], 1), draft(names[i], 2))[1]
+	}
+
+	clock.add(time.Hour)
+	if got := mustRead(t, l, names[0]); len(got) != 0 {
+		t.Errorf("an expired room has %d events to read, swept or not", len(got))
+	}
+	eventually(t, "all events are gone", func() bool { return kept(t, l, kindEvent) == 0 })
+	e := mustEdges(t, l, names...)
+	if e.Tails[rooms-1] != last || e.Origin() != floor {
+		t.Errorf("tail %s, origin %s; want %s and the floor %s", e.Tails[rooms-1], e.Origin(), last, floor)
+	}
+	if n := kept(t, l, kindKey); n != rooms {
+		t.Errorf("%d idempotency records kept after an hour, want %d", n, rooms)
+	}
+
+	clock.add(23 * time.Hour)
+	if r := l.Append(t.Context(), []streams.Draft{keyed("room-0", 1)})[0]; r.Err != nil || r.Replayed {
+		t.Errorf("a key after its life: %+v, want it stored anew", r)
+	}
+	eventually(t, "the first idempotency records are gone", func() bool { return kept(t, l, kindKey) == 1 })
+
+	clock.add(25*time.Hour + time.Second)
+	eventually(t, "the records are gone", func() bool { return kept(t, l, kindRoom) == 1 })
+	e = mustEdges(t, l, names...)
+	if !e.Tails[1].IsZero() || e.Origin() != last {
+		t.Errorf("tail %s, origin %s; want none, and the last event dropped, %s", e.Tails[1], e.Origin(), last)
+	}
+	mustAppend(t, l, draft("room-1", 3))
+	if prev := mustRead(t, l, "room-1")[0].Prev; prev != last {
+		t.Errorf("the next event of a forgotten room has Prev %s, want the origin, %s", prev, last)
+	}
+
+	clock.add(100 * 24 * time.Hour)
+	for _, kind := range []byte{kindEvent, kindKey} {
+		eventually(t, "all is gone", func() bool { return kept(t, l, kind) == 0 })
+	}
+	clock.add(100 * 24 * time.Hour)
+	for _, kind := range []byte{kindRoom, kindExpiry} {
+		eventually(t, "all is gone", func() bool { return kept(t, l, kind) == 0 })
+	}
+}
+
+// Records dropped under a short TailLife stay dropped under a longer one, and
+// the log does not vouch for what they would have said.
+func TestLongerTailLifeIsHonest(t *testing.T) {
+	clock, fs := newClock(), vfs.NewMem()
+	o := Options{Now: clock.now, SweepEvery: time.Millisecond, TailLife: time.Minute}
+	l := openOn(t, fs, o)
+	id := mustAppend(t, l, draft("a", 1))[0]
+	clock.add(2 * time.Hour)
+	eventually(t, "the record is gone", func() bool { return kept(t, l, kindRoom) == 0 })
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.TailLife = 365 * 24 * time.Hour
+	if e := mustEdges(t, openOn(t, fs, o), "a"); e.Origin() != id || !e.Tails[0].IsZero() {
+		t.Errorf("origin %s, want %s, the event forgotten under the shorter life", e.Origin(), id)
+	}
+}
+
+// Ids rise through every jump of the clock, over restarts too.
+func TestClockJumps(t *testing.T) {
+	clock, fs := newClock(), vfs.NewMem()
+	var last streams.ID
+	for _, jump := range []time.Duration{0, time.Second, -2 * time.Second, -time.Hour, 100 * time.Hour, -200 * time.Hour, 0} {
+		clock.add(jump)
+		l := openOn(t, fs, Options{Now: clock.now, SweepEvery: fastSweep})
+		for i := range 10 {
+			passing := draft("passing", i)
+			passing.Keep.Events = 0
+			for _, id := range mustAppend(t, l, draft("a", i), passing, draft("a", i)) {
+				if !last.Before(id) {
+					t.Fatalf("after a jump by %s: id %s does not pass %s", jump, id, last)
+				}
+				last = id
+			}
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A model of one log: all that was ever appended, and a client of every age.
+type model struct {
+	clock  *clock
+	fs     vfs.FS
+	o      Options
+	log    *Log
+	rooms  []streams.Room
+	events map[streams.Room][]streams.ID // every event ever, in order
+	ids    []streams.ID                  // every id ever, and the floor: the cursors that a client may hold
+}
+
+// Whatever happens, and whatever cursor a client holds: either the log gives it
+// exactly what came after, or it does not vouch for having all of it.
+func TestNoCursorIsDeceived(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		m := &model{
+			clock: newClock(), fs: vfs.NewMem(), rooms: []streams.Room{"a", "b", "c"},
+			events: map[streams.Room][]streams.ID{},
+		}
+		m.o = Options{Now: m.clock.now, SweepEvery: time.Millisecond, TailLife: 2 * time.Hour, KeyLife: time.Hour}
+		m.open(rt)
+		m.ids = append(m.ids, m.log.store.floor)
+		defer func() { m.log.Close() }()
+		rt.Repeat(map[string]func(*rapid.T){
+			"append": m.append,
+			"wait":   func(rt *rapid.T) { m.clock.add(drawSpan(rt)) },
+			"clock steps back": func(rt *rapid.T) {
+				m.clock.add(-time.Duration(rapid.IntRange(1, 5000).Draw(rt, "ms back")) * time.Millisecond)
+			},
+			"restart": func(rt *rapid.T) {
+				if err := m.log.Close(); err != nil {
+					rt.Fatal(err)
+				}
+				m.o.TailLife = time.Duration(rapid.IntRange(1, 300).Draw(rt, "tail life, minutes")) * time.Minute
+				m.open(rt)
+			},
+			"let it sweep": func(*rapid.T) { time.Sleep(2 * time.Millisecond) },
+			"":             m.check,
+		})
+	})
+}
+
+// drawSpan is from a moment to longer than anything lives.
+func drawSpan(rt *rapid.T) time.Duration {
+	return time.Duration(rapid.OneOf(
+		rapid.IntRange(0, 1000), rapid.IntRange(0, 7200_000), rapid.Just(400*60_000),
+	).Draw(rt, "ms")) * time.Millisecond
+}
+
+func (m *model) open(rt *rapid.T) {
+	l, err := open("data", m.o, m.fs)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	m.log = l
+}
+
+func (m *model) append(rt *rapid.T) {
+	room := rapid.SampledFrom(m.rooms).Draw(rt, "room")
+	batch := make([]streams.Draft, rapid.SampledFrom([]int{1, 3, 150}).Draw(rt, "n"))
+	keep := streams.Retention{
+		Events: rapid.SampledFrom([]int{0, 1, 20, 1000}).Draw(rt, "cap"),
+		Age:    rapid.SampledFrom([]time.Duration{time.Millisecond, time.Minute, time.Hour}).Draw(rt, "age"),
+	}
+	for i := range batch {
+		batch[i] = draft(room, i)
+		batch[i].Keep = keep
+	}
+	for _, r := range m.log.Append(rt.Context(), batch) {
+		if r.Err != nil {
+			rt.Fatal(r.Err)
+		}
+		if newest := m.ids[len(m.ids)-1]; !newest.Before(r.ID) {
+			rt.Fatalf("id %s does not pass %s", r.ID, newest)
+		}
+		m.ids = append(m.ids, r.ID)
+		if keep.Events > 0 {
+			m.events[room] = append(m.events[room], r.ID)
+		}
+	}
+}
+
+// check holds some cursors of every age against what the log says.
+func (m *model) check(rt *rapid.T) {
+	for _, room := range m.rooms {
+		e, err := m.log.Edges(rt.Context(), 0, []streams.Room{room})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		for i := 0; i < len(m.ids); i += 1 + len(m.ids)/10 {
+			m.checkCursor(rt, room, m.ids[i], e)
+		}
+	}
+}
+
+func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e streams.Edges) {
+	got, err := m.log.After(rt.Context(), room, cursor, e.Last, 1_000_000)
+	if err != nil {
+		rt.Fatal(err)
+	}
+	var want []streams.ID
+	for _, id := range m.events[room] {
+		if cursor.Before(id) {
+			want = append(want, id)
+		}
+	}
+	if !vouched(cursor, got, e) {
+		return // the client gets a gap notice
+	}
+	if len(got) != len(want) {
+		rt.Fatalf("room %s, cursor %s: %d events, and nothing says that %d are missing (edges %+v)",
+			room, cursor, len(got), len(want)-len(got), e)
+	}
+	for i, event := range got {
+		if event.ID != want[i] || i > 0 && event.Prev != want[i-1] {
+			rt.Fatalf("room %s: event %d is %s after %s, want %s", room, i, event.ID, event.Prev, want[i])
+		}
+	}
+}
+
+// vouched reports whether got is all that came after the cursor, by the rules
+// that a reader of the log goes by.
+func vouched(cursor streams.ID, got []*streams.Event, e streams.Edges) bool {
+	switch {
+	case len(got) > 0:
+		return !cursor.Before(got[0].Prev)
+	case !e.Tails[0].IsZero():
+		return !cursor.Before(e.Tails[0])
+	default:
+		return !cursor.Before(e.Origin())
+	}
+}
