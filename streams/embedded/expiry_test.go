@@ -201,7 +201,7 @@ func (m *model) open(rt *rapid.T) {
 
 func (m *model) append(rt *rapid.T) {
 	room := rapid.SampledFrom(m.rooms).Draw(rt, "room")
-	batch := make([]streams.Draft, rapid.SampledFrom([]int{1, 3, 150}).Draw(rt, "n"))
+	batch := make([]streams.Draft, rapid.SampledFrom([]int{1, 3, 100}).Draw(rt, "n"))
 	keep := streams.Retention{
 		Events: rapid.SampledFrom([]int{0, 1, 20, 1000}).Draw(rt, "cap"),
 		Age:    rapid.SampledFrom([]time.Duration{time.Millisecond, time.Minute, time.Hour}).Draw(rt, "age"),
@@ -231,7 +231,7 @@ func (m *model) check(rt *rapid.T) {
 		if err != nil {
 			rt.Fatal(err)
 		}
-		for i := 0; i < len(m.ids); i += 1 + len(m.ids)/10 {
+		for i := 0; i < len(m.ids); i += 1 + len(m.ids)/5 {
 			m.checkCursor(rt, room, m.ids[i], e)
 		}
 	}

@@ -64,6 +64,7 @@ type Log struct {
 	options Options
 	store   *store
 	feeds   *hub
+	writer  *writer
 	queue   chan *request // to the writer
 	done    chan struct{} // closed by Close: the writer shall stop
 	stopped chan struct{} // closed by the writer: it has
@@ -106,7 +107,8 @@ func open(dir string, o Options, fs vfs.FS) (*Log, error) {
 	}
 	l.durable.Store(&m.ceiling)
 	l.dropped.Store(&m.dropped)
-	go newWriter(l, m.ceiling).run()
+	l.writer = newWriter(l, m.ceiling)
+	go l.writer.run()
 	return l, nil
 }
 

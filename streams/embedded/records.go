@@ -66,12 +66,6 @@ func (r *roomRecord) tail(durable streams.ID) streams.ID {
 	return r.last
 }
 
-// droppable returns when the record may go. It is counted from the later of the
-// clock and the id, for ids never go back and clocks do.
-func (r *roomRecord) droppable(tailLife time.Duration) int64 {
-	return max(r.expires, int64(r.last.Millis())+1) + tailLife.Milliseconds()
-}
-
 // A keyRecord remembers an idempotency key.
 type keyRecord struct {
 	id      streams.ID

@@ -147,7 +147,7 @@ func (w *writer) sweepRoom(b *pebble.Batch, ms int64, name streams.Room, s *swep
 		if err := w.drop(b, name, &r, r.count); err != nil {
 			return err
 		}
-		next = r.droppable(w.log.options.TailLife)
+		next += w.log.options.TailLife.Milliseconds()
 	}
 	if next <= w.now.UnixMilli() {
 		s.record = r.last

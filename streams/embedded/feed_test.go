@@ -1,0 +1,192 @@
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// numbered returns events of room "a" with ids from first to last.
+func numbered(first, last int) []*streams.Event {
+	var events []*streams.Event
+	for n := first; n <= last; n++ {
+		events = append(events, &streams.Event{ID: streams.MakeID(uint64(n), 1, 0), Room: "a"})
+	}
+	return events
+}
+
+// take receives a signal that must be there once everything has settled.
+func take(t *testing.T, f streams.Feed) streams.Signal {
+	t.Helper()
+	synctest.Wait()
+	select {
+	case sig := <-f.Signals():
+		return sig
+	default:
+		t.Fatal("no signal")
+		return streams.Signal{}
+	}
+}
+
+// What fits is delivered, then comes one Lost, then every room again. Nothing of
+// the time between shows up as if there were no hole.
+func TestSlowReaderIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		defer h.close()
+		f := h.open()
+		f.Join("a", 1)
+		f.Join("b", 2)
+		take(t, f)
+		take(t, f)
+
+		h.publish(numbered(1, maxSignals+100)) // of which the last hundred find no room
+		h.publish(numbered(9001, 9002))
+		for n := 1; n <= maxSignals; n++ {
+			if sig := take(t, f); sig.Event == nil || sig.Event.ID.Millis() != uint64(n) {
+				t.Fatalf("signal %d: %+v", n, sig)
+			}
+		}
+		if sig := take(t, f); !sig.Lost {
+			t.Fatalf("after what fitted: %+v, want Lost", sig)
+		}
+		rooms := []streams.Room{take(t, f).Joined, take(t, f).Joined}
+		slices.Sort(rooms)
+		if !slices.Equal(rooms, []streams.Room{"a", "b"}) {
+			t.Fatalf("announced %q, want both rooms again", rooms)
+		}
+		h.publish(numbered(9003, 9003))
+		if sig := take(t, f); sig.Event == nil || sig.Event.ID.Millis() != 9003 {
+			t.Errorf("after that: %+v, want the event that was published then", sig)
+		}
+	})
+}
+
+// A feed that nobody reads still takes every Join and Leave, holds no more than
+// its rooms, and closes.
+func TestUnreadFeed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		f := h.open()
+		f.Join("a", 1)
+		h.publish(numbered(1, 2*maxSignals))
+		for n := range 10_000 {
+			room := streams.Room(fmt.Sprint("churn-", n%100))
+			f.Join(room, uint64(n))
+			f.Leave(room)
+		}
+		synctest.Wait()
+		f.mu.Lock()
+		if len(f.rooms) != 1 || len(f.pending) > 1 {
+			t.Errorf("holds %d rooms and %d announcements, want 1 and at most 1", len(f.rooms), len(f.pending))
+		}
+		f.mu.Unlock()
+		f.Close()
+		f.Close()
+		h.close()
+		if late := h.open(); len(drain(late)) != 0 {
+			t.Error("a feed of a closed hub has something to say")
+		}
+	})
+}
+
+func drain(f streams.Feed) (all []streams.Signal) {
+	for sig := range f.Signals() {
+		all = append(all, sig)
+	}
+	return all
+}
+
+// Close answers every append that is under way: stored, or ErrClosed and not.
+func TestCloseAnswersEveryAppend(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openOn(t, fs, Options{})
+	var mu sync.Mutex // guards stored
+	var stored []streams.ID
+	var publishers sync.WaitGroup
+	for range 32 {
+		publishers.Go(func() {
+			for n := 0; ; n++ {
+				d := draft("a", n)
+				d.Keep.Events = 10_000_000
+				r := l.Append(t.Context(), []streams.Draft{d})[0]
+				if r.Err != nil {
+					if !errors.Is(r.Err, streams.ErrClosed) {
+						t.Errorf("append: %v, want ErrClosed", r.Err)
+					}
+					return
+				}
+				mu.Lock()
+				stored = append(stored, r.ID)
+				mu.Unlock()
+			}
+		})
+	}
+	eventually(t, "publishing is under way", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(stored) > 1000
+	})
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	publishers.Wait()
+	slices.SortFunc(stored, streams.ID.Compare)
+	again := openOn(t, fs, Options{})
+	sameIDs(t, "events", stored, idsOf(mustRead(t, again, "a")))
+}
+
+// Memory is for rooms in use: one that was used once is not remembered for ever.
+func TestMemoryIsBounded(t *testing.T) {
+	l := openOn(t, vfs.NewMem(), Options{})
+	const batch = 512
+	for n := 0; n < maxRooms+2*batch; n += batch {
+		drafts := make([]streams.Draft, batch)
+		for i := range drafts {
+			drafts[i] = draft(streams.Room(fmt.Sprint("room-", n+i)), 0)
+		}
+		mustAppend(t, l, drafts...)
+	}
+	first := mustRead(t, l, "room-0")[0].ID
+	mustAppend(t, l, draft("room-0", 1))
+	if prev := mustRead(t, l, "room-0")[1].Prev; prev != first {
+		t.Errorf("the second event has Prev %s, want %s, whether it was in memory or not", prev, first)
+	}
+	if err := l.Close(); err != nil { // and then its fields are ours to look at
+		t.Fatal(err)
+	}
+	if n := len(l.writer.rooms); n > maxRooms {
+		t.Errorf("%d rooms in memory, want at most %d", n, maxRooms)
+	}
+}
+
+// A cap far below what a room holds trims it in one range.
+func TestTrimOfVeryMany(t *testing.T) {
+	l := openOn(t, vfs.NewMem(), Options{SweepEvery: fastSweep})
+	drafts := make([]streams.Draft, 3*maxDeletes)
+	for i := range drafts {
+		drafts[i] = draft("a", i)
+		drafts[i].Keep.Events = len(drafts)
+	}
+	ids := mustAppend(t, l, drafts...)
+	small := draft("a", 0)
+	small.Keep = streams.Retention{Events: 2, Age: time.Hour}
+	ids = append(ids, mustAppend(t, l, small)...)
+
+	events := mustRead(t, l, "a")
+	sameIDs(t, "kept", ids[len(ids)-2:], idsOf(events))
+	if events[0].Prev != ids[len(ids)-3] {
+		t.Errorf("the first kept has Prev %s, want the last trimmed, %s", events[0].Prev, ids[len(ids)-3])
+	}
+	if n := kept(t, l, kindEvent); n != 2 {
+		t.Errorf("%d events in the store, want 2", n)
+	}
+}
