@@ -70,7 +70,7 @@ func (e *Event) Encoded(k Encoding, encode func(*Event) []byte) []byte {
 type Draft struct {
 	Room Room
 	Type string
-	Data []byte // from ParseData
+	Data []byte // from ParseData; the log shares it with the event, so do not change it
 
 	// Key, if set, makes repeating the draft safe: for as long as the log keeps
 	// its record, a draft of the same room and key is stored once.
