@@ -1,0 +1,81 @@
+package console
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func get(t *testing.T, method, path string, header http.Header) *http.Response {
+	t.Helper()
+	r := httptest.NewRequest(method, path, nil)
+	r.Header = header
+	w := httptest.NewRecorder()
+	Handler().ServeHTTP(w, r)
+	return w.Result()
+}
+
+// Every part of the page is there, is guarded, and is asked for again only when
+// it changed.
+func TestServesThePage(t *testing.T) {
+	for path, contentType := range map[string]string{
+		"/":                  "text/html; charset=utf-8",
+		"/console/app.js":    "text/javascript; charset=utf-8",
+		"/console/style.css": "text/css; charset=utf-8",
+	} {
+		r := get(t, "GET", path, http.Header{})
+		if r.StatusCode != http.StatusOK || r.Header.Get("Content-Type") != contentType {
+			t.Errorf("GET %s: %s, %s", path, r.Status, r.Header.Get("Content-Type"))
+		}
+		for name, want := range map[string]string{
+			"Content-Security-Policy": "default-src 'none'; ",
+			"X-Content-Type-Options":  "nosniff",
+			"Referrer-Policy":         "no-referrer",
+		} {
+			if got := r.Header.Get(name); !strings.HasPrefix(got, want) {
+				t.Errorf("GET %s: %s: %q, want %q", path, name, got, want)
+			}
+		}
+		again := get(t, "GET", path, http.Header{"If-None-Match": {r.Header.Get("ETag")}})
+		if again.StatusCode != http.StatusNotModified {
+			t.Errorf("GET %s again: %s, want 304", path, again.Status)
+		}
+	}
+	if r := get(t, "GET", "/console/other", http.Header{}); r.StatusCode != http.StatusNotFound {
+		t.Errorf("GET /console/other: %s, want 404", r.Status)
+	}
+	if r := get(t, "POST", "/", http.Header{}); r.StatusCode != http.StatusMethodNotAllowed {
+		t.Errorf("POST /: %s, want 405", r.Status)
+	}
+}
+
+// The policy would break a page with inline script or style, and the page
+// promises to load nothing from elsewhere and to set what it is sent as text.
+func TestThePageKeepsItsPolicy(t *testing.T) {
+	read := func(path string) string {
+		b, err := io.ReadAll(get(t, "GET", path, http.Header{}).Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	html, script := read("/"), read("/console/app.js")
+	if n := strings.Count(html, "<script"); n != strings.Count(html, `<script src="console/`) {
+		t.Error("index.html has inline script")
+	}
+	for what, pattern := range map[string]string{
+		"an inline handler":     `\son[a-z]+="`,
+		"inline style":          `<style|\sstyle="`,
+		"an address of its own": `(src|href)="(/|https?:)`,
+	} {
+		if found := regexp.MustCompile(pattern).FindString(html); found != "" {
+			t.Errorf("index.html has %s: %s", what, found)
+		}
+	}
+	if found := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|https?://`).FindString(script); found != "" {
+		t.Errorf("app.js has %s", found)
+	}
+}
