@@ -6,6 +6,8 @@
 //
 //	TIDEMARK_TEST_REDIS        container or process: only that way will do
 //	TIDEMARK_TEST_REDIS_IMAGE  the container's image, redis:7 by default
+//	TIDEMARK_TEST_REDIS_REPORT a file to which each test binary that starts a Redis
+//	                           adds a line saying so: its name, and where from
 package redistest
 
 import (
@@ -69,6 +71,7 @@ func own(t testing.TB, start starter, args []string) *Server {
 		t.Fatalf("start Redis: %v", err)
 	}
 	t.Cleanup(b.close)
+	report()
 	return &Server{t: t, b: b}
 }
 

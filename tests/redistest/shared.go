@@ -31,6 +31,7 @@ func Shared(t testing.TB) *Server {
 			t.Fatalf("start Redis: %v", err)
 		}
 		shared.b = b
+		report()
 	}
 	return &Server{t: t, b: shared.b, shared: true}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 )
@@ -72,6 +73,23 @@ func process(why string) choice {
 	}
 	return choice{start: startProcess, source: source}
 }
+
+// report tells TIDEMARK_TEST_REDIS_REPORT, once, that this binary has started a
+// Redis: go test shows nothing of what a passing package says.
+var report = sync.OnceFunc(func() {
+	name := os.Getenv("TIDEMARK_TEST_REDIS_REPORT")
+	if name == "" {
+		return
+	}
+	f, err := os.OpenFile(name, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err == nil {
+		_, err = fmt.Fprintf(f, "%s: %s\n", filepath.Base(os.Args[0]), Source())
+		err = errors.Join(err, f.Close())
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "redistest:", err)
+	}
+})
 
 func processWorks() error {
 	if _, err := exec.LookPath(program); err != nil {
