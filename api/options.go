@@ -1,0 +1,82 @@
+package api
+
+import (
+	"cmp"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// Options tunes a Server. The zero value of each field means its default.
+type Options struct {
+	MaxData  int // bytes of an event's data, as compact JSON; default 64 KiB
+	MaxBatch int // events of one batch, an event to n rooms counting n times; default 1,000
+	MaxBody  int // bytes of a batch's body; default 8 MiB
+	MaxRooms int // rooms that one connection may follow; default 100
+
+	// KeepAlive is how long a connection may be silent. Then it is sent its
+	// position, which also keeps proxies awake: most cut what is idle for 30 to
+	// 60 s. Default 15 s.
+	KeepAlive time.Duration
+
+	// PingEvery is how often a WebSocket is pinged. Two missed pongs close it.
+	// Default 35 s: a client that stalls for a minute has missed one or two.
+	PingEvery time.Duration
+
+	// WriteTimeout bounds one write to a client; default 2 min. A client that
+	// reads nothing for longer is gone, and comes back with its cursor.
+	WriteTimeout time.Duration
+
+	// DrainSpread is the time over which Shutdown sends the clients away, so that
+	// they do not all come back somewhere else at once; default 2 s.
+	DrainSpread time.Duration
+
+	Logger     *slog.Logger          // default: none
+	Registerer prometheus.Registerer // of this package's metrics; default: none
+	Gatherer   prometheus.Gatherer   // what /metrics shows; default: no such page
+	Console    http.Handler          // the page at /; default: no such page
+}
+
+const (
+	// maxHeader bounds a request's line and headers. It is far below what
+	// net/http allows, whose own answer is not a problem document.
+	maxHeader = 64 << 10
+	// publishLimit bounds how long a publish waits for the log.
+	publishLimit = 5 * time.Second
+	// bodyLimit bounds how long a request's body may take to arrive.
+	bodyLimit = 30 * time.Second
+	// historyLimit bounds how long a page of history waits for the log.
+	historyLimit = 10 * time.Second
+	// readyLimit bounds how long a readiness check waits for the log, below the
+	// time-outs that orchestrators use.
+	readyLimit = 2 * time.Second
+	// maxLast is the most events that a follow may ask to begin with.
+	maxLast = 1000
+	// maxHistory is the most events of a page of history, and defaultHistory how
+	// many there are if nothing is asked for.
+	maxHistory, defaultHistory = 1000, 100
+	// maxWrite bounds what is encoded before it is written, give or take one
+	// event: what a slow client that catches up costs in memory.
+	maxWrite = 256 << 10
+)
+
+func (o Options) withDefaults() Options {
+	o.MaxData = cmp.Or(o.MaxData, streams.DefaultMaxData)
+	o.MaxBatch = cmp.Or(o.MaxBatch, 1000)
+	o.MaxBody = cmp.Or(o.MaxBody, 8<<20)
+	o.MaxRooms = cmp.Or(o.MaxRooms, 100)
+	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
+	o.PingEvery = cmp.Or(o.PingEvery, 35*time.Second)
+	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)
+	o.DrainSpread = cmp.Or(o.DrainSpread, 2*time.Second)
+	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
+	return o
+}
+
+// maxEvent bounds the text of one published event: its data may be written with
+// white space, which is not stored.
+func (o *Options) maxEvent() int { return 2*o.MaxData + 4<<10 }

@@ -1,0 +1,132 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+const (
+	headerKey      = "Idempotency-Key"
+	headerReplayed = "Idempotency-Replayed"
+)
+
+func (s *Server) publishToRoom(c echo.Context) error {
+	room, err := roomParam(c)
+	if err != nil {
+		return err
+	}
+	return s.publish(c, room)
+}
+
+func (s *Server) publishToUser(c echo.Context) error {
+	user, err := pathParam(c, "user")
+	if err != nil {
+		return err
+	}
+	room, err := streams.Inbox(user)
+	if err != nil {
+		return err
+	}
+	return s.publish(c, room)
+}
+
+func (s *Server) publishToAll(c echo.Context) error {
+	return s.publish(c, streams.Everyone)
+}
+
+// published is the answer to a publish.
+type published struct {
+	ID   streams.ID   `json:"id"`
+	Room streams.Room `json:"room"`
+}
+
+// publish stores the event in the request's body in room, and answers with its id.
+func (s *Server) publish(c echo.Context, room streams.Room) error {
+	if s.draining.Err() != nil {
+		return errDraining
+	}
+	key, err := headerOnce(c.Request().Header, headerKey)
+	if err != nil {
+		return err
+	}
+	body, err := s.readBody(c, s.opts.maxEvent())
+	if err != nil {
+		return err
+	}
+	event, err := parseObject(errBody, body, "type", "data")
+	if err != nil {
+		return err
+	}
+	draft, err := s.draft(room, event)
+	if err != nil {
+		return err
+	}
+	draft.Key = key
+	receipt := s.append(c.Request().Context(), []streams.Draft{draft})[0]
+	if receipt.Err != nil {
+		return receipt.Err
+	}
+	status := http.StatusCreated
+	if receipt.Replayed {
+		c.Response().Header().Set(headerReplayed, "true")
+		status = http.StatusOK
+	}
+	return c.JSON(status, published{receipt.ID, room})
+}
+
+// headerOnce returns the idempotency key that a header gives, or "". An empty one
+// is refused, for whoever sends it believes to be protected.
+func headerOnce(h http.Header, name string) (string, error) {
+	switch values := h.Values(name); len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		return streams.ParseKey(values[0])
+	default:
+		return "", fmt.Errorf("%w: the header %s is there %d times", streams.ErrKey, name, len(values))
+	}
+}
+
+// draft returns the event for room that the members type, data and key describe.
+func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err error) {
+	d.Room = room
+	name, _, err := event.text("type")
+	if err != nil {
+		return d, err
+	}
+	if d.Type, err = streams.ParseType(name); err != nil {
+		return d, err
+	}
+	data, given := event.members["data"]
+	if !given {
+		return d, fmt.Errorf("%w: field \"data\" is missing", event.fault)
+	}
+	if d.Data, err = streams.ParseData(data, s.opts.MaxData); err != nil {
+		return d, err
+	}
+	key, given, err := event.text("key")
+	if err != nil || !given {
+		return d, err
+	}
+	d.Key, err = streams.ParseKey(key)
+	return d, err
+}
+
+// append publishes drafts within publishLimit. A client that leaves meanwhile
+// does not stop it: what was begun is better ended than left unknown.
+func (s *Server) append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
+	defer cancel()
+	receipts := s.node.Publish(ctx, drafts)
+	for i, r := range receipts {
+		if r.Err != nil && ctx.Err() != nil {
+			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishLimit, r.Err)
+		}
+	}
+	return receipts
+}

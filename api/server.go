@@ -1,0 +1,224 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A Server answers the requests of a node's clients. It is an http.Handler.
+type Server struct {
+	// Fixed by New.
+	node     *service.Node
+	opts     Options
+	metrics  *metrics
+	echo     *echo.Echo
+	upgrader websocket.Upgrader
+
+	// The two steps of leaving: draining asks the clients to go, cut ends what
+	// is left.
+	draining, cut           context.Context
+	beginDraining, beginCut context.CancelFunc
+
+	requests census
+}
+
+// New returns a Server for node. nil options mean the defaults.
+func New(node *service.Node, o *Options) *Server {
+	if o == nil {
+		o = &Options{}
+	}
+	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New()}
+	s.draining, s.beginDraining = context.WithCancel(context.Background())
+	s.cut, s.beginCut = context.WithCancel(context.Background())
+	s.upgrader = s.newUpgrader()
+	s.echo.HTTPErrorHandler = s.refuse
+	s.echo.Use(s.recoverPanic, limitHeader)
+	s.route(s.echo)
+	return s
+}
+
+// route is the surface.
+func (s *Server) route(e *echo.Echo) {
+	e.POST("/v1/rooms/:room/events", s.publishToRoom)
+	e.POST("/v1/users/:user/events", s.publishToUser)
+	e.POST("/v1/broadcast", s.publishToAll)
+	e.POST("/v1/events", s.publishBatch)
+
+	e.GET("/v1/rooms/:room/events", s.readRoom)
+	e.GET("/v1/events", s.followRooms)
+	e.GET("/v1/ws", s.serveSocket)
+
+	e.GET("/livez", s.live)
+	e.HEAD("/livez", s.live)
+	e.GET("/readyz", s.ready)
+	e.HEAD("/readyz", s.ready)
+	if s.opts.Gatherer != nil {
+		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{})))
+	}
+	if s.opts.Console != nil {
+		e.GET("/", echo.WrapHandler(s.opts.Console))
+		e.GET("/console/*", echo.WrapHandler(s.opts.Console))
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.requests.enter()
+	defer s.requests.leave()
+	// Set for each request anew, for the connection may still have the last one's.
+	// A writer without deadlines is not one that a client can stall.
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	s.echo.ServeHTTP(w, r)
+}
+
+// Shutdown sends every client away, spread over Options.DrainSpread, refuses
+// publishes, and waits until all requests are answered. When ctx ends first, it
+// cuts what is left, waits for that too, and returns ctx's error. Afterwards the
+// node may be closed.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.beginDraining()
+	if s.requests.wait(ctx) == nil {
+		return nil
+	}
+	s.beginCut()
+	// Nobody waits for a client any more, and nobody for the log longer than
+	// publishLimit and the like allow.
+	_ = s.requests.wait(context.Background())
+	return ctx.Err()
+}
+
+// departure returns a channel that closes when a connection is to be sent away:
+// some time after draining began, each connection at another. The caller calls
+// stop when it is done.
+func (s *Server) departure() (leave <-chan struct{}, stop func() bool) {
+	ch := make(chan struct{})
+	if s.draining.Err() != nil {
+		close(ch) // whoever comes now is sent on at once
+		return ch, func() bool { return false }
+	}
+	return ch, context.AfterFunc(s.draining, func() {
+		time.AfterFunc(rand.N(s.opts.DrainSpread), func() { close(ch) })
+	})
+}
+
+// lifetime returns ctx, ended by the cut too.
+func (s *Server) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(s.cut, cancel)
+	return ctx, func() { stop(); cancel() }
+}
+
+// recoverPanic answers a request whose handler panicked, and keeps the program
+// running for the others.
+func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		defer func() {
+			switch p := recover(); p {
+			case nil:
+			case http.ErrAbortHandler:
+				panic(p) // net/http's own way to give up a connection
+			default:
+				s.opts.Logger.Error("panic", "value", p, "stack", string(debug.Stack()))
+				err = fmt.Errorf("%w: panic", errInternal)
+			}
+		}()
+		return next(c)
+	}
+}
+
+// limitHeader refuses requests whose line and headers are too long.
+func limitHeader(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		size := len(r.RequestURI)
+		for name, values := range r.Header {
+			for _, v := range values {
+				size += len(name) + len(v)
+			}
+		}
+		if size > maxHeader {
+			return fmt.Errorf("%w: %d bytes, want at most %d", errHeader, size, maxHeader)
+		}
+		return next(c)
+	}
+}
+
+// roomParam returns the room that the path names.
+func roomParam(c echo.Context) (streams.Room, error) {
+	name, err := pathParam(c, "room")
+	if err != nil {
+		return "", err
+	}
+	return streams.ParseRoom(name)
+}
+
+// pathParam returns a part of the path, decoded once: the router has decoded it
+// already unless the path was written in an unusual way.
+func pathParam(c echo.Context, name string) (string, error) {
+	v := c.Param(name)
+	if c.Request().URL.RawPath == "" {
+		return v, nil
+	}
+	v, err := url.PathUnescape(v)
+	if err != nil {
+		return "", fmt.Errorf("%w: %v", streams.ErrRoom, err)
+	}
+	return v, nil
+}
+
+// A census counts the requests being served, so that Shutdown can wait for them.
+// (A WaitGroup may not be added to while somebody waits for it.)
+type census struct {
+	mu    sync.Mutex // guards the fields below
+	n     int
+	empty chan struct{} // closed when n comes down to 0; nil while nobody waits
+}
+
+func (c *census) enter() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n++
+}
+
+func (c *census) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.n--
+	if c.n == 0 && c.empty != nil {
+		close(c.empty)
+		c.empty = nil
+	}
+}
+
+// wait returns nil once nobody is left, or ctx's error.
+func (c *census) wait(ctx context.Context) error {
+	c.mu.Lock()
+	if c.n == 0 {
+		c.mu.Unlock()
+		return nil
+	}
+	if c.empty == nil {
+		c.empty = make(chan struct{})
+	}
+	empty := c.empty
+	c.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
