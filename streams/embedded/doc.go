@@ -6,7 +6,9 @@
 // the death of the process and of the machine. Memory does not grow with the
 // number of rooms ever used.
 //
-// Not promised: a second process on the same directory. It gets [ErrLocked].
+// Not promised: a second process on the same directory; it gets [ErrLocked]. And
+// a time limit for reads from a disk that has stopped answering: Append has one,
+// a read waits.
 //
 // One goroutine, the writer, does all the writing: it takes the appends that
 // wait, makes one Pebble batch of them, syncs it once for all, hands the events

@@ -101,6 +101,36 @@ func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+// What has expired is gone for everyone at once, though the sweep has not come.
+func TestExpiredIsGoneBeforeTheSweep(t *testing.T) {
+	clock := newClock()
+	l := openOn(t, vfs.NewMem(), Options{Now: clock.now, SweepEvery: time.Hour, KeyLife: 2 * time.Hour})
+	ids := mustAppend(t, l, keyed("a", 1), draft("a", 2)) // kept for an hour
+
+	clock.add(time.Hour - time.Millisecond)
+	sameIDs(t, "a moment before", ids, idsOf(mustRead(t, l, "a")))
+	clock.add(time.Millisecond)
+	sameIDs(t, "after an hour", nil, idsOf(mustRead(t, l, "a")))
+	if newest, err := l.Before(t.Context(), "a", end, 9); err != nil || len(newest) != 0 {
+		t.Errorf("Before gives %d events, %v; want none", len(newest), err)
+	}
+	if kept(t, l, kindEvent) != 2 {
+		t.Error("the sweep has come, and this test shows nothing")
+	}
+
+	clock.add(time.Hour - time.Millisecond)
+	if r := l.Append(t.Context(), []streams.Draft{keyed("a", 1)})[0]; !r.Replayed || r.ID != ids[0] {
+		t.Errorf("a key a moment before the end of its life: %+v, want a replay of %s", r, ids[0])
+	}
+	clock.add(time.Millisecond)
+	ids = append(ids, mustAppend(t, l, keyed("a", 1))...)
+	events := mustRead(t, l, "a")
+	sameIDs(t, "after the return", ids[2:], idsOf(events))
+	if events[0].Prev != ids[1] {
+		t.Errorf("the next event has Prev %s, want %s", events[0].Prev, ids[1])
+	}
+}
+
 // Records dropped under a short TailLife stay dropped under a longer one, and
 // the log does not vouch for what they would have said.
 func TestLongerTailLifeIsHonest(t *testing.T) {

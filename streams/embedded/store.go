@@ -54,7 +54,7 @@ type store struct {
 }
 
 func openStore(dir string, fs vfs.FS, log *slog.Logger) (*store, error) {
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
 	lock, err := lockDirectory(dir, fs)
@@ -172,6 +172,9 @@ func (s *store) empty() error {
 // commit applies b. After an error b may be on the disk, or become visible,
 // or neither, and the store takes no further batch.
 func (s *store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
 	if err := s.db.Apply(b, o); err != nil {
 		return err
 	}
