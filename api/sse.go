@@ -21,6 +21,10 @@ const (
 // An encoder turns what one connection is told into SSE blocks, and knows the
 // cursor that goes with each. It does no input or output, and is for one
 // goroutine at a time.
+//
+// A block's id line is its last. A client must forget a block of which only half
+// has come, but some remember its id (@microsoft/fetch-event-source and
+// r3labs/sse do) and would come back with it, having lost the event: tests/clients.
 type encoder struct {
 	// wrapped puts the room around the data, for a follower of several rooms.
 	wrapped bool
@@ -43,11 +47,11 @@ func newEncoder(wrapped bool, opening replay.Cursor) *encoder {
 func (e *encoder) open(b []byte, node string, rooms []streams.Room) []byte {
 	b = appendRetry(b, retryNormal)
 	b = append(b, "event: tidemark.open\n"...)
-	b = e.id(b)
-	return appendJSON(b, struct {
+	b = appendJSON(b, struct {
 		Node  string         `json:"node"`
 		Rooms []streams.Room `json:"rooms"`
 	}{node, rooms})
+	return e.position(b)
 }
 
 // item appends the block of one item.
@@ -58,11 +62,10 @@ func (e *encoder) item(b []byte, it replay.Item) []byte {
 	}
 	switch event := it.Event; {
 	case e.wide || it.Position != event.ID: // the id line is this connection's own
-		b = e.id(b)
 		if e.wrapped {
-			return append(b, event.Encoded(streams.SSEBody, wrappedBody)...)
+			return e.position(append(b, event.Encoded(streams.SSEBody, wrappedBody)...))
 		}
-		return appendBody(b, event)
+		return e.position(appendBody(b, event))
 	case e.wrapped:
 		return append(b, event.Encoded(streams.SSERooms, wrappedBlock)...)
 	default:
@@ -72,41 +75,36 @@ func (e *encoder) item(b []byte, it replay.Item) []byte {
 
 // live appends the block that says that the replay is done.
 func (e *encoder) live(b []byte, replayed int) []byte {
-	b = append(b, "event: tidemark.live\n"...)
-	b = e.id(b)
-	b = append(b, `data: {"replayed":`...)
+	b = append(b, `event: tidemark.live
+data: {"replayed":`...)
 	b = strconv.AppendInt(b, int64(replayed), 10)
-	return append(b, "}\n\n"...)
+	return e.position(append(b, "}\n"...))
 }
 
-// position appends an id-only block, which a browser takes as its cursor without
-// telling the page.
-func (e *encoder) position(b []byte) []byte { return append(e.id(b), '\n') }
+// position appends the id line that ends a block. Alone it is a block too, which
+// a browser takes as its cursor without telling the page.
+func (e *encoder) position(b []byte) []byte {
+	b = append(b, "id: "...)
+	b = append(b, e.cursor.String()...)
+	return append(b, "\n\n"...)
+}
 
 // gap appends the notice that events may be missing here.
 func (e *encoder) gap(b []byte, g *replay.Gap) []byte {
-	b = append(b, "event: tidemark.gap\n"...)
-	b = e.id(b)
-	b = append(b, "data: "...)
-	b = append(b, '{')
+	b = append(b, "event: tidemark.gap\ndata: {"...)
 	b = appendGap(b, g)
-	return append(b, "}\n\n"...)
-}
-
-func (e *encoder) id(b []byte) []byte {
-	b = append(b, "id: "...)
-	b = append(b, e.cursor.String()...)
-	return append(b, '\n')
+	return e.position(append(b, "}\n"...))
 }
 
 // appendError appends a notice that something is wrong. It has no id: the client's
 // cursor stays where it is.
 func appendError(b []byte, p *problem) []byte {
 	b = append(b, "event: tidemark.error\n"...)
-	return appendJSON(b, struct {
+	b = appendJSON(b, struct {
 		Code   string `json:"code"`
 		Detail string `json:"detail"`
 	}{p.Code, p.Detail})
+	return append(b, '\n')
 }
 
 // appendComment appends what only keeps proxies awake.
@@ -121,7 +119,7 @@ func appendRetry(b []byte, base time.Duration) []byte {
 	return append(b, '\n')
 }
 
-// appendJSON appends the data line of v and ends the block.
+// appendJSON appends the data line of v.
 func appendJSON(b []byte, v any) []byte {
 	data, err := json.Marshal(v)
 	if err != nil {
@@ -129,7 +127,7 @@ func appendJSON(b []byte, v any) []byte {
 	}
 	b = append(b, "data: "...)
 	b = append(b, data...)
-	return append(b, "\n\n"...)
+	return append(b, '\n')
 }
 
 // appendGap appends the members that both transports use to tell of a gap.
@@ -148,12 +146,10 @@ func appendGap(b []byte, g *replay.Gap) []byte {
 // The forms of an event that all connections share: see streams.Event.Encoded.
 
 // block is a whole block for a follower of one room.
-func block(e *streams.Event) []byte { return appendBody(appendEventID(nil, e), e) }
+func block(e *streams.Event) []byte { return appendEventID(appendBody(nil, e), e) }
 
 // wrappedBlock is a whole block for a follower of several rooms.
-func wrappedBlock(e *streams.Event) []byte {
-	return append(appendEventID(nil, e), wrappedBody(e)...)
-}
+func wrappedBlock(e *streams.Event) []byte { return appendEventID(wrappedBody(e), e) }
 
 // wrappedBody is the same without its id line.
 func wrappedBody(e *streams.Event) []byte {
@@ -162,7 +158,7 @@ func wrappedBody(e *streams.Event) []byte {
 	b = append(b, e.Room...)
 	b = append(b, `","data":`...)
 	b = append(b, e.Data...)
-	return append(b, "}\n\n"...)
+	return append(b, "}\n"...)
 }
 
 // appendBody appends a block for a follower of one room, without its id line.
@@ -170,13 +166,14 @@ func appendBody(b []byte, e *streams.Event) []byte {
 	b = appendType(b, e)
 	b = append(b, "data: "...)
 	b = append(b, e.Data...)
-	return append(b, "\n\n"...)
+	return append(b, '\n')
 }
 
+// appendEventID appends the id line that ends a block.
 func appendEventID(b []byte, e *streams.Event) []byte {
 	b = append(b, "id: "...)
 	b, _ = e.ID.AppendText(b) // never fails
-	return append(b, '\n')
+	return append(b, "\n\n"...)
 }
 
 // appendType appends the event line, which the default type does without.
