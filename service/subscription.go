@@ -44,14 +44,14 @@ type leg struct {
 	// Owned by the writer.
 	start   replay.Start
 	located bool           // pos is what counts from now on, not start
-	pos     streams.ID     // after the last item taken
 	trusted bool           // pos comes from the log, not only from the client
 	reader  *replay.Reader // of the replay in progress, if it is one of the log
 
-	// Guarded by sub.mu.
+	// Guarded by sub.mu; only the writer changes pos, and reads it without.
+	pos    streams.ID // after the last item taken
 	live   bool
-	joined streams.ID // everything at or before was given when it went live
 	queued streams.ID // position of the newest item queued, or pos when it went live
+	proof  proof
 }
 
 // A Batch is what a connection is to be told next.
@@ -95,9 +95,6 @@ func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 func (s *Subscription) next(ctx context.Context) (Batch, error) {
 	for {
 		items, lagging := s.take()
-		for _, it := range items {
-			s.legOf(it.Position).pos = it.Position
-		}
 		if len(lagging) == 0 {
 			return Batch{Items: items}, nil
 		}
@@ -122,6 +119,11 @@ func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
 		items = s.queue
 		clear(s.spare)
 		s.queue, s.spare, s.bytes = s.spare[:0], items, 0
+		for i := range items {
+			l := s.legOf(items[i].Position)
+			items[i].Position = streams.Later(items[i].Position, l.pos)
+			l.pos = items[i].Position
+		}
 		return items, nil
 	}
 	for _, l := range s.legs {
@@ -206,23 +208,42 @@ func (l *leg) offer(it replay.Item, late bool) {
 	s := l.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !l.live {
-		return // it will be read from the log, or from the hot tail
+	given := l.pos // the furthest that the connection is told of without this item
+	if l.live {
+		given = l.queued
 	}
-	if !l.joined.Before(it.Place) {
-		return // the replay gave it
-	}
-	if it.Event != nil && !l.queued.Before(it.Place) {
-		if !late {
-			return
+	switch {
+	case l.proof.covers(it.Place):
+		return
+	case given.Before(it.Place):
+		if !l.live {
+			return // it will be read from the log, or from the hot tail
 		}
-		// A frame was lost, found missing only now, and this connection has gone
-		// on with its other rooms meanwhile. Sent now, it would break the order
-		// and take the cursor back: the client is told instead.
-		it = replay.Item{Gap: &replay.Gap{
-			Room: it.Event.Room, After: it.Event.Prev, Before: it.Event.ID.Next(), Reason: replay.NoSense,
-		}, Place: l.queued, Position: l.queued}
+	case it.Event != nil && !late:
+		return
+	default:
+		it = overdue(it, given)
 	}
+	s.queueLocked(l, it)
+	if !s.notified {
+		s.notified = true
+		s.notify()
+	}
+}
+
+// overdue is what a connection is told of something that stands before what it
+// was given already: frames of one room were lost, this was found only now, and
+// the connection has gone on with its other rooms meanwhile. An event would break
+// the order and take the cursor back; a notice does not.
+func overdue(it replay.Item, given streams.ID) replay.Item {
+	gap := it.Gap
+	if e := it.Event; e != nil {
+		gap = &replay.Gap{Room: e.Room, After: e.Prev, Before: e.ID.Next(), Reason: replay.NoSense}
+	}
+	return replay.Item{Gap: gap, Place: it.Place, Position: given}
+}
+
+func (s *Subscription) queueLocked(l *leg, it replay.Item) {
 	if it.Gap != nil {
 		it.Position = streams.Later(it.Position, l.queued)
 		s.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()
@@ -234,10 +255,6 @@ func (l *leg) offer(it replay.Item, late bool) {
 	if len(s.queue) > s.node.opts.Queue || s.bytes > queueBytes {
 		s.overflowLocked()
 	}
-	if !s.notified {
-		s.notified = true
-		s.notify()
-	}
 }
 
 // overflowLocked drops the queue: every leg goes on from the log, after the last
@@ -245,7 +262,13 @@ func (l *leg) offer(it replay.Item, late bool) {
 // alone, in reads of its own.
 func (s *Subscription) overflowLocked() {
 	s.node.metrics.overflows.Inc()
-	s.queue, s.spare, s.bytes = nil, nil, 0
+	// What is overdue stays, for a reading from the last item taken would not come
+	// by it. There is little: a notice for each frame lost.
+	s.queue = slices.DeleteFunc(s.queue, func(it replay.Item) bool { return s.legOf(it.Place).pos.Before(it.Place) })
+	for i := range s.queue {
+		s.queue[i].Position = s.legOf(s.queue[i].Place).pos
+	}
+	s.bytes = 0
 	for _, l := range s.legs {
 		l.live = false
 	}
@@ -256,9 +279,13 @@ func (l *leg) open(ctx context.Context) error {
 	if l.start.IsNow() && l.fromNow() {
 		return nil
 	}
-	l.pos, l.located = l.start.Position(l.pump.partition, l.pump.log.Partitions())
-	if l.located && l.covered() {
-		return nil
+	pos, ok := l.start.Position(l.pump.partition, l.pump.log.Partitions())
+	if ok {
+		l.located = true
+		l.advance(pos, true)
+		if l.covered() {
+			return nil
+		}
 	}
 	return l.begin(ctx)
 }
@@ -266,14 +293,16 @@ func (l *leg) open(ctx context.Context) error {
 // fromNow goes live where the pump stands, if it stands anywhere yet.
 func (l *leg) fromNow() bool {
 	defer l.hold()()
+	var pos streams.ID
 	for _, r := range l.rooms {
 		if !r.known {
 			return false
 		}
-		l.pos = streams.Later(l.pos, r.pos)
+		pos = streams.Later(pos, r.pos)
 	}
 	l.located, l.trusted = true, true
-	l.goLive(l.pos)
+	l.advance(pos, true)
+	l.goLive(pos)
 	return true
 }
 
@@ -300,7 +329,44 @@ func (l *leg) hold() (release func()) {
 func (l *leg) goLive(pos streams.ID) {
 	l.sub.mu.Lock()
 	defer l.sub.mu.Unlock()
-	l.live, l.joined, l.queued = true, l.pos, pos
+	l.live, l.queued = true, pos
+}
+
+// advance moves the leg to pos. proven says that the log itself was read up to
+// there, or that the client came with it.
+func (l *leg) advance(pos streams.ID, proven bool) {
+	l.sub.mu.Lock()
+	defer l.sub.mu.Unlock()
+	switch {
+	case pos.Before(l.pos): // the cursor was of another log
+		l.proof = proof{claimed: pos}
+	case proven:
+		l.proof.extend(l.pos, pos)
+	}
+	l.pos = pos
+}
+
+// A proof says of which part of the order a connection was given everything,
+// whatever the pump finds out later: what the client came with, and what was
+// read from the log since. What came live is proven by the pump alone.
+type proof struct {
+	claimed  streams.ID // all up to here
+	from, to streams.ID // and from < id <= to: the last reading
+}
+
+func (p *proof) covers(id streams.ID) bool {
+	return !p.claimed.Before(id) || p.from.Before(id) && !p.to.Before(id)
+}
+
+func (p *proof) extend(from, to streams.ID) {
+	switch {
+	case !p.claimed.Before(from):
+		p.claimed = streams.Later(p.claimed, to)
+	case p.to == from:
+		p.to = to
+	default:
+		p.from, p.to = from, to
+	}
 }
 
 // covered reports whether the hot tails hold everything after the leg's position.
@@ -348,7 +414,8 @@ func (l *leg) fromHot() (items []replay.Item, live bool) {
 	if !more {
 		l.goLive(pos)
 	}
-	l.pos, l.trusted = pos, true
+	l.trusted = true
+	l.advance(pos, false)
 	return items, !more
 }
 
@@ -379,7 +446,10 @@ func (l *leg) begin(ctx context.Context) error {
 			}
 		}
 	}
-	l.pos, l.located = replay.Opening(tracks), true
+	if !l.located {
+		l.located = true
+		l.advance(replay.Opening(tracks), true)
+	}
 	l.trusted = !edges.Last.Before(l.pos)
 	l.reader = replay.NewReader(log, edges, tracks)
 	l.pump.metrics.catchUps.Inc()
@@ -450,11 +520,13 @@ func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
 			return nil, err
 		}
 		if len(items) == 0 {
-			l.pos, l.trusted = streams.Later(l.pos, l.reader.Barrier()), true
+			l.trusted = true
+			l.advance(l.reader.Barrier(), true)
 			l.reader = nil
 			continue
 		}
-		l.pos, l.trusted = items[len(items)-1].Position, true
+		l.trusted = true
+		l.advance(items[len(items)-1].Position, true)
 		for _, it := range items {
 			if it.Gap != nil {
 				l.sub.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()

@@ -1,0 +1,210 @@
+package service_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// memLog is a streams.Log for tests, with switches for what a real one won't do
+// on demand. It has one partition, and its clock is a counter.
+type memLog struct {
+	mu     sync.Mutex
+	clock  uint64
+	floor  streams.ID
+	cap    int
+	logged map[streams.Room][]*streams.Event // kept
+	tails  map[streams.Room]streams.ID
+	ever   map[streams.Room][]*streams.Event
+	feeds  []*memFeed
+	reads  int // calls of After and Before
+	looks  int // calls of Edges
+
+	away      bool                      // every call fails
+	loseFrame func(*streams.Event) bool // logged, and not sent live
+	onRead    func()                    // runs, unlocked, before a read
+}
+
+func newMemLog() *memLog {
+	return &memLog{
+		clock: 1, floor: streams.MakeID(1, 1, 0), cap: 1000,
+		logged: map[streams.Room][]*streams.Event{},
+		tails:  map[streams.Room]streams.ID{},
+		ever:   map[streams.Room][]*streams.Event{},
+	}
+}
+
+func (l *memLog) lastLocked() streams.ID { return streams.MakeID(1, l.clock, 0) }
+
+func (l *memLog) Partitions() int { return 1 }
+
+func (l *memLog) Append(_ context.Context, drafts []streams.Draft) []streams.Receipt {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	receipts := make([]streams.Receipt, len(drafts))
+	for i, d := range drafts {
+		if l.away {
+			receipts[i].Err = streams.ErrUnavailable
+			continue
+		}
+		receipts[i].ID = l.appendLocked(d).ID
+	}
+	return receipts
+}
+
+func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
+	e := &streams.Event{Prev: streams.Later(l.tails[d.Room], l.floor), Room: d.Room, Type: d.Type, Data: d.Data}
+	l.clock++
+	e.ID = l.lastLocked()
+	kept := append(l.logged[d.Room], e)
+	l.logged[d.Room] = kept[max(0, len(kept)-l.cap):]
+	l.ever[d.Room] = append(l.ever[d.Room], e)
+	l.tails[d.Room] = e.ID
+	if l.loseFrame == nil || !l.loseFrame(e) {
+		for _, f := range l.feeds {
+			f.send(e)
+		}
+	}
+	return e
+}
+
+// loseEnd loses the newest n events of the partition and raises the floor, as a
+// log does that has noticed.
+func (l *memLog) loseEnd(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	to := streams.MakeID(1, l.clock-min(n, l.clock-l.floor.Seq()), 0)
+	for room, events := range l.logged {
+		i := slices.IndexFunc(events, func(e *streams.Event) bool { return to.Before(e.ID) })
+		if i < 0 {
+			continue
+		}
+		l.logged[room] = events[:i:i]
+		if l.tails[room] = events[i].Prev; !slices.ContainsFunc(l.ever[room], func(e *streams.Event) bool { return e.ID == events[i].Prev }) {
+			delete(l.tails, room)
+		}
+	}
+	l.clock++
+	l.floor = l.lastLocked()
+}
+
+func (l *memLog) Edges(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		return streams.Edges{}, streams.ErrUnavailable
+	}
+	l.looks++
+	e := streams.Edges{Last: l.lastLocked(), Floor: l.floor, Horizon: streams.MakeID(1, 0, 0)}
+	for _, r := range rooms {
+		e.Tails = append(e.Tails, l.tails[r])
+	}
+	return e, nil
+}
+
+func (l *memLog) After(_ context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+	return l.read(room, func(kept []*streams.Event) []*streams.Event {
+		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !after.Before(e.ID) || through.Before(e.ID) })
+		return kept[:min(limit, len(kept))]
+	})
+}
+
+func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
+	return l.read(room, func(kept []*streams.Event) []*streams.Event {
+		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !e.ID.Before(before) })
+		return kept[max(0, len(kept)-limit):]
+	})
+}
+
+func (l *memLog) read(room streams.Room, pick func([]*streams.Event) []*streams.Event) ([]*streams.Event, error) {
+	l.mu.Lock()
+	hook := l.onRead
+	l.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.away {
+		return nil, streams.ErrUnavailable
+	}
+	l.reads++
+	return pick(slices.Clone(l.logged[room])), nil
+}
+
+func (l *memLog) Ping(context.Context) error { return nil }
+func (l *memLog) Close() error               { return nil }
+
+func (l *memLog) Feed(streams.Partition) streams.Feed {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	f := &memFeed{log: l, joined: map[streams.Room]uint64{}, signals: make(chan streams.Signal, 1<<16)}
+	l.feeds = append(l.feeds, f)
+	return f
+}
+
+// loseFeeds cuts every feed; what is published until rejoin is not sent live.
+func (l *memLog) loseFeeds() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.feeds {
+		if !f.down {
+			f.down = true
+			f.signals <- streams.Signal{Lost: true}
+		}
+	}
+}
+
+func (l *memLog) rejoinFeeds() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.feeds {
+		if f.down {
+			f.down = false
+			for room, ticket := range f.joined {
+				f.signals <- streams.Signal{Joined: room, Ticket: ticket}
+			}
+		}
+	}
+}
+
+// memFeed is guarded by its log's lock.
+type memFeed struct {
+	log     *memLog
+	joined  map[streams.Room]uint64
+	signals chan streams.Signal
+	down    bool
+	closed  bool
+}
+
+func (f *memFeed) send(e *streams.Event) {
+	if _, ok := f.joined[e.Room]; ok && !f.down && !f.closed {
+		f.signals <- streams.Signal{Event: e}
+	}
+}
+
+func (f *memFeed) Join(room streams.Room, ticket uint64) {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	f.joined[room] = ticket
+	if !f.down {
+		f.signals <- streams.Signal{Joined: room, Ticket: ticket}
+	}
+}
+
+func (f *memFeed) Leave(room streams.Room) {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	delete(f.joined, room)
+}
+
+func (f *memFeed) Signals() <-chan streams.Signal { return f.signals }
+
+func (f *memFeed) Close() {
+	f.log.mu.Lock()
+	defer f.log.mu.Unlock()
+	f.closed = true
+	close(f.signals)
+}
