@@ -60,8 +60,9 @@ func (l *Log) edges(ctx context.Context, p *partition, rooms []streams.Room) (st
 	return p.parseEdges(values)
 }
 
-// parseEdges reads last, floor, horizon, a number, and the tails, of which those
-// without a record are nil.
+// parseEdges reads last, floor, horizon, a number, and the tails. A foreign value
+// in a tail's place is no record, be it of the wrong type, which MGET gives as
+// nil, or not: one room must not take the others down.
 func (p *partition) parseEdges(values []any) (streams.Edges, error) {
 	e := streams.Edges{Tails: make([]streams.ID, len(values)-4)}
 	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.Horizon} {
@@ -70,11 +71,8 @@ func (p *partition) parseEdges(values []any) (streams.Edges, error) {
 		}
 	}
 	for i, tail := range values[4:] {
-		if tail == nil {
-			continue
-		}
-		if err := p.parseInto(&e.Tails[i], tail); err != nil {
-			return streams.Edges{}, err
+		if p.parseInto(&e.Tails[i], tail) != nil {
+			e.Tails[i] = streams.ID{}
 		}
 	}
 	return e, nil

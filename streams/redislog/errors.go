@@ -69,7 +69,8 @@ func sayingLater(err error) bool {
 // does with all other errors, would hide a mistake in the settings.
 func permanent(err error) bool {
 	return errors.Is(err, streams.ErrMismatch) || errors.Is(err, ErrTooOld) ||
-		redis.IsAuthError(err) || redis.IsPermissionError(err)
+		redis.IsAuthError(err) || redis.IsPermissionError(err) ||
+		redis.HasErrorPrefix(err, "The user executing the script") // may not do something, says Redis 7.0
 }
 
 // reading turns an explained error into one that a read may return.

@@ -1,14 +1,145 @@
 package redislog
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"testing"
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
 )
 
+// patience bounds waits for what will come; it says nothing about speed.
+const patience = 20 * time.Second
+
 func draft(room streams.Room, data string) streams.Draft {
 	return streams.Draft{
 		Room: room, Type: streams.DefaultType, Data: []byte(data),
 		Keep: streams.Retention{Events: 1000, Age: time.Hour},
+	}
+}
+
+func keyed(room streams.Room, data, key string) streams.Draft {
+	d := draft(room, data)
+	d.Key = key
+	return d
+}
+
+// roomOfFirst returns a room of partition 0 of n.
+func roomOfFirst(n int) streams.Room {
+	for i := 0; ; i++ {
+		if room := streams.Room("r" + strconv.Itoa(i)); room.Partition(n) == 0 {
+			return room
+		}
+	}
+}
+
+// put appends one draft that must succeed.
+func put(t testing.TB, l *Log, d streams.Draft) streams.ID {
+	t.Helper()
+	r := l.Append(context.Background(), []streams.Draft{d})[0]
+	if r.Err != nil {
+		t.Fatalf("append to %q: %v", d.Room, r.Err)
+	}
+	return r.ID
+}
+
+// refusedBy appends one draft that must fail with want.
+func refusedBy(t testing.TB, l *Log, d streams.Draft, want error) {
+	t.Helper()
+	if r := l.Append(context.Background(), []streams.Draft{d})[0]; !errors.Is(r.Err, want) {
+		t.Errorf("append to %q: %+v, want %v", d.Room, r, want)
+	}
+}
+
+func edges(t testing.TB, l *Log, rooms ...streams.Room) streams.Edges {
+	t.Helper()
+	e, err := l.Edges(context.Background(), 0, rooms)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+// all returns the whole room.
+func all(t testing.TB, l *Log, room streams.Room) []*streams.Event {
+	t.Helper()
+	end := streams.MakeID(math.MaxUint64, math.MaxUint64, math.MaxUint16)
+	events, err := l.After(context.Background(), room, streams.ID{}, end, 100_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+// next returns the feed's next signal.
+func next(t testing.TB, f streams.Feed) streams.Signal {
+	t.Helper()
+	select {
+	case s := <-f.Signals():
+		return s
+	case <-time.After(patience):
+		t.Fatal("the feed says nothing")
+		panic("unreachable")
+	}
+}
+
+// joined returns once the feed has announced room with ticket; other signals are dropped.
+func joined(t testing.TB, f streams.Feed, room streams.Room, ticket uint64) {
+	t.Helper()
+	for {
+		if s := next(t, f); s.Joined == room && s.Ticket == ticket {
+			return
+		}
+	}
+}
+
+// lost returns once the feed has said Lost; other signals are dropped.
+func lost(t testing.TB, f streams.Feed) {
+	t.Helper()
+	for !next(t, f).Lost {
+	}
+}
+
+// nextIs checks that the next event of the feed is id: nothing came before it.
+func nextIs(t testing.TB, f streams.Feed, id streams.ID) {
+	t.Helper()
+	if s := next(t, f); s.Event == nil || s.Event.ID != id {
+		t.Errorf("the feed says %s, want event %s", describe(s), id)
+	}
+}
+
+func describe(s streams.Signal) string {
+	if s.Event != nil {
+		return fmt.Sprintf("event %s %s", s.Event.ID, s.Event.Data)
+	}
+	return fmt.Sprintf("%+v", s)
+}
+
+// follow opens a feed of partition 0 in which room is joined.
+func follow(t testing.TB, l *Log, room streams.Room) streams.Feed {
+	t.Helper()
+	f := l.Feed(0)
+	t.Cleanup(f.Close)
+	f.Join(room, 1)
+	joined(t, f, room, 1)
+	return f
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	poll := time.NewTicker(2 * time.Millisecond)
+	defer poll.Stop()
+	deadline := time.After(patience)
+	for !cond() {
+		select {
+		case <-poll.C:
+		case <-deadline:
+			t.Fatalf("not within %v: %s", patience, what)
+		}
 	}
 }

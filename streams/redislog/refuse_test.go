@@ -1,0 +1,182 @@
+package redislog
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// What Redis refuses is neither stored nor live, and is told in Redis's words;
+// once the operator has acted, the same publish works.
+func TestRefused(t *testing.T) {
+	for name, c := range map[string]struct{ refuse, allow []any }{
+		"OOM":      {[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}},
+		"READONLY": {[]any{"replicaof", "127.0.0.1", "1"}, []any{"replicaof", "no", "one"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := redistest.Start(t)
+			admin := server.Client()
+			l := open(t, Options{URL: server.URL()})
+			first := put(t, l, draft("room", "1"))
+			feed := follow(t, l, "room")
+			feed.Join("passing", 2)
+			joined(t, feed, "passing", 2)
+
+			if err := admin.Do(t.Context(), c.refuse...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			passing := draft("passing", "2")
+			passing.Keep.Events = 0
+			for i, r := range l.Append(t.Context(), []streams.Draft{draft("room", "2"), passing, keyed("room", "3", "k")}) {
+				if r.Err == nil || !strings.Contains(r.Err.Error(), name) {
+					t.Errorf("draft %d: %+v, want ErrRefused with %s", i, r, name)
+				}
+			}
+			refusedBy(t, l, draft("room", "2"), streams.ErrRefused)
+			if name == "READONLY" {
+				if err := l.Ping(t.Context()); err == nil {
+					t.Error("Ping of a Redis that is read only gives no error")
+				}
+			}
+			if err := admin.Do(t.Context(), c.allow...).Err(); err != nil {
+				t.Fatal(err)
+			}
+			id := put(t, l, keyed("room", "3", "k"))
+			nextIs(t, feed, id)
+			if events := all(t, l, "room"); len(events) != 2 || events[1].Prev != first {
+				t.Errorf("%d events, want 2 in a chain", len(events))
+			}
+		})
+	}
+}
+
+// A foreign value under a key of the room fails that room's drafts alone.
+func TestForeignValues(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	p := newPartition("", 0)
+	for name, c := range map[string]struct{ key, text string }{
+		"stream":            {p.stream("bad"), "WRONGTYPE"},
+		"tail":              {p.tail("bad"), "WRONGTYPE"},
+		"record":            {p.record("bad", "k"), "WRONGTYPE"},
+		"tail not a record": {p.tail("bad"), "position"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			opt := Options{URL: server.URL(), Prefix: newPrefix()}
+			l := open(t, opt)
+			feed := follow(t, l, "bad")
+			feed.Join("good", 2)
+			joined(t, feed, "good", 2)
+			key := strings.Replace(c.key, p.tag, l.partitions[0].tag, 1)
+			var err error
+			if c.text == "WRONGTYPE" {
+				err = admin.SAdd(t.Context(), key, "foreign").Err()
+			} else {
+				err = admin.Set(t.Context(), key, "foreign", 0).Err()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			receipts := l.Append(t.Context(), []streams.Draft{keyed("bad", "1", "k"), draft("good", "2"), keyed("bad", "3", "k")})
+			for _, i := range []int{0, 2} {
+				if err := receipts[i].Err; err == nil || !strings.Contains(err.Error(), c.text) {
+					t.Errorf("draft %d: %v, want an error with %q", i, err, c.text)
+				}
+			}
+			if receipts[1].Err != nil {
+				t.Fatal(receipts[1].Err)
+			}
+			nextIs(t, feed, receipts[1].ID)
+			edges(t, l, "bad", "good")
+			if err := admin.Del(t.Context(), key).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if events := all(t, l, "bad"); len(events) != 0 {
+				t.Errorf("%d events stored in the bad room", len(events))
+			}
+			nextIs(t, feed, put(t, l, keyed("bad", "1", "k")))
+		})
+	}
+}
+
+// An entry that we did not write is an error for its readers, never a panic.
+func TestForeignEntry(t *testing.T) {
+	server := redistest.Shared(t)
+	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
+	server.Client().Do(t.Context(), "xadd", l.partitions[0].stream("r"), "1-1", "a", "b")
+	_, err := l.Before(t.Context(), "r", streams.MakeID(1<<40, 0, 0), 10)
+	if err == nil || !strings.Contains(err.Error(), "not written by Tidemark") {
+		t.Errorf("Before = %v", err)
+	}
+}
+
+// The node says at its start that its user may not publish, rather than going
+// silent at the first event.
+func TestUserThatMayNotPublish(t *testing.T) {
+	server := redistest.Start(t)
+	err := server.Client().Do(t.Context(), "acl", "setuser", "mute", "on", ">pw", "~*", "+@all", "resetchannels").Err()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(t.Context(), Options{URL: strings.Replace(server.URL(), "://", "://mute:pw@", 1), Logger: quiet()})
+	if err == nil || !strings.Contains(err.Error(), "channel") {
+		t.Errorf("Open = %v, want what Redis says of the channel", err)
+	}
+	_, err = Open(t.Context(), Options{URL: strings.Replace(server.URL(), "://", "://mute:wrong@", 1), Logger: quiet()})
+	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
+		t.Errorf("Open with a wrong password = %v, want WRONGPASS", err)
+	}
+}
+
+// The log of one deployment cannot be opened with another number of partitions,
+// not even by a node that was there before the log was made anew.
+func TestMismatch(t *testing.T) {
+	url := redistest.Shared(t).URL()
+	opt := Options{URL: url, Prefix: newPrefix(), Partitions: 2}
+	l := open(t, opt)
+	opt.Partitions = 3
+	_, err := Open(t.Context(), opt)
+	if err == nil || !strings.Contains(err.Error(), "2 partitions, this node wants 3") {
+		t.Errorf("Open = %v, want ErrMismatch with both numbers", err)
+	}
+	if err := l.client.HSet(t.Context(), l.partitions[0].clock(), "partitions", 3).Err(); err != nil {
+		t.Fatal(err)
+	}
+	refusedBy(t, l, draft(roomOfFirst(2), "1"), streams.ErrMismatch)
+}
+
+// A tail record that Redis evicted is made good from the stream.
+func TestTailEvicted(t *testing.T) {
+	server := redistest.Shared(t)
+	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
+	first := put(t, l, draft("r", "1"))
+	server.Client().Del(context.Background(), l.partitions[0].tail("r"))
+	put(t, l, draft("r", "2"))
+	if e := all(t, l, "r"); len(e) != 2 || e[1].Prev != first {
+		t.Errorf("%d events, want 2 in a chain", len(e))
+	}
+}
+
+// A longer tail life does not vouch for what the shorter one has forgotten.
+func TestTailLifeGrows(t *testing.T) {
+	opt := Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), TailLife: time.Millisecond}
+	l := open(t, opt)
+	short := draft("r", "1")
+	short.Keep.Age = time.Millisecond
+	id := put(t, l, short)
+	eventually(t, "the tail record expires", func() bool { return edges(t, l, "r").Tails[0].IsZero() })
+	put(t, l, draft("other", "1"))
+
+	opt.TailLife = time.Hour
+	second := open(t, opt)
+	if e := edges(t, second, "r"); e.Origin().Before(id) {
+		t.Errorf("Origin %s is before %s, of which no trace is left", e.Origin(), id)
+	}
+	if n := l.Losses(); n != 0 {
+		t.Errorf("what expired was counted as %d losses", n)
+	}
+}
