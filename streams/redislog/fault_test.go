@@ -181,8 +181,8 @@ func TestFeedCut(t *testing.T) {
 	}
 }
 
-// Redis cuts a subscriber that falls too far behind; its reader is told, after
-// what had arrived before, and the rooms come back.
+// Redis cuts a subscriber that it holds too much for; the reader is told, and
+// finds in the log what it did not hear.
 func TestFeedCutForFullBuffer(t *testing.T) {
 	server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 100kb 0 0")
 	l := open(t, Options{URL: server.URL()})
@@ -191,19 +191,15 @@ func TestFeedCutForFullBuffer(t *testing.T) {
 	for i := range big {
 		big[i] = draft("r", `"`+strings.Repeat("x", 60_000)+`"`)
 	}
-	var last streams.ID
-	for range maxSignals/len(big) + 5 {
-		for _, r := range l.Append(t.Context(), big) {
-			if r.Err != nil {
-				t.Fatal(r.Err)
-			}
-			last = r.ID
+	for _, r := range l.Append(t.Context(), big) {
+		if r.Err != nil {
+			t.Fatal(r.Err)
 		}
 	}
 	lost(t, feed)
 	joined(t, feed, "r", 1)
-	if tail := edges(t, l, "r").Tails[0]; tail != last {
-		t.Errorf("tail %s, want %s", tail, last)
+	if n := len(all(t, l, "r")); n != len(big) {
+		t.Errorf("%d events in the log, want %d", n, len(big))
 	}
 	nextIs(t, feed, put(t, l, draft("r", "1")))
 }
