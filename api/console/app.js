@@ -137,12 +137,12 @@ function gap(f, e) {
   show();
 }
 
-// The server is full, draining or cut off from its log. It closes, and the
+// The server is full, draining or cut off from its log. Where it closes, the
 // browser comes back by itself after the time that the server gave.
 function refusedForNow(f, e) {
   if (e.lastEventId) moveTo(f, e.lastEventId);
   const p = parse(e.data);
-  note('error', `The server asks to come back later: ${p.code || 'no code'}${p.detail ? ', ' + p.detail : ''}.`, '');
+  note('error', `The server says ${p.code || 'error'}: ${p.detail || 'no more than that'}`, '');
 }
 
 function broken(f, source) {

@@ -1,0 +1,325 @@
+package browser
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+	"go.uber.org/goleak"
+
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/cutproxy"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// nothingWrong is what the page counts itself, as it should be in the end.
+var nothingWrong = map[string]int{"missing": 0, "repeated": 0, "disordered": 0, "gaps": 0}
+
+// compare compares the events that the page shows with those published.
+func compare(t *testing.T, p *page, want []string) {
+	t.Helper()
+	d := logtest.Compare(want, p.events())
+	if !d.OK() {
+		t.Error(d)
+	}
+	t.Log(d)
+}
+
+// The page closes its EventSource, and what is published meanwhile, by itself
+// and by others, is replayed when it comes back with its cursor in the address.
+func TestCutAndComeBack(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	p := openPage(t, s.http.URL)
+	want := s.publish(t, "lobby", 1, 15)[5:] // older than the last 10
+
+	p.follow("lobby", "last=10")
+	p.awaitState("live")
+	p.set("data", `{"text":"from the page"}`)
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('answer').textContent.startsWith('201: ')`)
+	want = append(want, strings.TrimPrefix(p.text("answer"), "201: "))
+	want = append(want, s.publish(t, "lobby", 16, 4)...)
+	p.awaitEvent(want[len(want)-1])
+	p.shows(map[string]int{"received": 15, "replayed": 10, "resumes": 0})
+
+	p.click("cut")
+	p.awaitState("cut")
+	cursor := p.text("cursor")
+	want = append(want, s.publish(t, "lobby", 20, 3)...)
+	p.click("ten")
+	p.await(`document.getElementById('answer').textContent.startsWith('10 published')`)
+	p.shows(map[string]int{"missing": 10, "received": 15})
+	want = append(want, s.history(t, "lobby", want[len(want)-1], 10)...)
+
+	p.click("back")
+	p.awaitState("live")
+	want = append(want, s.publish(t, "lobby", 33, 2)...)
+	p.awaitEvent(want[len(want)-1])
+	compare(t, p, want)
+	p.shows(nothingWrong)
+	p.shows(map[string]int{"received": len(want), "replayed": 13, "resumes": 1})
+	if got, want := s.asked(), []asked{{}, {query: cursor}}; !slices.Equal(got, want) {
+		t.Errorf("followed with %q, want %q", got, want)
+	}
+}
+
+// The line breaks inside an event, stays broken for a while, and breaks again.
+// The page does nothing: the browser's EventSource comes back with Last-Event-ID.
+func TestTheBrowserResumesByItself(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	line := cutproxy.Listen(t, s.addr())
+	p := openPage(t, line.URL())
+	p.follow("lobby", "since=now")
+	p.awaitState("live")
+
+	sprung := line.CutAfter(middle(8))
+	want := s.publish(t, "lobby", 1, 7)
+	p.awaitEvent(want[6])
+	line.Refuse(true)
+	want = append(want, s.publish(t, "lobby", 8, 1)...)
+	<-sprung
+	want = append(want, s.publish(t, "lobby", 9, 12)...)
+	p.awaitState("reconnecting")
+	line.Refuse(false)
+	p.awaitState("live")
+	p.awaitEvent(want[19])
+	p.shows(map[string]int{"received": 20, "replayed": 13, "resumes": 1})
+
+	line.Refuse(true)
+	line.Cut()
+	p.awaitState("reconnecting")
+	want = append(want, s.publish(t, "lobby", 21, 5)...)
+	line.Refuse(false)
+	p.awaitState("live")
+	want = append(want, s.publish(t, "lobby", 26, 1)...)
+	p.awaitEvent(want[25])
+
+	compare(t, p, want)
+	p.shows(nothingWrong)
+	p.shows(map[string]int{"received": 26, "replayed": 5, "resumes": 2})
+	if got, want := s.asked(), []asked{{}, {header: want[6]}, {header: want[19]}}; !slices.Equal(got, want) {
+		t.Errorf("followed with %q, want %q", got, want)
+	}
+	for _, r := range p.rows("resume") {
+		if !strings.Contains(r.Text, "Last-Event-ID") {
+			t.Errorf("the page takes the browser's resume for its own: %s", r.Text)
+		}
+	}
+}
+
+// A server that is stopped in order and started again on the same log: publishing
+// through the page waits for it, with one key, and nothing is missing.
+func TestTheServerIsRestarted(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := serve(t, dir, nil)
+	line := cutproxy.Listen(t, first.addr())
+	p := openPage(t, line.URL())
+	p.follow("lobby", "since=earliest")
+	p.awaitState("live")
+	want := first.publish(t, "lobby", 1, 5)
+	p.awaitEvent(want[4])
+
+	line.Refuse(true) // as the port does while nobody listens on it
+	first.stop()
+	line.Cut()
+	p.awaitState("reconnecting")
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('answer').textContent.startsWith('No answer yet')`)
+
+	second := serve(t, dir, nil)
+	line.Retarget(second.addr())
+	want = append(want, second.publish(t, "lobby", 6, 3)...)
+	line.Refuse(false)
+	p.await(`document.getElementById('answer').textContent.startsWith('201: ')`)
+	want = append(want, strings.TrimPrefix(p.text("answer"), "201: "))
+	p.awaitState("live")
+	p.awaitEvent(want[8])
+	compare(t, p, want)
+	p.shows(nothingWrong)
+	p.shows(map[string]int{"received": 9, "resumes": 1})
+}
+
+// What the room no longer has is told in its place: after what the page had seen,
+// before what is left.
+func TestAGapIsShownInItsPlace(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), &service.Options{
+		Retention: []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 10, Age: time.Hour}}},
+		Hot:       10, // or the node itself would still have what the log has not
+	})
+	p := openPage(t, s.http.URL)
+	p.follow("lobby", "since=earliest")
+	p.awaitState("live")
+	before := s.publish(t, "lobby", 1, 5)
+	p.awaitEvent(before[4])
+	p.click("cut")
+	p.click("ten") // all of these will be gone
+	p.await(`document.getElementById('answer').textContent.startsWith('10 published')`)
+	after := s.publish(t, "lobby", 6, 2*streams.ExtraKept)
+	p.click("back")
+	p.awaitState("live")
+	p.awaitEvent(after[len(after)-1])
+
+	rows := p.rows("event", "gap")
+	at := slices.IndexFunc(rows, func(r row) bool { return r.Class == "gap" })
+	if at != 5 || rows[4].ID != before[4] || !strings.Contains(rows[5].Text, "trimmed") {
+		t.Fatalf("the gap is at place %d of %v, want 5", at, rows[:min(len(rows), 8)])
+	}
+	kept := rows[6:]
+	if len(kept) < 10 || len(kept) > 10+streams.ExtraKept {
+		t.Errorf("%d events after the gap, want 10 and perhaps some more", len(kept))
+	}
+	compare(t, p, append(before, after[len(after)-len(kept):]...))
+	p.shows(map[string]int{"missing": 0, "repeated": 0, "disordered": 0, "gaps": 1, "replayed": len(kept)})
+}
+
+// Markup stays text, and events whose types are those of the EventSource itself
+// are events like others.
+func TestWhateverComesIsText(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	p := openPage(t, s.http.URL)
+	data := `{"text":"<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"}`
+	want := []string{
+		s.publishOne(t, "lobby", "message", data),
+		s.publishOne(t, "lobby", "error", `"an event, not an error"`),
+		s.publishOne(t, "lobby", "open", `null`),
+	}
+	p.set("types", "message error open")
+	p.follow("lobby", "since=earliest")
+	p.awaitState("live")
+	want = append(want, s.publishOne(t, "lobby", "error", `0`))
+	p.awaitEvent(want[3])
+	compare(t, p, want)
+	p.awaitState("live")
+	elements := eval[int](p, `document.querySelectorAll('#events img, #events script').length`)
+	title := run(p, chromedp.Title())
+	if elements != 0 || title != "Tidemark console" {
+		t.Errorf("%d elements made of data, title %q", elements, title)
+	}
+	if first := p.rows("event")[0].Text; !strings.Contains(first, `<img src=x`) {
+		t.Errorf("the data is shown as %q", first)
+	}
+}
+
+// A type that the page was not told of is found in the room's history.
+func TestTypesAreFound(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	s.publishOne(t, "lobby", "note", `1`)
+	p := openPage(t, s.http.URL)
+	p.follow("lobby", "since=now")
+	p.await(`document.getElementById('types').value.includes('note')`)
+	p.awaitState("live")
+	p.awaitEvent(s.publishOne(t, "lobby", "note", `2`))
+}
+
+// The list is bounded, the counting is not.
+func TestTheListIsBounded(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	ids := s.publish(t, "lobby", 1, 600)
+	p := openPage(t, s.http.URL)
+	p.follow("lobby", "since=earliest")
+	p.awaitState("live")
+	p.shows(map[string]int{"received": 600, "replayed": 600})
+	rows := p.rows("event", "live")
+	if len(rows) != 500 || rows[498].ID != ids[599] {
+		t.Errorf("%d rows, the newest event %s; want 500 and %s", len(rows), rows[498].ID, ids[599])
+	}
+}
+
+// What the server refuses is said in the words of its problem document.
+func TestProblemsAreShown(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), nil)
+	p := openPage(t, s.http.URL)
+	p.set("data", `{"text":`)
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('answer').textContent.startsWith('The data is not JSON')`)
+
+	p.set("data", `1`)
+	p.set("type", "tidemark.mine")
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('answer').textContent.startsWith('4')`)
+	if got := p.text("answer"); !strings.Contains(got, "tidemark.") {
+		t.Errorf("the answer does not say what is wrong: %s", got)
+	}
+
+	p.follow("no room!", "since=now")
+	p.awaitState("refused")
+	p.await(`document.querySelector('.note.error') !== null`)
+	if got := p.rows("error")[0].Text; !strings.HasPrefix(got, "Refused: 4") {
+		t.Errorf("the list says %q", got)
+	}
+}
+
+// The page fits wide and narrow windows, light and dark. With
+// TIDEMARK_SCREENSHOTS set to a directory, what it looks like is left there.
+func TestLooks(t *testing.T) {
+	t.Parallel()
+	s := serve(t, t.TempDir(), &service.Options{
+		Name:      "n1",
+		Retention: []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 20, Age: time.Hour}}},
+		Hot:       20,
+	})
+	p := openPage(t, s.http.URL)
+	dir := os.Getenv("TIDEMARK_SCREENSHOTS")
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	p.follow("lobby", "since=now")
+	p.awaitState("live")
+	for i, text := range []string{"The tide is high", "and nobody holds on", "Grüße aus dem Wattenmeer"} {
+		p.awaitEvent(s.publishOne(t, "lobby", "message", fmt.Sprintf(`{"from":"ada","n":%d,"text":%q}`, i+1, text)))
+	}
+	look := func(name, at string) {
+		for _, width := range []int64{1400, 400} {
+			for _, scheme := range []string{"light", "dark"} {
+				p.media(width, 1000, scheme)
+				eval[any](p, fmt.Sprintf(`document.querySelector(%q).scrollIntoView({block: 'center'})`, at))
+				if wide := eval[int64](p, `document.documentElement.scrollWidth`); wide > width {
+					t.Errorf("the page is %d wide in a window of %d", wide, width)
+				}
+				shot := run(p, chromedp.CaptureScreenshot())
+				if !bytes.HasPrefix(shot, []byte("\x89PNG")) {
+					t.Fatalf("the screenshot is %d bytes, and no PNG", len(shot))
+				}
+				file := filepath.Join(dir, fmt.Sprintf("console-%s-%d-%s.png", name, width, scheme))
+				if err := os.WriteFile(file, shot, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	p.click("demo")
+	p.await(`document.getElementById('resumes').textContent === '1'`)
+	p.awaitState("live")
+	p.await(`document.getElementById('missing').textContent === '0'`)
+	p.shows(map[string]int{"received": 13, "replayed": 10})
+	p.do(chromedp.MouseEvent("mouseMoved", 1, 1)) // off the button
+	look("back", "h1")
+
+	p.click("cut")
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('missing').textContent === '1'`)
+	s.publish(t, "lobby", 1, streams.ExtraKept+20)
+	look("cut", ".note.cut")
+
+	p.click("back")
+	p.await(`document.getElementById('gaps').textContent === '1'`)
+	p.awaitState("live")
+	look("gap", ".note.gap")
+}
