@@ -1,0 +1,266 @@
+package clients
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// patience bounds a test that hangs. It decides nothing else: a client comes back
+// after seconds, as the server asks it to.
+const patience = 90 * time.Second
+
+func TestMain(m *testing.M) {
+	code := redistest.Main(m)
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// A client is one way to follow an event stream.
+type client struct {
+	name string
+
+	// follow follows url until ctx ends and hands on every event. An error says
+	// that the client gave up, which it must not.
+	follow func(ctx context.Context, t *testing.T, url string, hear func(heard)) error
+
+	// halves says that the client hands on what came of an event when the line
+	// broke inside it: see TestHalfAnEvent.
+	halves bool
+}
+
+// heard is an event as the client handed it on.
+type heard struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+	Data string `json:"data"`
+}
+
+func (h heard) String() string { return h.ID + " " + h.Type + " " + h.Data }
+
+var all = []client{
+	{name: "r3labs/sse", follow: followR3labs, halves: true},
+	{name: "tmaxmax/go-sse", follow: followTmaxmax},
+	{name: "npm eventsource", follow: followNPM("eventsource.mjs")},
+	{name: "npm fetch-event-source", follow: followNPM("fetch-event-source.mjs")},
+	{name: "curl", follow: followCurl},
+}
+
+// Scenario 40: real clients.
+func TestClients(t *testing.T) {
+	for log, open := range logs {
+		t.Run(log, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, open(t))
+			var followers []*follower
+			for _, c := range all {
+				followers = append(followers, follow(t, c, s))
+			}
+			want := drive(t, s, followers)
+			for _, f := range followers {
+				t.Run(f.client.name, func(t *testing.T) { f.check(t, want) })
+			}
+		})
+	}
+}
+
+// drive publishes while it breaks the lines of all followers: once while they are
+// idle, with events published before they can come back; and once inside an
+// event, with publishing going on. It returns what each should have received.
+func drive(t *testing.T, s *server, followers []*follower) (want []heard) {
+	publish := func(n int) {
+		for range n {
+			want = append(want, s.publish(t, len(want)+1))
+		}
+	}
+	caughtUp := func() {
+		for _, f := range followers {
+			f.await(t, want[len(want)-1].ID)
+		}
+	}
+
+	publish(20)
+	caughtUp()
+
+	for _, f := range followers {
+		f.line.Refuse(true)
+		if f.line.Cut() != 1 {
+			t.Errorf("%s: had no connection to cut", f.client.name)
+		}
+	}
+	publish(20)
+	for _, f := range followers {
+		f.line.Refuse(false)
+	}
+	caughtUp()
+
+	var sprung []<-chan struct{}
+	for _, f := range followers {
+		if f.client.halves {
+			continue
+		}
+		sprung = append(sprung, f.line.CutAfter(middle(60)))
+	}
+	publish(60)
+	for _, s := range sprung {
+		<-s
+	}
+	caughtUp()
+
+	publish(5)
+	caughtUp()
+	return want
+}
+
+// A follower is one client at work, on a line of its own.
+type follower struct {
+	client client
+	front  *front
+	line   *cutproxy.Proxy
+
+	ended chan struct{} // closed when follow has returned
+	err   error         // what it returned
+
+	mu    sync.Mutex // guards the fields below
+	heard []heard
+	more  chan struct{} // closed and replaced with each event heard
+}
+
+// follow starts the client on the test's room. It ends with the test.
+func follow(t *testing.T, c client, s *server) *follower {
+	t.Helper()
+	f := &follower{client: c, front: s.front(t), ended: make(chan struct{}), more: make(chan struct{})}
+	f.line = cutproxy.Listen(t, f.front.addr())
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	go func() {
+		defer close(f.ended)
+		f.err = c.follow(ctx, t, f.line.URL()+roomPath+"?since=earliest", f.hear)
+		if ctx.Err() != nil {
+			f.err = nil
+		} else if f.err == nil {
+			f.err = errors.New("returned without an error")
+		}
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-f.ended
+	})
+	return f
+}
+
+func (f *follower) hear(h heard) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.heard = append(f.heard, h)
+	close(f.more)
+	f.more = make(chan struct{})
+}
+
+// events returns what was heard so far, Tidemark's own events apart.
+func (f *follower) events() (events, own []heard, more <-chan struct{}) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, h := range f.heard {
+		if isOwn(h.Type) {
+			own = append(own, h)
+		} else {
+			events = append(events, h)
+		}
+	}
+	return events, own, f.more
+}
+
+// await returns once the event with this id was heard.
+func (f *follower) await(t *testing.T, id string) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		events, _, more := f.events()
+		if slices.ContainsFunc(events, func(h heard) bool { return h.ID == id }) {
+			return
+		}
+		select {
+		case <-more:
+		case <-f.ended:
+			t.Fatalf("%s gave up after %d events: %v", f.client.name, len(events), f.err)
+		case <-timeout:
+			t.Fatalf("%s: %s did not come; %d events did", f.client.name, id, len(events))
+		}
+	}
+}
+
+// check compares what was received with what was published, and sees that it was
+// the client itself that said where to go on.
+func (f *follower) check(t *testing.T, want []heard) {
+	got, own, _ := f.events()
+	if d := logtest.Compare(want, got); !d.OK() {
+		t.Error(d)
+	}
+	opened, gaps := 0, 0
+	for _, h := range own {
+		switch h.Type {
+		case "tidemark.open":
+			opened++
+		case "tidemark.gap":
+			gaps++
+		}
+	}
+	if gaps > 0 {
+		t.Errorf("%d gap notices, and nothing was missing", gaps)
+	}
+	cuts := 2
+	if f.client.halves {
+		cuts = 1
+	}
+	lastIDs := f.front.lastEventIDs()
+	if len(lastIDs) != cuts+1 || opened != cuts+1 {
+		t.Errorf("%d requests and %d tidemark.open, want %d", len(lastIDs), opened, cuts+1)
+	}
+	for i, id := range lastIDs {
+		if (id == "") != (i == 0) {
+			t.Errorf("request %d had Last-Event-ID %q", i+1, id)
+		}
+	}
+	t.Logf("received %d, in %d connections", len(got), opened)
+}
+
+// r3labs/sse takes half a block for a whole one. Since the id comes last in each,
+// it still loses nothing: its application gets the half, which is not JSON, under
+// the id of the event before, and then the event.
+func TestHalfAnEvent(t *testing.T) {
+	t.Parallel()
+	s := serve(t, logs["embedded"](t))
+	f := follow(t, client{name: "r3labs/sse", follow: followR3labs}, s)
+	want := []heard{s.publish(t, 1)}
+	f.await(t, want[0].ID)
+	sprung := f.line.CutAfter(middle(2))
+	for n := range 5 {
+		want = append(want, s.publish(t, 2+n))
+	}
+	<-sprung
+	f.await(t, want[5].ID)
+
+	got, _, _ := f.events()
+	whole := slices.DeleteFunc(slices.Clone(got), func(h heard) bool { return !json.Valid([]byte(h.Data)) })
+	if d := logtest.Compare(want, whole); !d.OK() {
+		t.Error(d)
+	}
+	if len(got) != len(whole)+1 {
+		t.Errorf("%d halves, want the one that is known of: %v", len(got)-len(whole), got)
+	}
+}

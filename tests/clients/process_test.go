@@ -1,0 +1,124 @@
+package clients
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// run starts a command and hands its lines of output to line, without their end,
+// until it ends or ctx does. The error has what it said on standard error.
+func run(ctx context.Context, line func(string), name string, args ...string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.WaitDelay = 5 * time.Second // for a child that keeps our pipe
+	var complaint strings.Builder
+	cmd.Stderr = &complaint
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		line(lines.Text())
+	}
+	err = cmd.Wait()
+	if err == nil && lines.Err() == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w: %s", name, errors.Join(err, lines.Err()), strings.TrimSpace(complaint.String()))
+}
+
+// install gets the packages that npm/package-lock.json names, once.
+var install = sync.OnceValue(func() error {
+	for _, need := range []string{"node", "npm"} {
+		if _, err := exec.LookPath(need); err != nil {
+			return fmt.Errorf("%s is not installed, and npm's clients need it: apt-get install nodejs npm (Node 20 or later)", need)
+		}
+	}
+	// npm writes this file last, so it stands for a complete installation.
+	if _, err := os.Stat(filepath.Join("npm", "node_modules", ".package-lock.json")); err == nil {
+		return nil
+	}
+	c := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	c.Dir = "npm"
+	if out, err := c.CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci in tests/clients/npm: %w: %s", err, out)
+	}
+	return nil
+})
+
+// followNPM runs a script of the npm directory, which prints what it hears.
+func followNPM(script string) func(context.Context, *testing.T, string, func(heard)) error {
+	return func(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
+		if err := install(); err != nil {
+			return err
+		}
+		return run(ctx, func(line string) {
+			var h heard
+			if err := json.Unmarshal([]byte(line), &h); err != nil {
+				t.Errorf("%s printed %q: %v", script, line, err)
+			}
+			hear(h)
+		}, "node", filepath.Join("npm", script), url)
+	}
+}
+
+// followCurl is a shell loop in Go: curl, and when the line breaks, curl again,
+// with the last id by hand.
+func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
+	if _, err := exec.LookPath("curl"); err != nil {
+		return errors.New("curl is not installed: apt-get install curl")
+	}
+	var block heard
+	lastID := ""
+	for ctx.Err() == nil {
+		block = heard{} // half an event does not count
+		args := []string{"--silent", "--show-error", "--no-buffer", "--header", "Accept: text/event-stream"}
+		if lastID != "" {
+			args = append(args, "--header", "Last-Event-ID: "+lastID)
+		}
+		err := run(ctx, func(line string) {
+			name, value, _ := strings.Cut(line, ": ")
+			switch name {
+			case "id":
+				block.ID = value
+			case "event":
+				block.Type = value
+			case "data":
+				block.Data = value // always one line
+			case "":
+				if block.ID != "" {
+					lastID = block.ID
+				}
+				if block.Data != "" {
+					block.Type = typeOr(block.Type)
+					hear(block)
+				}
+				block = heard{}
+			}
+		}, "curl", append(args, url)...)
+		if err == nil {
+			return errors.New("curl: the server ended the stream")
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond): // as a person would: not in a tight loop
+		}
+	}
+	return ctx.Err()
+}
