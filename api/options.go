@@ -38,7 +38,7 @@ type Options struct {
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // of this package's metrics; default: none
 	Gatherer   prometheus.Gatherer   // what /metrics shows; default: no such page
-	Console    http.Handler          // the page at /; default: no such page
+	Console    http.Handler          // the page at / and its parts at /console/; default: no such page
 }
 
 const (

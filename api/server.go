@@ -69,7 +69,9 @@ func (s *Server) route(e *echo.Echo) {
 		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{})))
 	}
 	if s.opts.Console != nil {
-		e.GET("/", echo.WrapHandler(s.opts.Console))
+		page := echo.WrapHandler(s.opts.Console)
+		e.GET("/", page)
+		e.GET("/console/*", page)
 		e.GET("/console/*", echo.WrapHandler(s.opts.Console))
 	}
 }

@@ -1,0 +1,390 @@
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+)
+
+func TestFollowToTheByte(t *testing.T) {
+	h := start(t)
+	ids := h.publishMany("lobby", 2)
+	s := h.follow("/v1/rooms/lobby/events?last_event_id=" + ids[0])
+	for name, want := range map[string]string{
+		"Content-Type":      "text/event-stream",
+		"Cache-Control":     "no-store, no-transform",
+		"X-Accel-Buffering": "no",
+		"Vary":              "Accept",
+	} {
+		if got := s.header.Get(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+	_, open, _ := strings.Cut(s.block(), "\n")
+	if want := "event: tidemark.open\ndata: {\"node\":\"n1\",\"rooms\":[\"lobby\"]}\nid: " + ids[0] + "\n"; open != want {
+		t.Errorf("open:\n%swant:\n%s", open, want)
+	}
+	s.expect("data: 2\nid: " + ids[1] + "\n")
+	s.expect("event: tidemark.live\ndata: {\"replayed\":1}\nid: " + ids[1] + "\n")
+	id := h.publish("lobby", `{"text":"hi"}`)
+	s.expect("data: {\"text\":\"hi\"}\nid: " + id + "\n")
+}
+
+// One connection follows the rooms named, an inbox as any other, and everyone.
+func TestFollowRooms(t *testing.T) {
+	h := start(t)
+	s := h.follow("/v1/events?room=lobby&room=@ann&room=lobby")
+	if open := s.block(); field(open, "data") != `{"node":"n1","rooms":["lobby","@ann","$all"]}` {
+		t.Errorf("open:\n%s", open)
+	}
+	if got := s.events(); got != nil {
+		t.Errorf("replayed %v", got)
+	}
+	h.publish("hall", "0")
+	for _, room := range []string{"lobby", "@ann", "$all"} {
+		id := h.publish(room, "1")
+		s.expect("data: {\"room\":\"" + room + "\",\"data\":1}\nid: " + id + "\n")
+	}
+	all := h.follow("/v1/events")
+	if open := all.block(); field(open, "data") != `{"node":"n1","rooms":["$all"]}` {
+		t.Errorf("open without rooms:\n%s", open)
+	}
+}
+
+// Where a follow starts, and which of several ways to say so wins.
+func TestStart(t *testing.T) {
+	h := start(t)
+	ids := h.publishMany("lobby", 4)
+	future := streams.MakeID(1<<47, 0, 0).String()
+	for _, tt := range []struct{ query, header, want string }{
+		{"", "", ""},
+		{"?since=now", "", ""},
+		{"?since=earliest", "", "1 2 3 4"},
+		{"?since=" + ids[1], "", "3 4"},
+		{"?since=-15m", "", "[reset] 1 2 3 4"}, // from before there was a log
+		{"?since=2020-01-01T00:00:00%2B02:00", "", "[reset] 1 2 3 4"},
+		{"?since=2020-01-01T00:00:00+02:00", "", "[reset] 1 2 3 4"}, // the plus not escaped
+		{"?since=2120-01-01T00:00:00Z", "", ""},
+		{"?since=yesterday", "", "[unknown] 1 2 3 4"},
+		{"?last=1", "", "4"},
+		{"?last=1000", "", "1 2 3 4"},
+		{"?last_event_id=earliest", "", "1 2 3 4"},
+		{"?last_event_id=" + ids[2], "", "4"},
+		{"?last_event_id=junk", "", "[unknown] 1 2 3 4"},
+		{"", "earliest", "1 2 3 4"},
+		{"", ids[3], ""},
+		{"", strings.ToLower(ids[2]), "4"},
+		{"", "junk", "[unknown] 1 2 3 4"},
+		{"", strings.Repeat("9", 60<<10), "[unknown] 1 2 3 4"},
+		{"", ids[0] + "." + ids[1], "[unknown] 1 2 3 4"},
+		{"", future, "[reset]"},
+
+		{"?last_event_id=" + ids[0], ids[2], "4"}, // the header, then the query's own id
+		{"?since=earliest&last_event_id=" + ids[2], "", "4"},
+		{"?since=earliest&last=1", "", "1 2 3 4"},
+		{"?last_event_id=&since=&last=2", "", "3 4"}, // empty counts as absent
+	} {
+		path := "/v1/rooms/lobby/events" + tt.query
+		s := h.follow(path, "Last-Event-ID", tt.header)
+		s.opened()
+		if got := strings.Join(s.events(), " "); got != tt.want {
+			t.Errorf("%s, header %.40q: %q, want %q", path, tt.header, got, tt.want)
+		}
+		s.body.Close()
+	}
+}
+
+func TestFollowRefuses(t *testing.T) {
+	h := start(t, func(s *setup) { s.api.MaxRooms = 2 })
+	for path, code := range map[string]string{
+		"/v1/rooms/lobby/events?last=0":    "last-invalid",
+		"/v1/rooms/lobby/events?last=1001": "last-invalid",
+		"/v1/rooms/lobby/events?last=-1":   "last-invalid",
+		"/v1/rooms/lobby/events?last=x":    "last-invalid",
+		"/v1/rooms/a*/events":              "room-invalid",
+		"/v1/events?room=a&room=b%2F":      "room-invalid",
+		"/v1/events?room=":                 "room-invalid",
+		"/v1/events?room=a&room=b&room=c":  "too-many-rooms",
+	} {
+		a := h.request("GET", path, "", "Accept", "text/event-stream")
+		if p := a.problem(t); a.status != http.StatusBadRequest || p.Code != code {
+			t.Errorf("%s: %d %s, want %s", path, a.status, p.Code, code)
+		}
+	}
+}
+
+// P6: who has received nothing has a cursor all the same.
+func TestResumeFromOpening(t *testing.T) {
+	h := start(t)
+	s := h.follow("/v1/rooms/lobby/events")
+	cursor := s.opened()
+	s.body.Close()
+	h.publishMany("lobby", 2)
+	s = h.follow("/v1/rooms/lobby/events", "Last-Event-ID", cursor)
+	s.opened()
+	if got := s.events(); !slices.Equal(got, []string{"1", "2"}) {
+		t.Errorf("after the opening: %v", got)
+	}
+}
+
+// Every id that a connection was given resumes it right after its block.
+func TestResumeAnywhere(t *testing.T) {
+	h := start(t)
+	h.publishMany("a", 3)
+	h.publishMany("b", 3)
+	path := "/v1/events?room=a&room=b&since=earliest"
+	s := h.follow(path)
+	cursors, all := []string{s.opened()}, []string{}
+	for len(all) < 6 {
+		b := s.block()
+		all = append(all, field(b, "data"))
+		cursors = append(cursors, field(b, "id"))
+	}
+	for i, cursor := range cursors {
+		again := h.follow(path, "Last-Event-ID", cursor)
+		again.opened()
+		if got := again.events(); !slices.Equal(got, all[i:]) {
+			t.Errorf("after %d: %v, want %v", i, got, all[i:])
+		}
+		again.body.Close()
+	}
+}
+
+// The edges of what the log keeps: whoever may have missed something is told so,
+// and nobody else.
+func TestResumeAtTheEdges(t *testing.T) {
+	h := start(t, func(s *setup) {
+		s.node.Retention = []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 2, Age: time.Hour}}}
+	})
+	ids := h.publishMany("lobby", 2*streams.ExtraKept)
+	kept := h.history("lobby", "?limit=1000").ids()
+	first := slices.Index(ids, kept[0])
+	if first < 2 {
+		t.Fatalf("the log kept all but %d of %d", first, len(ids))
+	}
+	for name, tt := range map[string]struct {
+		cursor string
+		gaps   int
+		events int
+	}{
+		"the newest":                  {ids[len(ids)-1], 0, 0},
+		"the first kept":              {ids[first], 0, len(kept) - 1},
+		"the last trimmed":            {ids[first-1], 0, len(kept)},
+		"one before the last trimmed": {ids[first-2], 1, len(kept)},
+	} {
+		s := h.follow("/v1/rooms/lobby/events", "Last-Event-ID", tt.cursor)
+		s.opened()
+		got := s.events()
+		gaps := 0
+		if len(got) > 0 && got[0] == "[trimmed]" {
+			gaps++
+		}
+		if gaps != tt.gaps || len(got)-gaps != tt.events {
+			t.Errorf("%s: %d gaps and %d events, want %d and %d", name, gaps, len(got)-gaps, tt.gaps, tt.events)
+		}
+	}
+}
+
+// A client cut in the middle of a block has not moved its cursor past it: the id
+// comes last, so that only the first event's counts here, however the client keeps it.
+func TestCutInABlock(t *testing.T) {
+	h := start(t)
+	ids := h.publishMany("lobby", 3)
+	s := h.follow("/v1/rooms/lobby/events?since=earliest")
+	s.opened()
+	first := s.block()
+	for _, part := range []string{"data: 2\n", "id: " + ids[1][:10]} {
+		got := make([]byte, len(part))
+		if _, err := io.ReadFull(s.reader, got); err != nil || string(got) != part {
+			t.Fatalf("%q, %v, want %q", got, err, part)
+		}
+	}
+	s.body.Close()
+	s = h.follow("/v1/rooms/lobby/events", "Last-Event-ID", field(first, "id"))
+	s.opened()
+	if got := s.events(); !slices.Equal(got, []string{"2", "3"}) {
+		t.Errorf("after the cut: %v", got)
+	}
+}
+
+// A quiet connection's cursor moves on with the log, without an event.
+func TestKeepAliveMovesTheCursor(t *testing.T) {
+	h := start(t, func(s *setup) {
+		s.api.KeepAlive = time.Millisecond
+		s.node.CheckEvery = time.Millisecond
+	})
+	s := h.follow("/v1/rooms/quiet/events")
+	s.opened()
+	if got := s.events(); got != nil {
+		t.Fatal(got)
+	}
+	newest := h.publish("busy", "1")
+	for {
+		b := s.block()
+		if b == ":\n" {
+			continue // the node's own position is not known at each moment
+		}
+		if b != "id: "+field(b, "id")+"\n" {
+			t.Fatalf("block %q, want one of an id only", b)
+		}
+		if field(b, "id") >= newest {
+			return
+		}
+	}
+}
+
+// Without a log to start from the answer is a stream all the same, for a browser
+// comes back from nothing else. What is wrong with the request stays final.
+func TestConnectWithoutALog(t *testing.T) {
+	h := start(t)
+	h.log.edgesDown.Store(true)
+	s := h.follow("/v1/rooms/lobby/events?since=earliest")
+	b := s.block()
+	if !strings.HasPrefix(b, "retry: ") || field(b, "event") != "tidemark.error" || field(b, "id") != "" ||
+		field(b, "data") != `{"code":"log-unavailable","detail":"the log cannot be reached"}` {
+		t.Errorf("block:\n%s", b)
+	}
+	s.expect("")
+	if a := h.request("GET", "/v1/rooms/a*/events", "", "Accept", "text/event-stream"); a.status != http.StatusBadRequest {
+		t.Errorf("a name that is none: %d", a.status)
+	}
+}
+
+// An open connection outlives an outage of the log: it is told once, and gets
+// what it waits for when the log is back.
+func TestOutage(t *testing.T) {
+	h := start(t, func(s *setup) {
+		s.node.Hot = 1 // so that most must be read from the log
+		s.api.KeepAlive = time.Millisecond
+	})
+	h.publishMany("lobby", 3)
+	h.log.readsDown.Store(true)
+	s := h.follow("/v1/rooms/lobby/events?since=earliest")
+	s.opened()
+	s.expect("event: tidemark.error\ndata: {\"code\":\"log-unavailable\",\"detail\":\"the log cannot be reached\"}\n")
+	for range 3 {
+		s.expect(":\n") // nothing is known, but the connection is kept awake
+	}
+	h.log.readsDown.Store(false)
+	var got []string
+	for len(got) < 3 {
+		if b := s.block(); b != ":\n" {
+			got = append(got, field(b, "data"))
+		}
+	}
+	if !slices.Equal(got, []string{"1", "2", "3"}) {
+		t.Errorf("after the outage: %v", got)
+	}
+}
+
+// P7: a client that stops reading for a while and then reads on gets everything,
+// in order. It stops until the node has published more than all buffers hold.
+func TestStalledClient(t *testing.T) {
+	h := start(t)
+	s := h.follow("/v1/rooms/lobby/events")
+	s.opened()
+	const n = 900 // times 16 KiB: more than the sockets' buffers, less than the room keeps
+	filler := strings.Repeat("x", 16<<10)
+	for i := range n {
+		h.publish("lobby", fmt.Sprintf(`"%d %s"`, i, filler))
+	}
+	for i := 0; i < n; {
+		b := s.block()
+		if field(b, "event") == "tidemark.live" {
+			continue
+		}
+		if want := fmt.Sprintf(`"%d `, i); !strings.HasPrefix(field(b, "data"), want) {
+			t.Fatalf("block %.80q, want event %d", b, i)
+		}
+		i++
+	}
+}
+
+// Shutdown sends clients on and waits for them; who comes meanwhile is sent on too.
+func TestDraining(t *testing.T) {
+	h := start(t)
+	s := h.follow("/v1/rooms/lobby/events")
+	s.opened()
+	s.events()
+	id := h.publish("lobby", "1")
+	if err := h.api.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	s.expect("data: 1\nid: " + id + "\n")
+	for _, s := range []*sse{s, h.follow("/v1/rooms/lobby/events")} {
+		b := s.block()
+		if !strings.HasPrefix(b, "retry: ") || field(b, "event") != "tidemark.error" || !strings.Contains(b, `"code":"draining"`) || field(b, "id") != "" {
+			t.Errorf("block:\n%s", b)
+		}
+		s.expect("")
+	}
+	for _, path := range []string{"/v1/rooms/lobby/events", "/v1/events", "/v1/broadcast", "/v1/users/ann/events"} {
+		a := h.request("POST", path, `{"data":1}`)
+		if p := a.problem(t); a.status != http.StatusServiceUnavailable || p.Code != "draining" || a.header.Get("Retry-After") == "" {
+			t.Errorf("POST %s: %d %s", path, a.status, p.Code)
+		}
+	}
+}
+
+// A client that takes nothing more does not hold Shutdown up beyond its time.
+func TestShutdownCutsTheStalled(t *testing.T) {
+	h := start(t)
+	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET /v1/rooms/lobby/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil { // it is served
+		t.Fatal(err)
+	}
+	filler := strings.Repeat("x", 60<<10)
+	for range 400 {
+		h.publish("lobby", `"`+filler+`"`)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := h.api.Shutdown(ctx); err != context.Canceled {
+		t.Errorf("Shutdown: %v, want %v", err, context.Canceled)
+	}
+}
+
+// The gauges come back to where they were, whichever way a connection ends.
+func TestConnectionsAreCounted(t *testing.T) {
+	h := start(t)
+	for i := range 20 {
+		s := h.follow("/v1/events?room=lobby")
+		if i%2 == 0 {
+			s.opened()
+		}
+		s.body.Close()
+		c := h.dial()
+		if i%2 == 0 {
+			c.say(`{"op":"subscribe","room":"lobby"}`)
+		}
+		c.Close()
+	}
+	if err := h.api.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	page := h.request("GET", "/metrics", "").body
+	for _, gauge := range []string{
+		`tidemark_connections{transport="sse"} 0`,
+		`tidemark_connections{transport="websocket"} 0`,
+		`tidemark_subscriptions 0`,
+	} {
+		if !strings.Contains(page, gauge+"\n") {
+			t.Errorf("not %s", gauge)
+		}
+	}
+}
