@@ -208,6 +208,9 @@ func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error
 	if to.IsZero() {
 		to = edges.Origin()
 	}
+	if edges.Last.Before(to) {
+		to = edges.Last // the tail was read after the barrier
+	}
 	lost := t.Pos.Before(edges.Floor)
 	if lost {
 		to = streams.Later(to, edges.Floor)
@@ -222,9 +225,6 @@ func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error
 		later, err := log.After(ctx, t.Room, t.Pos, streams.MakeID(1<<48-1, 1<<64-1, to.Partition()), 1)
 		if err != nil {
 			return err
-		}
-		if edges.Last.Before(to) {
-			to = edges.Last // the tail was read after the barrier
 		}
 		switch {
 		case len(later) == 0:

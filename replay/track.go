@@ -62,7 +62,7 @@ func Locate(ctx context.Context, log Source, n int, p streams.Partition, edges s
 				return nil, err
 			}
 			if len(newest) > 0 {
-				tracks[i].Pos, tracks[i].Lax = newest[0].Prev, true
+				tracks[i].Pos = newest[0].Prev
 			}
 		}
 	}

@@ -17,6 +17,7 @@ type memLog struct {
 	cap    int
 	logged map[streams.Room][]*streams.Event // kept
 	tails  map[streams.Room]streams.ID
+	chain  map[streams.Room][]*streams.Event // kept or trimmed, and not lost
 	ever   map[streams.Room][]*streams.Event
 	feeds  []*memFeed
 	reads  int // calls of After and Before
@@ -25,6 +26,8 @@ type memLog struct {
 	away      bool                      // every call fails
 	loseFrame func(*streams.Event) bool // logged, and not sent live
 	onRead    func()                    // runs, unlocked, before a read
+	onEdges   func()                    // runs, unlocked, before Edges answers what it has read
+	frames    bool                      // a frame was lost
 }
 
 func newMemLog() *memLog {
@@ -32,6 +35,7 @@ func newMemLog() *memLog {
 		clock: 1, floor: streams.MakeID(1, 1, 0), cap: 1000,
 		logged: map[streams.Room][]*streams.Event{},
 		tails:  map[streams.Room]streams.ID{},
+		chain:  map[streams.Room][]*streams.Event{},
 		ever:   map[streams.Room][]*streams.Event{},
 	}
 }
@@ -60,6 +64,7 @@ func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 	e.ID = l.lastLocked()
 	kept := append(l.logged[d.Room], e)
 	l.logged[d.Room] = kept[max(0, len(kept)-l.cap):]
+	l.chain[d.Room] = append(l.chain[d.Room], e)
 	l.ever[d.Room] = append(l.ever[d.Room], e)
 	l.tails[d.Room] = e.ID
 	if l.loseFrame == nil || !l.loseFrame(e) {
@@ -76,14 +81,18 @@ func (l *memLog) loseEnd(n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	to := streams.MakeID(1, l.clock-min(n, l.clock-l.floor.Seq()), 0)
-	for room, events := range l.logged {
+	upTo := func(events []*streams.Event) []*streams.Event {
 		i := slices.IndexFunc(events, func(e *streams.Event) bool { return to.Before(e.ID) })
 		if i < 0 {
-			continue
+			return events
 		}
-		l.logged[room] = events[:i:i]
-		if l.tails[room] = events[i].Prev; !slices.ContainsFunc(l.ever[room], func(e *streams.Event) bool { return e.ID == events[i].Prev }) {
-			delete(l.tails, room)
+		return events[:i:i]
+	}
+	for room := range l.logged {
+		l.logged[room], l.chain[room] = upTo(l.logged[room]), upTo(l.chain[room])
+		delete(l.tails, room)
+		if n := len(l.chain[room]); n > 0 {
+			l.tails[room] = l.chain[room][n-1].ID
 		}
 	}
 	l.clock++
@@ -91,6 +100,17 @@ func (l *memLog) loseEnd(n uint64) {
 }
 
 func (l *memLog) Edges(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+	e, err := l.edges(rooms)
+	l.mu.Lock()
+	hook := l.onEdges
+	l.mu.Unlock()
+	if hook != nil {
+		hook()
+	}
+	return e, err
+}
+
+func (l *memLog) edges(rooms []streams.Room) (streams.Edges, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {

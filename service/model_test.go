@@ -130,6 +130,9 @@ func (l *memLog) verify(f *follower, upTo streams.ID) error {
 			if err := l.owed(g); err != nil {
 				return err
 			}
+			if g.Reason != replay.NoSense && !pos[g.Room].Before(g.Before) {
+				return fmt.Errorf("a notice that tells nothing new: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
+			}
 			pos[g.Room] = streams.Later(pos[g.Room], g.Before)
 			continue
 		}
@@ -168,6 +171,9 @@ func (l *memLog) none(room streams.Room, after, before streams.ID) error {
 
 // owed says so if a notice tells of nothing.
 func (l *memLog) owed(g *replay.Gap) error {
+	if g.Reason == replay.NoSense && !l.frames {
+		return fmt.Errorf("a notice for want of order, and no frame was lost: in %s, %v to %v", g.Room, seq(g.After), seq(g.Before))
+	}
 	if g.Reason == replay.Reset {
 		return nil // the floor has moved since; TestReplayAgainstTheTruth checks these
 	}
@@ -187,6 +193,11 @@ type step struct {
 	n     int // events, rooms, or which of those there are
 	wait  time.Duration
 	start replay.Start
+}
+
+// GoString keeps a failing life readable.
+func (s step) GoString() string {
+	return fmt.Sprintf("%s(%s %d %v %v)", s.what, s.room, s.n, s.wait, s.start)
 }
 
 var rooms = []streams.Room{"a", "b", "c"}
@@ -220,7 +231,7 @@ func TestNodeAgainstTheTruth(t *testing.T) {
 			err = l.judge()
 		})
 		if err != nil {
-			rt.Fatal(err)
+			rt.Fatalf("%v\n%#v", err, steps)
 		}
 	})
 }
@@ -261,6 +272,7 @@ func (l *life) step(s step) {
 		l.publish(s.room, s.n)
 	case "lose frame":
 		l.log.set(func() { l.log.loseFrame = func(*streams.Event) bool { l.log.loseFrame = nil; return true } })
+		l.log.frames = true
 	case "lose feed":
 		l.log.loseFeeds()
 	case "rejoin":

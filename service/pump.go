@@ -202,7 +202,7 @@ func (p *pump) event(ctx context.Context, e *streams.Event) {
 		p.handOver(r, e)
 	case repair:
 		p.logger.Info("repairing a hole", "room", e.Room, "before", e.ID)
-		p.repair(ctx, []*room{r})
+		p.repair(ctx, func() error { return p.readHole(ctx, r, e.ID) })
 	}
 }
 
@@ -248,7 +248,7 @@ func (p *pump) tryRecover(ctx context.Context) {
 	if !p.recovering || len(p.awaited) > 0 {
 		return
 	}
-	if !p.repair(ctx, p.followed()) {
+	if !p.repair(ctx, func() error { return p.readAll(ctx) }) {
 		return // the node is closing
 	}
 	p.recovering = false
@@ -263,16 +263,13 @@ func (p *pump) tryRecover(ctx context.Context) {
 	}
 }
 
-// repair hands over everything that the log has of rooms after their positions,
-// up to now. It reports false only when ctx has ended.
-func (p *pump) repair(ctx context.Context, rooms []*room) bool {
-	if len(rooms) == 0 {
-		return true
-	}
+// repair reads from the log what the feed has not brought, and tries until the
+// log answers. It reports false only when ctx has ended.
+func (p *pump) repair(ctx context.Context, read func() error) bool {
 	p.metrics.repairs.Inc()
 	wait := retryFirst
 	for {
-		err := p.readUp(ctx, rooms)
+		err := read()
 		if err == nil {
 			return true
 		}
@@ -289,13 +286,36 @@ func (p *pump) repair(ctx context.Context, rooms []*room) bool {
 	}
 }
 
-// readUp is one try of repair. After an error it may be repeated: each room goes
-// on where it was.
-func (p *pump) readUp(ctx context.Context, rooms []*room) error {
+// readAll hands over what the log has of all followed rooms, up to now. It is
+// all of them, because what one room is behind may stand before what the feed
+// still has of another. After an error each room goes on where it was.
+func (p *pump) readAll(ctx context.Context) error {
+	rooms := p.followed()
+	if len(rooms) == 0 {
+		return nil
+	}
 	edges, err := readEdges(ctx, p.log, p.partition, rooms)
 	if err != nil {
 		return err
 	}
+	return p.read(ctx, rooms, edges)
+}
+
+// readHole hands over what one room lacks up to a live event, which the feed has
+// brought in its order: everything of the others before it is handed over.
+func (p *pump) readHole(ctx context.Context, r *room, through streams.ID) error {
+	edges, err := readEdges(ctx, p.log, p.partition, []*room{r})
+	if err != nil {
+		return err
+	}
+	if through.Before(edges.Floor) {
+		return p.readAll(ctx) // the log has gone back, and every room is to be told
+	}
+	edges.Last = through
+	return p.read(ctx, []*room{r}, edges)
+}
+
+func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Edges) error {
 	byName := make(map[streams.Room]*room, len(rooms))
 	tracks := make([]replay.Track, len(rooms))
 	for i, r := range rooms {
@@ -435,18 +455,16 @@ func (p *pump) compare(ctx context.Context, now check) {
 	if then == nil {
 		return
 	}
-	var behind, complete []*room
+	var complete []*room
 	for i, r := range then.rooms {
 		pos, _ := r.position()
-		if pos.Before(then.edges.Tails[i]) || pos.Before(then.edges.Floor) {
-			behind = append(behind, r)
-		} else {
+		if !pos.Before(then.edges.Tails[i]) && !pos.Before(then.edges.Floor) {
 			complete = append(complete, r)
 		}
 	}
 	p.pass(complete, then.edges.Last)
-	if len(behind) > 0 {
-		p.logger.Info("the tail check found rooms behind their log", "rooms", len(behind))
-		p.repair(ctx, behind)
+	if behind := len(then.rooms) - len(complete); behind > 0 {
+		p.logger.Info("the tail check found rooms behind their log", "rooms", behind)
+		p.repair(ctx, func() error { return p.readAll(ctx) })
 	}
 }

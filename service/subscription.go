@@ -224,7 +224,9 @@ func (l *leg) offer(it replay.Item, late bool) {
 	default:
 		it = overdue(it, given)
 	}
-	s.queueLocked(l, it)
+	it.Position = streams.Later(it.Position, given)
+	l.queued = it.Position
+	s.queueLocked(it)
 	if !s.notified {
 		s.notified = true
 		s.notify()
@@ -243,14 +245,12 @@ func overdue(it replay.Item, given streams.ID) replay.Item {
 	return replay.Item{Gap: gap, Place: it.Place, Position: given}
 }
 
-func (s *Subscription) queueLocked(l *leg, it replay.Item) {
+func (s *Subscription) queueLocked(it replay.Item) {
 	if it.Gap != nil {
-		it.Position = streams.Later(it.Position, l.queued)
 		s.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()
 	} else {
 		s.bytes += len(it.Event.Data)
 	}
-	l.queued = streams.Later(l.queued, it.Position)
 	s.queue = append(s.queue, it)
 	if len(s.queue) > s.node.opts.Queue || s.bytes > queueBytes {
 		s.overflowLocked()
