@@ -294,10 +294,7 @@ func TestStalledClient(t *testing.T) {
 	s := h.follow("/v1/rooms/lobby/events")
 	s.opened()
 	const n = 900 // times 16 KiB: more than the sockets' buffers, less than the room keeps
-	filler := strings.Repeat("x", 16<<10)
-	for i := range n {
-		h.publish("lobby", fmt.Sprintf(`"%d %s"`, i, filler))
-	}
+	h.fill("lobby", n, 16<<10)
 	for i := 0; i < n; {
 		b := s.block()
 		if field(b, "event") == "tidemark.live" {
@@ -348,10 +345,7 @@ func TestShutdownCutsTheStalled(t *testing.T) {
 	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil { // it is served
 		t.Fatal(err)
 	}
-	filler := strings.Repeat("x", 60<<10)
-	for range 400 {
-		h.publish("lobby", `"`+filler+`"`)
-	}
+	h.fill("lobby", 400, 60<<10)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := h.api.Shutdown(ctx); err != context.Canceled {
