@@ -1,0 +1,40 @@
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"github.com/lmittmann/tint"
+)
+
+// logFormat is how logs are written: for people, or for programs.
+type logFormat string
+
+const (
+	formatAuto logFormat = "auto"
+	formatText logFormat = "text"
+	formatJSON logFormat = "json"
+)
+
+// resolve says what auto means for logs that go to w.
+func (f logFormat) resolve(w io.Writer) logFormat {
+	switch {
+	case f != formatAuto:
+		return f
+	case isTerminal(w):
+		return formatText
+	}
+	return formatJSON
+}
+
+// newLogger returns a logger to w; f is text or json.
+func newLogger(w io.Writer, f logFormat, level slog.Level) *slog.Logger {
+	if f == formatJSON {
+		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	}
+	return slog.New(tint.NewHandler(w, &tint.Options{
+		Level:      level,
+		TimeFormat: "15:04:05.000",
+		NoColor:    !colourful(w),
+	}))
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/api/console"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/embedded"
+	"github.com/tidemark/tidemark/streams/redislog"
+)
+
+const (
+	// headerWait bounds how long a client may take to send a request's header,
+	// idleWait how long it may keep a connection between two requests.
+	headerWait = 10 * time.Second
+	idleWait   = 2 * time.Minute
+
+	// maxHeader lies above the 64 KiB at which package api answers with a
+	// problem document: net/http's own answer is one line of plain text.
+	maxHeader = 256 << 10
+
+	// drainWait bounds the end: what has not been answered by then is cut off.
+	drainWait = 30 * time.Second
+)
+
+type serveCmd struct {
+	Listen   string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
+	Insecure bool   `help:"Listen on other addresses than loopback although there is no authentication yet: whoever reaches the port may publish and read everything."`
+	Node     string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
+	MaxData  int    `default:"65536" placeholder:"BYTES" help:"Largest event data, as compact JSON (default ${default})."`
+
+	Data        string `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log (default ${default})."`
+	Redis       string `placeholder:"URL" group:"log" help:"Keep the log in Redis 7, shared by any number of nodes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"`
+	RedisPrefix string `default:"tidemark" placeholder:"NAME" group:"log" help:"Start of all keys and channels in Redis (default ${default})."`
+	Partitions  int    `default:"1" placeholder:"N" group:"log" help:"Partitions of a log in Redis, fixed when it is created: 1, or 16 for a cluster (default ${default})."`
+	Retain      []rule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
+	KeyLife     age    `default:"24h" placeholder:"AGE" group:"log" help:"How long idempotency keys are known (default ${default})."`
+	TailLife    age    `default:"30d" placeholder:"AGE" group:"log" help:"How long a room's last position is known after its events have expired (default ${default})."`
+
+	LogFormat logFormat  `default:"auto" enum:"auto,text,json" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
+	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" group:"logs" help:"debug, info, warn or error (default ${default})."`
+}
+
+func (serveCmd) Help() string {
+	return `Without --redis the node keeps its log in a directory, fsynced before each answer: one process, nothing else to install. With --redis any number of nodes share the log; put a load balancer in front of them.
+
+    tidemark serve                                         the log in ./tidemark-data
+    tidemark serve --redis redis://localhost:6379/0        one of several nodes
+    tidemark serve --retain 'chat.*=5000,7d' --retain 'cursor.*=0'
+    TIDEMARK_LISTEN=127.0.0.1:9000 tidemark serve
+
+SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that have begun are answered, the log is closed. A second signal ends it at once.`
+}
+
+func (c *serveCmd) Run(std stdio) error {
+	ctx, stop := interruptible()
+	defer stop()
+	format := c.LogFormat.resolve(std.err)
+	logger := newLogger(std.err, format, c.LogLevel)
+	s := &server{serveCmd: c, logger: logger.With("node", c.name())}
+	if format == formatText {
+		s.greeting = std.out
+	}
+	return s.run(ctx)
+}
+
+// name is the node's: the host's where none is given.
+func (c *serveCmd) name() string {
+	host, _ := os.Hostname() // "" is as good as an error
+	return cmp.Or(c.Node, host, "tidemark")
+}
+
+// server is one run of the serve command.
+type server struct {
+	*serveCmd
+	logger   *slog.Logger
+	greeting io.Writer // for people who just started it; nil where none look
+}
+
+// run starts the parts in the order in which they need each other; the defers
+// end them in reverse.
+func (s *server) run(ctx context.Context) error {
+	listener, err := s.listen()
+	if err != nil {
+		return err
+	}
+	defer listener.Close() // again after http.Server has: no harm
+
+	log, err := s.openLog(ctx)
+	if err != nil {
+		return err
+	}
+	defer s.close("log", log) // last: all that the node accepted is in it
+
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics})
+	defer node.Close()
+
+	edge := api.New(node, &api.Options{
+		MaxData: s.MaxData, Logger: s.logger, Console: console.Handler(),
+		Registerer: metrics, Gatherer: metrics,
+	})
+	s.started(listener.Addr())
+	return s.serve(ctx, listener, edge)
+}
+
+// listen refuses all but loopback addresses unless told otherwise. The address
+// is resolved once, so that the one that was looked at is the one that is used.
+func (s *server) listen() (net.Listener, error) {
+	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", s.Listen, err)
+	}
+	if !addr.IP.IsLoopback() && !s.Insecure {
+		return nil, usageError(fmt.Sprintf("--listen %s is not a loopback address, and there is no authentication yet: "+
+			"whoever reaches the port could publish and read everything; "+
+			"use 127.0.0.1 and a proxy that authenticates, or say --insecure on a network that you trust", s.Listen))
+	}
+	return net.ListenTCP("tcp", addr)
+}
+
+func (s *server) openLog(ctx context.Context) (streams.Log, error) {
+	if s.Redis != "" {
+		return redislog.Open(ctx, redislog.Options{
+			URL: s.Redis, Prefix: s.RedisPrefix, Partitions: s.Partitions,
+			KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),
+			Logger: s.logger,
+		})
+	}
+	return embedded.Open(s.Data, embedded.Options{
+		KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),
+		Logger: s.logger,
+	})
+}
+
+func (s *server) rules() []service.Rule {
+	rules := make([]service.Rule, len(s.Retain))
+	for i, r := range s.Retain {
+		rules[i] = service.Rule(r)
+	}
+	return rules
+}
+
+// serve answers until ctx ends, then sends clients away, lets requests that have
+// begun finish, and returns nil. A server that stops by itself is an error.
+func (s *server) serve(ctx context.Context, listener net.Listener, edge *api.Server) error {
+	web := &http.Server{
+		Handler:           edge,
+		ReadHeaderTimeout: headerWait,
+		IdleTimeout:       idleWait,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug), // what clients do wrong
+	}
+	served := make(chan error, 1)
+	go func() { served <- web.Serve(listener) }() // until drain
+
+	select {
+	case err := <-served:
+		return errors.Join(err, s.drain(web, edge))
+	case <-ctx.Done():
+		s.logger.Info("stopping")
+		err := s.drain(web, edge)
+		<-served
+		return err
+	}
+}
+
+// drain ends web within drainWait: the first to learn of it are the clients that
+// follow, then no connection is accepted any more, then requests are waited for.
+func (s *server) drain(web *http.Server, edge *api.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+	defer cancel()
+	err := errors.Join(edge.Shutdown(ctx), web.Shutdown(ctx))
+	if err != nil {
+		s.logger.Warn("not all clients left in time", "error", err)
+		return web.Close()
+	}
+	return nil
+}
+
+// close is for parts whose end can fail without anything left to do about it.
+func (s *server) close(what string, c io.Closer) {
+	if err := c.Close(); err != nil {
+		s.logger.Error("closing the "+what, "error", err)
+	}
+}
+
+// started tells where the server listens, and shows somebody new the way.
+func (s *server) started(addr net.Addr) {
+	where := "embedded log in " + s.Data
+	if s.Redis != "" {
+		where = "log in Redis"
+	}
+	s.logger.Info("listening", "address", addr.String(), "log", where, "version", version())
+	if s.greeting != nil && s.Redis == "" {
+		fmt.Fprintf(s.greeting, greeting, "http://"+addr.String())
+	}
+}
+
+const greeting = `
+Tidemark is at %[1]s
+
+  publish   curl --json '{"data":{"text":"hi"}}' %[1]s/v1/rooms/lobby/events
+  follow    curl -N -H 'Accept: text/event-stream' %[1]s/v1/rooms/lobby/events
+  resume    curl -N -H 'Accept: text/event-stream' -H 'Last-Event-ID: earliest' %[1]s/v1/rooms/lobby/events
+
+To resume where you were, give Last-Event-ID the last "id:" that you saw.
+
+`
