@@ -1,0 +1,47 @@
+package replay_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A thousand events, merged over a number of rooms, from a log that costs nothing.
+func BenchmarkReader(b *testing.B) {
+	for _, n := range []int{1, 10, 100} {
+		b.Run(fmt.Sprintf("rooms=%d", n), func(b *testing.B) {
+			w := newWorld()
+			rooms := make([]streams.Room, n)
+			tracks := make([]replay.Track, n)
+			for i := range rooms {
+				rooms[i] = streams.Room(fmt.Sprint("r", i))
+				tracks[i] = replay.Track{Room: rooms[i], Pos: w.last()}
+			}
+			for i := range 1000 {
+				w.publish(rooms[i%n])
+			}
+			edges := w.edges(rooms)
+			b.ReportAllocs()
+			for b.Loop() {
+				r := replay.NewReader(w, edges, tracks)
+				total := 0
+				for {
+					items, err := r.Next(context.Background(), 256)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if len(items) == 0 {
+						break
+					}
+					total += len(items)
+				}
+				if total != 1000 {
+					b.Fatalf("%d events, want 1000", total)
+				}
+			}
+		})
+	}
+}
