@@ -1,0 +1,131 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A publish body is either refused as one known kind of problem, or becomes a
+// draft whose parts are what the contract allows.
+func FuzzPublishBody(f *testing.F) {
+	s := New(nil, nil)
+	f.Fuzz(func(t *testing.T, body []byte) {
+		event, err := parseObject(errBody, body, "type", "data")
+		if err == nil {
+			var d streams.Draft
+			if d, err = s.draft("lobby", event); err == nil {
+				checkDraft(t, d)
+				if !json.Valid(body) {
+					t.Errorf("%q is not JSON and was taken", body)
+				}
+			}
+		}
+		checkRefusal(t, err)
+	})
+}
+
+// A batch is refused as a whole, or each of its events has a result or a draft
+// that one waits for.
+func FuzzBatchEvent(f *testing.F) {
+	s := New(nil, nil)
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var b batch
+		r, err := s.addEvent(&b, text)
+		checkRefusal(t, err)
+		for _, d := range b.drafts {
+			checkDraft(t, d)
+			if _, err := streams.ParseRoom(string(d.Room)); err != nil {
+				t.Error(err)
+			}
+		}
+		if err == nil && r.Error == nil && len(r.Rooms) == 0 && len(b.drafts) != 1 {
+			t.Errorf("%q: no error, and %d drafts", text, len(b.drafts))
+		}
+	})
+}
+
+// A message is understood or refused in one frame of JSON, whatever it says.
+func FuzzWebSocketMessage(f *testing.F) {
+	s := New(nil, &Options{MaxRooms: 1}) // which is used up, so that no subscribe goes further than the edge
+	s.beginDraining()                    // and no publish either
+	f.Fuzz(func(t *testing.T, text []byte) {
+		k := &socket{server: s, rooms: map[streams.Room]bool{"lobby": true}}
+		cmd := k.understand(context.Background(), text)
+		var answer struct{ Op string }
+		if err := json.Unmarshal(cmd.frame, &answer); err != nil || !utf8.Valid(cmd.frame) {
+			t.Errorf("%q was answered with %q: %v", text, cmd.frame, err)
+		}
+		switch answer.Op {
+		case "pong", "error", "unsubscribed":
+		default:
+			t.Errorf("%q was answered with %q", text, cmd.frame)
+		}
+	})
+}
+
+// Every block of the stream ends where an empty line is, and nowhere else: no
+// data can end a block early or begin a field of its own.
+func FuzzBlocks(f *testing.F) {
+	f.Fuzz(func(t *testing.T, kind string, data []byte) {
+		kind, err := streams.ParseType(kind)
+		if err != nil {
+			return
+		}
+		compact, err := streams.ParseData(data, streams.DefaultMaxData)
+		if err != nil {
+			return
+		}
+		for _, wrapped := range []bool{false, true} {
+			b := string(newEncoder(wrapped, opening()).item(nil, eventItem(2, 0, kind, string(compact))))
+			lines := strings.FieldsFunc(b, func(r rune) bool { return r == '\n' || r == '\r' })
+			want := 2
+			if kind != streams.DefaultType {
+				want = 3
+			}
+			if len(lines) != want || !strings.HasSuffix(b, "\n\n") || strings.Count(b, "\n\n") != 1 {
+				t.Errorf("%q", b)
+			}
+		}
+	})
+}
+
+func opening() replay.Cursor { return replay.CursorAt(testID(1, 0)) }
+
+func FuzzStartQuery(f *testing.F) {
+	f.Fuzz(func(t *testing.T, since, last string) {
+		start, err := parseStart(since, last, time.Unix(1<<31, 0))
+		checkRefusal(t, err)
+		if err == nil && start.String() == "" {
+			t.Errorf("since %q, last %q is nowhere", since, last)
+		}
+	})
+}
+
+// checkDraft holds a draft to what streams promises of one.
+func checkDraft(t *testing.T, d streams.Draft) {
+	t.Helper()
+	if _, err := streams.ParseType(d.Type); err != nil || d.Type == "" {
+		t.Errorf("type %q: %v", d.Type, err)
+	}
+	if again, err := streams.ParseData(d.Data, streams.DefaultMaxData); err != nil || string(again) != string(d.Data) {
+		t.Errorf("data %q: %v", d.Data, err)
+	}
+}
+
+// checkRefusal makes sure that an error is one that a client can act on.
+func checkRefusal(t *testing.T, err error) {
+	t.Helper()
+	if err == nil {
+		return
+	}
+	if p := problemOf(err); p.Status >= 500 || len(p.Detail) > 1000 {
+		t.Errorf("%v is told as %+v", err, p)
+	}
+}
