@@ -1,0 +1,41 @@
+# Go and make are all that this needs; `make test` gets the rest.
+
+GO ?= go
+export GO
+
+FUZZTIME ?= 30s
+BENCH ?= .
+
+.PHONY: help
+help: ## Say what there is.
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 12
+
+.PHONY: build
+build: ## Build bin/tidemark.
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/tidemark ./cmd/tidemark
+
+.PHONY: run
+run: build ## Build, and serve from the embedded log in ./tidemark-data.
+	./bin/tidemark serve --log-format=text
+
+.PHONY: test
+test: ## Get what the tests need, run them all, say which Redis they used.
+	scripts/need cc redis-server nginx chromium curl node npm
+	scripts/test
+
+.PHONY: lint
+lint: ## gofmt, go vet, staticcheck.
+	scripts/lint
+
+.PHONY: bench
+bench: ## Run the benchmarks that BENCH matches.
+	scripts/need redis-server
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Run each fuzz target for FUZZTIME.
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: clean
+clean: ## Remove what was built. The data stay.
+	rm -rf bin
