@@ -32,7 +32,7 @@ func newLogger(w io.Writer, f logFormat, level slog.Level) *slog.Logger {
 	if f == formatJSON {
 		return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
 	}
-	return slog.New(tint.NewHandler(w, &tint.Options{
+	return slog.New(tint.NewTextHandler(w, &tint.Options{
 		Level:      level,
 		TimeFormat: "15:04:05.000",
 		NoColor:    !colourful(w),
