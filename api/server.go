@@ -112,7 +112,7 @@ func (s *Server) departure() (leave <-chan struct{}, stop func() bool) {
 		return ch, func() bool { return false }
 	}
 	return ch, context.AfterFunc(s.draining, func() {
-		time.AfterFunc(rand.N(s.opts.DrainSpread), func() { close(ch) })
+		time.AfterFunc(rand.N(max(s.opts.DrainSpread, 1)), func() { close(ch) })
 	})
 }
 

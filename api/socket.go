@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +66,8 @@ func (s *Server) serveSocket(c echo.Context) error {
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, subprotocol) {
 		return fmt.Errorf("%w: want %s", errSubprotocol, subprotocol)
 	}
-	ws, err := s.upgrader.Upgrade(c.Response(), r, nil)
+	w := &corkingWriter{ResponseWriter: c.Response()}
+	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return nil // answered by the upgrader, as far as it could be
 	}
@@ -76,6 +78,7 @@ func (s *Server) serveSocket(c echo.Context) error {
 	k := &socket{
 		server:   s,
 		ws:       ws,
+		conn:     w.conn,
 		leave:    leave,
 		commands: make(chan command, maxCommands),
 		wake:     make(chan struct{}, 1),
@@ -94,6 +97,7 @@ type socket struct {
 	// Fixed by serveSocket.
 	server   *Server
 	ws       *websocket.Conn
+	conn     *corkedConn     // beneath ws
 	leave    <-chan struct{} // closed when the client is to be sent away
 	commands chan command    // from the reader to the writer
 	wake     chan struct{}   // a follow is ready
@@ -325,12 +329,21 @@ func (k *socket) pull(ctx context.Context, f *roomFollow) error {
 	return k.sendBatch(f, batch)
 }
 
-// sendBatch sends what a room has to tell.
+// sendBatch sends what a room has to tell, in one piece unless it is large.
 func (k *socket) sendBatch(f *roomFollow, batch service.Batch) error {
-	events := 0
+	k.conn.cork()
+	events, err := k.sendItems(f, batch)
+	if err == nil && batch.Live {
+		err = k.send(liveFrame(f.room, batch.Replayed, f.pos))
+	}
+	k.server.metrics.delivered.WithLabelValues(transportWebSocket).Add(float64(events))
+	return cmp.Or(err, k.conn.uncork())
+}
+
+// sendItems sends a frame for each item, and returns how many events it was.
+func (k *socket) sendItems(f *roomFollow, batch service.Batch) (events int, err error) {
 	for _, it := range batch.Items {
-		f.pos = it.Position
-		text := []byte(nil)
+		var text []byte
 		if it.Gap != nil {
 			text = gapFrame(it.Gap)
 		} else {
@@ -338,14 +351,11 @@ func (k *socket) sendBatch(f *roomFollow, batch service.Batch) error {
 			events++
 		}
 		if err := k.send(text); err != nil {
-			return err
+			return events, err
 		}
+		f.pos = it.Position
 	}
-	k.server.metrics.delivered.WithLabelValues(transportWebSocket).Add(float64(events))
-	if !batch.Live {
-		return nil
-	}
-	return k.send(liveFrame(f.room, batch.Replayed, f.pos))
+	return events, nil
 }
 
 // outage asks the log again later, and tells the client once that the room waits.
