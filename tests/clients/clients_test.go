@@ -42,6 +42,10 @@ type client struct {
 	// halves says that the client hands on what came of an event when the line
 	// broke inside it: see TestHalfAnEvent.
 	halves bool
+
+	// ends says that to the client a stream that ends in order has ended for
+	// good: follow returns, and it is for the application to call it again.
+	ends bool
 }
 
 // heard is an event as the client handed it on.
@@ -54,10 +58,10 @@ type heard struct {
 func (h heard) String() string { return h.ID + " " + h.Type + " " + h.Data }
 
 var all = []client{
-	{name: "r3labs/sse", follow: followR3labs, halves: true},
+	{name: "r3labs/sse", follow: followR3labs, halves: true, ends: true},
 	{name: "tmaxmax/go-sse", follow: followTmaxmax},
 	{name: "npm eventsource", follow: followNPM("eventsource.mjs")},
-	{name: "npm fetch-event-source", follow: followNPM("fetch-event-source.mjs")},
+	{name: "npm fetch-event-source", follow: followNPM("fetch-event-source.mjs"), ends: true},
 	{name: "curl", follow: followCurl},
 }
 
@@ -262,5 +266,51 @@ func TestHalfAnEvent(t *testing.T) {
 	}
 	if len(got) != len(whole)+1 {
 		t.Errorf("%d halves, want the one that is known of: %v", len(got)-len(whole), got)
+	}
+}
+
+// A node that is going ends its streams in order, and the clients go on from
+// there on another node.
+func TestTheNodeGoes(t *testing.T) {
+	t.Parallel()
+	log := logs["embedded"](t)
+	first := serve(t, log)
+	second := serve(t, log)
+	var followers []*follower
+	for _, c := range all {
+		if !c.ends {
+			followers = append(followers, follow(t, c, first))
+		}
+	}
+	want := []heard{first.publish(t, 1)}
+	var left []*front
+	for _, f := range followers {
+		f.await(t, want[0].ID)
+		left = append(left, f.front)
+		f.front = second.front(t)
+		f.line.Retarget(f.front.addr())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := first.api.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+	for _, f := range left {
+		f.server.Close()
+	}
+	for n := range 5 {
+		want = append(want, second.publish(t, 2+n))
+	}
+	for _, f := range followers {
+		t.Run(f.client.name, func(t *testing.T) {
+			f.await(t, want[5].ID)
+			got, _, _ := f.events()
+			if d := logtest.Compare(want, got); !d.OK() {
+				t.Error(d)
+			}
+			if ids := f.front.lastEventIDs(); len(ids) != 1 || ids[0] == "" {
+				t.Errorf("came back with Last-Event-ID %q", ids)
+			}
+		})
 	}
 }

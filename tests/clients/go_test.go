@@ -7,6 +7,7 @@ import (
 
 	r3labs "github.com/r3labs/sse/v2"
 	tmaxmax "github.com/tmaxmax/go-sse"
+	"gopkg.in/cenkalti/backoff.v1"
 )
 
 func followR3labs(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
@@ -14,6 +15,8 @@ func followR3labs(ctx context.Context, t *testing.T, url string, hear func(heard
 	defer transport.CloseIdleConnections()
 	c := r3labs.NewClient(url)
 	c.Connection = &http.Client{Transport: transport}
+	// Its default, except that it ends when the test does: else it tries for 15 minutes.
+	c.ReconnectStrategy = backoff.WithContext(backoff.NewExponentialBackOff(), ctx)
 	return c.SubscribeRawWithContext(ctx, func(e *r3labs.Event) {
 		if len(e.Data) == 0 {
 			return // the retry block, or one with an id only: it hands on those too

@@ -78,8 +78,8 @@ func followNPM(script string) func(context.Context, *testing.T, string, func(hea
 	}
 }
 
-// followCurl is a shell loop in Go: curl, and when the line breaks, curl again,
-// with the last id by hand.
+// followCurl is a shell loop in Go: curl, and when it ends, however that came
+// about, curl again with the last id by hand.
 func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
 	if _, err := exec.LookPath("curl"); err != nil {
 		return errors.New("curl is not installed: apt-get install curl")
@@ -92,7 +92,7 @@ func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard))
 		if lastID != "" {
 			args = append(args, "--header", "Last-Event-ID: "+lastID)
 		}
-		err := run(ctx, func(line string) {
+		_ = run(ctx, func(line string) {
 			name, value, _ := strings.Cut(line, ": ")
 			switch name {
 			case "id":
@@ -112,9 +112,6 @@ func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard))
 				block = heard{}
 			}
 		}, "curl", append(args, url)...)
-		if err == nil {
-			return errors.New("curl: the server ended the stream")
-		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(250 * time.Millisecond): // as a person would: not in a tight loop

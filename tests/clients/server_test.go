@@ -30,15 +30,25 @@ var logs = map[string]func(*testing.T) streams.Log{
 		if err != nil {
 			t.Fatal(err)
 		}
-		return log
+		return closing(t, log)
 	},
 	"redis": func(t *testing.T) streams.Log {
 		log, err := redislog.Open(context.Background(), redislog.Options{URL: redistest.Start(t).URL()})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return log
+		return closing(t, log)
 	},
+}
+
+// closing closes the log at the end of the test, after what was started on it.
+func closing(t *testing.T, log streams.Log) streams.Log {
+	t.Cleanup(func() {
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return log
 }
 
 // A server is a node with its edge, and one listener to publish through.
@@ -47,11 +57,14 @@ type server struct {
 	url string
 }
 
-// serve starts a server on log. Both end with the test.
+// serve starts a server on log. It ends with the test.
 func serve(t *testing.T, log streams.Log) *server {
 	t.Helper()
 	node := service.New(log, nil)
-	s := &server{api: api.New(node, &api.Options{DrainSpread: time.Millisecond})}
+	s := &server{api: api.New(node, &api.Options{
+		KeepAlive:   50 * time.Millisecond, // so that blocks of an id only come in between
+		DrainSpread: time.Millisecond,
+	})}
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
@@ -59,9 +72,6 @@ func serve(t *testing.T, log streams.Log) *server {
 			t.Error(err)
 		}
 		node.Close()
-		if err := log.Close(); err != nil {
-			t.Error(err)
-		}
 	})
 	s.url = s.front(t).server.URL
 	return s
