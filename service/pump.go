@@ -209,7 +209,7 @@ func (p *pump) event(ctx context.Context, e *streams.Event) {
 // lost silences every room until the feed has joined it again.
 func (p *pump) lost() {
 	p.metrics.feedLosses.Inc()
-	p.logger.Warn("live feed lost; joining again")
+	p.logger.Debug("live feed lost") // why is known to the log, which says so
 	p.recovering, p.last = true, nil
 	clear(p.awaited)
 	p.registry.Lock()
