@@ -67,6 +67,9 @@ SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that h
 }
 
 func (c *serveCmd) Run(std stdio) error {
+	if c.MaxData < 1 {
+		return usageError("--max-data: want 1 or more")
+	}
 	ctx, stop := interruptible()
 	defer stop()
 	format := c.LogFormat.resolve(std.err)

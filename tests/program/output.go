@@ -1,0 +1,86 @@
+package program
+
+import (
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Output is what a process has written to one of its outputs.
+type Output struct {
+	mu      sync.Mutex // guards the fields below
+	text    strings.Builder
+	changed chan struct{} // closed at each change, and replaced
+	ended   bool
+}
+
+func newOutput() *Output { return &Output{changed: make(chan struct{})} }
+
+// Write implements io.Writer for the process.
+func (o *Output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.changedLocked()
+	return o.text.Write(b)
+}
+
+// end says that nothing more will come.
+func (o *Output) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ended = true
+	o.changedLocked()
+}
+
+// changedLocked wakes those who await. The caller holds o.mu.
+func (o *Output) changedLocked() {
+	close(o.changed)
+	o.changed = make(chan struct{})
+}
+
+// String returns all that has been written.
+func (o *Output) String() string {
+	text, _, _ := o.state()
+	return text
+}
+
+func (o *Output) state() (text string, ended bool, changed <-chan struct{}) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String(), o.ended, o.changed
+}
+
+// Await waits until ok says so of all that has been written, which it returns.
+// what names, for the failure, what is waited for.
+func (o *Output) Await(t testing.TB, what string, ok func(text string) bool) string {
+	t.Helper()
+	limit := time.After(patience)
+	for {
+		text, ended, changed := o.state()
+		switch {
+		case ok(text):
+			return text
+		case ended:
+			t.Fatalf("the process ended before it said %s:\n%s", what, text)
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			t.Fatalf("still waiting for the process to say %s:\n%s", what, text)
+		}
+	}
+}
+
+// AwaitText waits until text has been written.
+func (o *Output) AwaitText(t testing.TB, text string) {
+	t.Helper()
+	o.Await(t, text, func(all string) bool { return strings.Contains(all, text) })
+}
+
+// AwaitLines waits until n lines have been written, and returns all there are.
+func (o *Output) AwaitLines(t testing.TB, n int) []string {
+	t.Helper()
+	text := o.Await(t, "enough lines", func(all string) bool { return strings.Count(all, "\n") >= n })
+	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+}

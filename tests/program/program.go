@@ -1,0 +1,159 @@
+// Package program runs the real tidemark for tests: built once, started as a
+// process, and killed as nothing but a process can be.
+package program
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience bounds each wait. It is no measure of anything: only a hang takes so long.
+const patience = time.Minute
+
+// A Program is a built tidemark.
+type Program struct{ path string }
+
+// Build builds tidemark into a new directory, which remove removes. It is meant
+// for TestMain.
+func Build() (p Program, remove func(), err error) {
+	dir, err := os.MkdirTemp("", "tidemark-program-")
+	if err != nil {
+		return Program{}, nil, err
+	}
+	p = Program{path: filepath.Join(dir, "tidemark")}
+	out, err := exec.Command("go", "build", "-o", p.path, "github.com/tidemark/tidemark/cmd/tidemark").CombinedOutput()
+	if err != nil {
+		err = errors.Join(fmt.Errorf("go build: %w\n%s", err, out), os.RemoveAll(dir))
+	}
+	return p, func() { _ = os.RemoveAll(dir) }, err
+}
+
+// Options say how to start a process.
+type Options struct {
+	Env   []string // beside what a program needs to run at all
+	Stdin string
+	Dir   string // working directory; "" is the test's
+}
+
+// A Process is a tidemark that was started. It ends with the test.
+type Process struct {
+	// Stdout and Stderr are what it has written so far.
+	Stdout, Stderr *Output
+
+	t      testing.TB
+	cmd    *exec.Cmd
+	exited chan struct{} // closed once cmd has been waited for
+}
+
+// Start starts tidemark with args.
+func (p Program) Start(t testing.TB, o Options, args ...string) *Process {
+	t.Helper()
+	return Start(t, o, p.path, args...)
+}
+
+// Start starts any program, as Program.Start does.
+func Start(t testing.TB, o Options, path string, args ...string) *Process {
+	t.Helper()
+	cmd := exec.Command(path, args...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME"), "TZ=UTC"}, o.Env...)
+	cmd.Dir = o.Dir
+	cmd.Stdin = strings.NewReader(o.Stdin)
+	p := &Process{Stdout: newOutput(), Stderr: newOutput(), t: t, cmd: cmd, exited: make(chan struct{})}
+	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = cmd.Wait() // the code is in cmd.ProcessState
+		p.Stdout.end()
+		p.Stderr.end()
+		close(p.exited)
+	}()
+	t.Cleanup(p.Kill)
+	return p
+}
+
+// Kill ends the process at once, with SIGKILL, and waits for it.
+func (p *Process) Kill() {
+	_ = p.cmd.Process.Kill() // it may have ended already
+	<-p.exited
+}
+
+// Signal sends a signal.
+func (p *Process) Signal(s syscall.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatalf("%v: %v", s, err)
+	}
+}
+
+// Wait waits until the process ends by itself, and returns its exit code.
+func (p *Process) Wait() int {
+	p.t.Helper()
+	select {
+	case <-p.exited:
+		return p.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		p.t.Fatalf("%s is still running\n%s", p.cmd, p.Stderr)
+		return -1
+	}
+}
+
+// Run runs tidemark to its end, and returns what it wrote and its exit code.
+func (p Program) Run(t testing.TB, o Options, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	process := p.Start(t, o, args...)
+	code = process.Wait()
+	return process.Stdout.String(), process.Stderr.String(), code
+}
+
+// Must is Run for what has to succeed: it returns what was written to standard output.
+func (p Program) Must(t testing.TB, o Options, args ...string) string {
+	t.Helper()
+	stdout, stderr, code := p.Run(t, o, args...)
+	if code != 0 {
+		t.Fatalf("tidemark %s: exit code %d\n%s", strings.Join(args, " "), code, stderr)
+	}
+	return stdout
+}
+
+// A Server is a tidemark that serves.
+type Server struct {
+	*Process
+	Addr string // host:port
+}
+
+// URL is the server's address in the form that clients take.
+func (s *Server) URL() string { return "http://" + s.Addr }
+
+// Serve starts a server on a free port of loopback, or on the address that args
+// give with --listen, and returns once it listens.
+func (p Program) Serve(t testing.TB, o Options, args ...string) *Server {
+	t.Helper()
+	args = append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, args...)
+	s := &Server{Process: p.Start(t, o, args...)}
+	s.Stderr.Await(t, "that it listens", func(text string) bool {
+		s.Addr = listening(text)
+		return s.Addr != ""
+	})
+	return s
+}
+
+// listening finds in a JSON log the address that a server listens on.
+func listening(log string) string {
+	for line := range strings.Lines(log) {
+		var entry struct{ Msg, Address string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "listening" {
+			return entry.Address
+		}
+	}
+	return ""
+}
