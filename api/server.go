@@ -72,7 +72,6 @@ func (s *Server) route(e *echo.Echo) {
 		page := echo.WrapHandler(s.opts.Console)
 		e.GET("/", page)
 		e.GET("/console/*", page)
-		e.GET("/console/*", echo.WrapHandler(s.opts.Console))
 	}
 }
 
