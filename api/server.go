@@ -87,8 +87,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Shutdown sends every client away, spread over Options.DrainSpread, refuses
 // publishes, and waits until all requests are answered. When ctx ends first, it
-// cuts what is left, waits for that too, and returns ctx's error. Afterwards the
-// node may be closed.
+// cuts what is left, waits for that too, and returns ctx's error. Call it before
+// http.Server.Shutdown, which would wait for streams that nobody ends. Afterwards
+// the node may be closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.beginDraining()
 	if s.requests.wait(ctx) == nil {
