@@ -231,11 +231,13 @@ func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
 	if t == nil {
 		return len(data), nil
 	}
+	// One that was gone before the trap was armed must not hide a later one.
+	tail = tail[max(0, len(tail)-len(t.marker)+1):]
 	at := bytes.Index(append(tail[:len(tail):len(tail)], data...), t.marker)
-	end := at + len(t.marker) - len(tail)
-	if at < 0 || end <= 0 { // not there, or gone before the trap was armed
+	if at < 0 {
 		return len(data), nil
 	}
+	end := at + len(t.marker) - len(tail)
 	p.trap = nil
 	return end, func() { close(t.sprung) }
 }

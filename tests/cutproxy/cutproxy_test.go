@@ -148,6 +148,22 @@ func TestCutAfter(t *testing.T) {
 	<-sprung
 }
 
+// A marker that passed before the trap was armed does not hide the next one.
+func TestCutAfterIgnoresThePast(t *testing.T) {
+	p := Listen(t, echo(t))
+	c := call(t, p)
+	if _, err := c.say("marker\n"); err != nil {
+		t.Fatal(err)
+	}
+	p.CutAfter("marker")
+	if got, err := c.say("unmarked\n"); err != nil {
+		t.Fatalf("cut too early: %q, %v", got, err)
+	}
+	if got, err := c.say("marker\n"); err == nil {
+		t.Errorf("the marker passed and nothing was cut: %q", got)
+	}
+}
+
 func TestCloseEndsEverything(t *testing.T) {
 	p, err := New(echo(t))
 	if err != nil {
