@@ -1,0 +1,354 @@
+package scenarios_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// The publisher never hears that its event was stored, for the line to the node
+// broke under the answer. It repeats, on another node: one event, one id.
+func TestScenario01AnswerLost(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log)
+		c := follow(t, w.nodes[1], over, "room")
+		proxy := cutproxy.Listen(t, w.nodes[0].addr)
+		lossy := w.publisher(proxy.Addr, over)
+		sound := w.publisher(func() string { return w.nodes[1].addr }, over)
+		answers := map[transport]string{overSSE: "HTTP/1.1 201", overWebSocket: `"op":"published"`}
+		for i := range 20 {
+			data := fmt.Sprint("event ", i)
+			sprung := proxy.CutAfter(answers[over])
+			if a, err := lossy("room", data, data); err == nil {
+				t.Fatalf("the answer was to be lost, and is %+v", a)
+			}
+			<-sprung
+			a, err := sound("room", data, data)
+			if must(t, a, err); !a.replayed {
+				t.Errorf("event %d was stored anew: %+v", i, a)
+			}
+			w.truth.add(sent{"room", a.id, data})
+		}
+		if d := c.difference(w.truth.of("room"), asHeard(w.history(w.nodes[0].addr, "room"))); !d.OK() {
+			t.Errorf("the log: %v", d)
+		}
+		c.awaitEvents(20)
+		c.exactlyAll(w)
+	})
+}
+
+// asHeard makes a log comparable with what was published.
+func asHeard(events []sent) []heard {
+	all := make([]heard, len(events))
+	for i, s := range events {
+		all[i] = heard{kind: "event", room: s.room, id: s.id, data: s.data}
+	}
+	return all
+}
+
+// The script has run, and Redis's reply is lost: to a cut, or to silence until
+// the node gives up. The repeat answers with the first id.
+func TestScenario02ReplyLost(t *testing.T) {
+	eachTransport(t, func(t *testing.T, over transport) {
+		t.Run("cut", func(t *testing.T) {
+			redis := redistest.Shared(t)
+			proxy := cutproxy.Listen(t, redis.Addr())
+			w := newWorld(t, onRedis, func(s *setup) { s.through = proxy.Addr() })
+			// What a script answers for one event that it has stored, up to its id.
+			const stored = "*2\r\n:0\r\n$"
+			lose := func() func() {
+				sprung := proxy.CutAfter(stored)
+				return func() { <-sprung }
+			}
+			repeatLostReplies(t, w, over, lose)
+		})
+		t.Run("silence", func(t *testing.T) {
+			redis := redistest.Shared(t)
+			proxy := newMuteProxy(t, redis.Addr())
+			w := newWorld(t, onRedis, func(s *setup) { s.through = proxy.addr(); s.timeout = 200 * time.Millisecond })
+			repeatLostReplies(t, w, over, proxy.mute)
+		})
+	})
+}
+
+// repeatLostReplies publishes while lose has Redis's replies lost, until the
+// function that it returns is called, and then repeats.
+func repeatLostReplies(t *testing.T, w *world, over transport, lose func() func()) {
+	c := follow(t, w.nodes[0], over, "room")
+	publish := w.publisher(func() string { return w.nodes[0].addr }, over)
+	a, err := publish("room", "first", "")
+	w.truth.add(sent{"room", must(t, a, err).id, "first"})
+	for i := range 5 {
+		data := fmt.Sprint("event ", i)
+		found := lose()
+		a, err := publish("room", data, data)
+		refused(t, a, err, "log-unavailable")
+		stored := w.stored("room")
+		found()
+		if want := int64(i + 2); stored != want {
+			t.Fatalf("Redis has %d events before the repeat, want %d: the reply was not what was lost", stored, want)
+		}
+		eventually(t, "the repeat is answered", func() bool {
+			a, err = publish("room", data, data)
+			return err == nil && a.id != ""
+		})
+		if !a.replayed {
+			t.Errorf("event %d was stored anew: %+v", i, a)
+		}
+		w.truth.add(sent{"room", a.id, data})
+	}
+	c.awaitEvents(6)
+	c.exactlyAll(w)
+	if !c.connected() {
+		t.Errorf("the follower was cut: %v", c.err)
+	}
+}
+
+// admin returns a client of the world's Redis.
+func (w *world) admin() *redis.Client {
+	w.t.Helper()
+	return w.setup.redis.Client()
+}
+
+// key returns the name of one of the log's keys: s for a room's stream, t for its
+// tail record, c for its channel.
+func (w *world) key(kind, room string) string {
+	return fmt.Sprintf("{%s:0}:%s:%s", w.prefix, kind, room)
+}
+
+// stored returns how many events Redis has of a room.
+func (w *world) stored(room string) int64 {
+	w.t.Helper()
+	n, err := w.admin().XLen(context.Background(), w.key("s", room)).Result()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// do runs a command in the world's Redis.
+func (w *world) do(command ...any) {
+	w.t.Helper()
+	if err := w.admin().Do(context.Background(), command...).Err(); err != nil {
+		w.t.Fatalf("%v: %v", command, err)
+	}
+}
+
+// The ways in which Redis refuses to write to the room "room".
+var refusals = map[string]struct{ begin, end func(w *world) }{
+	"out of memory": {
+		func(w *world) { w.do("config", "set", "maxmemory", "1") },
+		func(w *world) { w.do("config", "set", "maxmemory", "0") },
+	},
+	"read only": {
+		func(w *world) { w.do("replicaof", "127.0.0.1", "1") },
+		func(w *world) { w.do("replicaof", "no", "one") },
+	},
+	"wrong type": {
+		func(w *world) {
+			w.do("rename", w.key("s", "room"), w.key("s", "room")+".aside")
+			w.do("set", w.key("s", "room"), "foreign")
+		},
+		func(w *world) { w.do("rename", w.key("s", "room")+".aside", w.key("s", "room")) },
+	},
+}
+
+// A key that was used for a write that failed is as good as new.
+func TestScenario03KeyOfAFailedWrite(t *testing.T) {
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachTransport(t, func(t *testing.T, over transport) {
+				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
+				publish := w.publisher(func() string { return w.nodes[0].addr }, over)
+				w.nodes[0].publish("room", "before")
+				refusal.begin(w)
+				for range 3 {
+					a, err := publish("room", "event", "key")
+					refused(t, a, err, "log-refused")
+				}
+				refusal.end(w)
+				a, err := publish("room", "event", "key")
+				if must(t, a, err); a.replayed {
+					t.Errorf("the answer is that of an earlier try, which failed: %+v", a)
+				}
+				again, err := publish("room", "event", "key")
+				if must(t, again, err); again.id != a.id || !again.replayed {
+					t.Errorf("repeated: %+v, want the id %s", again, a.id)
+				}
+				if n := w.stored("room"); n != 2 {
+					t.Errorf("%d events are stored, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+// A key used with another body is refused, on any node, and nothing comes of it.
+func TestScenario04KeyReused(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log)
+		c := follow(t, w.nodes[0], over, "room")
+		var publish []publisher
+		for _, n := range w.nodes {
+			publish = append(publish, w.publisher(func() string { return n.addr }, over))
+		}
+		a, err := publish[0]("room", "one", "key")
+		w.truth.add(sent{"room", must(t, a, err).id, "one"})
+		for i := range 10 {
+			a, err := publish[i%2]("room", fmt.Sprint("two ", i), "key")
+			refused(t, a, err, "key-reused")
+			if over == overSSE && a.status != 422 {
+				t.Errorf("status %d, want 422", a.status)
+			}
+		}
+		w.nodes[1].publish("room", "last")
+		c.awaitEvents(2)
+		c.exactlyAll(w)
+		if d := c.difference(w.truth.of("room"), asHeard(w.history(w.nodes[0].addr, "room"))); !d.OK() {
+			t.Errorf("the log: %v", d)
+		}
+	})
+}
+
+// What Redis refuses is an error to its publisher, is not delivered, and is not
+// replayed later; the followers' connections stay, and go on.
+func TestScenario05RedisRefuses(t *testing.T) {
+	for name, refusal := range refusals {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			eachTransport(t, func(t *testing.T, over transport) {
+				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
+				var clients []*client
+				for _, n := range w.nodes {
+					clients = append(clients, follow(t, n, over, "room"))
+				}
+				w.nodes[0].publishMany("room", 0, 10)
+				refusal.begin(w)
+				for i := range 10 {
+					publish := w.publisher(func() string { return w.nodes[i%2].addr }, over)
+					a, err := publish("room", "refused", fmt.Sprint("key ", i))
+					refused(t, a, err, "log-refused")
+					if over == overSSE && a.status != 503 {
+						t.Errorf("status %d, want 503", a.status)
+					}
+				}
+				refusal.end(w)
+				w.nodes[1].publishMany("room", 10, 20)
+				late := newClient(t, over, "room").from("earliest")
+				late.connect(w.nodes[0].addr)
+				for _, c := range append(clients, late) {
+					c.awaitEvents(20)
+					c.exactlyAll(w)
+					if !c.connected() {
+						t.Errorf("a follower was cut: %v", c.err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Of a batch in which some events fail each has a result of its own, and
+// repeating those that failed completes it.
+func TestScenario08BatchFailsInPart(t *testing.T) {
+	eachLog(t, func(t *testing.T, log string) {
+		w := newWorld(t, log)
+		n := w.nodes[0]
+		c := newClient(t, overSSE, "good", "bad")
+		c.connect(w.nodes[1].addr)
+		first := n.batch(`{"events":[{"room":"good","data":"used","key":"used"}]}`)
+		w.truth.add(sent{"good", first[0].ID, "used"})
+		bad, failure := `{"room":"no/room","data":"b%d","key":"kb%d"}`, "room-invalid"
+		if log == onRedis {
+			w.do("set", w.key("s", "bad"), "foreign")
+			bad, failure = `{"room":"bad","data":"b%d","key":"kb%d"}`, "log-refused"
+		}
+		var events []string
+		for i := range 10 {
+			events = append(events, fmt.Sprintf(`{"room":"good","data":"g%d","key":"kg%d"}`, i, i), fmt.Sprintf(bad, i, i))
+		}
+		events = append(events, `{"room":"good","data":"other","key":"used"}`)
+		var failed []string
+		for i, r := range n.batch(`{"events":[` + strings.Join(events, ",") + `]}`) {
+			switch {
+			case i == 20:
+				if r.Error.Code != "key-reused" {
+					t.Errorf("the reused key: %+v", r)
+				}
+			case i%2 == 0:
+				if r.ID == "" {
+					t.Errorf("event %d: %+v", i, r)
+				}
+				w.truth.add(sent{"good", r.ID, fmt.Sprint("g", i/2)})
+			case r.Error.Code != failure:
+				t.Errorf("event %d: %+v, want %s", i, r, failure)
+			default:
+				failed = append(failed, strings.ReplaceAll(events[i], "no/room", "bad"))
+			}
+		}
+		if log == onRedis {
+			w.do("del", w.key("s", "bad"))
+		}
+		for i, r := range n.batch(`{"events":[` + strings.Join(failed, ",") + `]}`) {
+			if r.ID == "" || r.Replayed {
+				t.Errorf("repeated event %d: %+v", i, r)
+			}
+			w.truth.add(sent{"bad", r.ID, fmt.Sprint("b", i)})
+		}
+		for i, r := range n.batch(`{"events":[` + strings.Join(append(events[:1:1], failed...), ",") + `]}`) {
+			if r.ID == "" || !r.Replayed {
+				t.Errorf("repeated again, event %d: %+v", i, r)
+			}
+		}
+		c.awaitEvents(21)
+		c.exactlyAll(w)
+	})
+}
+
+// Redis has forgotten the script: publishers don't notice.
+func TestScenario10ScriptForgotten(t *testing.T) {
+	eachTransport(t, func(t *testing.T, over transport) {
+		server := redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
+		w := newWorld(t, onRedis, func(s *setup) { s.redis = server })
+		c := follow(t, w.nodes[1], over, "room")
+		publish := w.publisher(func() string { return w.nodes[0].addr }, over)
+		store := func(data string) {
+			t.Helper()
+			a, err := publish("room", data, "")
+			w.truth.add(sent{"room", must(t, a, err).id, data})
+		}
+		store("before")
+		for i := range 10 {
+			w.do("script", "flush")
+			store(fmt.Sprint("flushed ", i))
+		}
+		server.Kill()
+		server.Restart()
+		store("restarted")
+		// Many at once, each of which finds the script missing.
+		w.do("script", "flush")
+		var publishers sync.WaitGroup
+		for i := range 20 {
+			publishers.Go(func() {
+				data := fmt.Sprint("together ", i)
+				a, err := w.try(w.nodes[i%2].addr, "room", data, "")
+				if err != nil || a.status != 201 {
+					t.Errorf("publish: %+v %v", a, err)
+				}
+				w.truth.add(sent{"room", a.id, data})
+			})
+		}
+		publishers.Wait()
+		c.awaitEvents(32)
+		c.exactlyAll(w)
+	})
+}

@@ -1,0 +1,294 @@
+package scenarios_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/embedded"
+	"github.com/tidemark/tidemark/streams/redislog"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// patience bounds every wait of a test. It is not what a test is about: reaching
+// it means that something never came.
+const patience = 30 * time.Second
+
+const (
+	onEmbedded = "embedded"
+	onRedis    = "redis"
+)
+
+// eachLog runs a test on each log.
+func eachLog(t *testing.T, test func(t *testing.T, log string)) {
+	for _, log := range []string{onEmbedded, onRedis} {
+		t.Run(log, func(t *testing.T) {
+			t.Parallel()
+			test(t, log)
+		})
+	}
+}
+
+// matrix runs a test on each log with each transport.
+func matrix(t *testing.T, test func(t *testing.T, log string, over transport)) {
+	eachLog(t, func(t *testing.T, log string) {
+		eachTransport(t, func(t *testing.T, over transport) { test(t, log, over) })
+	})
+}
+
+func eachTransport(t *testing.T, test func(t *testing.T, over transport)) {
+	for _, over := range []transport{overSSE, overWebSocket} {
+		t.Run(over.String(), func(t *testing.T) {
+			t.Parallel()
+			test(t, over)
+		})
+	}
+}
+
+// setup tunes a world.
+type setup struct {
+	nodes      int
+	partitions int
+	keep       streams.Retention // of all rooms
+	rules      []service.Rule    // before keep
+	node       service.Options
+	api        api.Options
+
+	// redis, if set, is the test's own: one that may be stopped. through is the
+	// address at which the nodes look for it, if not its own.
+	redis   *redistest.Server
+	through string
+	timeout time.Duration // of one call of Redis
+
+	// faulty puts a faultyLog between each node and its log.
+	faulty bool
+
+	// sendBuffer bounds the server's side of each socket, in bytes, so that a
+	// client that does not read is felt soon; 0 leaves it to the system.
+	sendBuffer int
+}
+
+// A world is one log with the nodes that serve it.
+type world struct {
+	t     *testing.T
+	log   string
+	setup setup
+	http  *http.Client
+
+	dir      string        // of the embedded log
+	embedded *embedded.Log // shared by its nodes
+	prefix   string        // of the log in Redis
+
+	nodes []*node
+	truth truth
+}
+
+var worlds atomic.Int64
+
+// newWorld starts nodes, two unless told otherwise, which end with the test.
+func newWorld(t *testing.T, log string, tune ...func(*setup)) *world {
+	t.Helper()
+	w := &world{
+		t: t, log: log, dir: t.TempDir(),
+		prefix: fmt.Sprintf("scenario%d", worlds.Add(1)),
+		http:   newHTTP(),
+		setup: setup{
+			nodes:      2,
+			partitions: 1,
+			keep:       service.DefaultRetention(),
+			node:       service.Options{CheckEvery: 200 * time.Millisecond},
+			api:        api.Options{KeepAlive: 100 * time.Millisecond, DrainSpread: time.Millisecond},
+		},
+	}
+	for _, f := range tune {
+		f(&w.setup)
+	}
+	if log == onRedis && w.setup.redis == nil {
+		w.setup.redis = redistest.Shared(t)
+	}
+	t.Cleanup(w.close)
+	w.start()
+	return w
+}
+
+// newHTTP returns a client that keeps many connections.
+func newHTTP() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}, Timeout: patience}
+}
+
+// start starts the nodes.
+func (w *world) start() {
+	w.t.Helper()
+	for i := range w.setup.nodes {
+		w.nodes = append(w.nodes, w.startNode(fmt.Sprintf("n%d", i+1)))
+	}
+}
+
+// close ends the nodes, and the log. start begins anew on what is kept.
+func (w *world) close() {
+	for _, n := range w.nodes {
+		n.stop()
+	}
+	w.nodes = nil
+	if w.embedded != nil {
+		if err := w.embedded.Close(); err != nil {
+			w.t.Errorf("closing the log: %v", err)
+		}
+		w.embedded = nil
+	}
+	w.http.CloseIdleConnections()
+}
+
+// restart ends all nodes and starts others on the same log.
+func (w *world) restart() {
+	w.t.Helper()
+	w.close()
+	w.start()
+}
+
+// openLog opens the log for one node. done ends what the node alone had of it.
+func (w *world) openLog() (log streams.Log, done func()) {
+	w.t.Helper()
+	var err error
+	if w.log == onEmbedded {
+		if w.embedded == nil {
+			if w.embedded, err = embedded.Open(w.dir, embedded.Options{SweepEvery: 50 * time.Millisecond}); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+		return w.embedded, func() {}
+	}
+	addr := cmp.Or(w.setup.through, w.setup.redis.Addr())
+	l, err := redislog.Open(context.Background(), redislog.Options{
+		URL: "redis://" + addr, Prefix: w.prefix, Partitions: w.setup.partitions,
+		Timeout: w.setup.timeout, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l, func() {
+		if err := l.Close(); err != nil {
+			w.t.Errorf("closing the log: %v", err)
+		}
+	}
+}
+
+// A node is one node behind a listener of its own.
+type node struct {
+	w       *world
+	addr    string
+	faults  *faultyLog // nil unless the world is faulty
+	metrics *prometheus.Registry
+
+	service *service.Node
+	edge    *api.Server
+	web     *http.Server
+	serving sync.WaitGroup
+	endLog  func()
+}
+
+func (w *world) startNode(name string) *node {
+	w.t.Helper()
+	n := &node{w: w, metrics: prometheus.NewRegistry()}
+	log, done := w.openLog()
+	n.endLog = done
+	if w.setup.faulty {
+		n.faults = &faultyLog{Log: log, feeds: make(map[*faultyFeed]bool)}
+		log = n.faults
+	}
+	options := w.setup.node
+	options.Name, options.Metrics = name, n.metrics
+	options.Retention = append(w.setup.rules, service.Rule{Pattern: "*", Keep: w.setup.keep})
+	n.service = service.New(log, &options)
+	n.edge = api.New(n.service, &w.setup.api)
+
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n.addr = listener.Addr().String()
+	n.web = &http.Server{Handler: n.edge, ConnState: w.shrink, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
+	n.serving.Go(func() { _ = n.web.Serve(listener) }) // ends with ErrServerClosed
+	return n
+}
+
+func (w *world) shrink(c net.Conn, state http.ConnState) {
+	if w.setup.sendBuffer > 0 && state == http.StateNew {
+		_ = c.(*net.TCPConn).SetWriteBuffer(w.setup.sendBuffer)
+	}
+}
+
+// stop ends the node in order. Clients that do not leave are cut off.
+func (n *node) stop() {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	_ = n.edge.Shutdown(ctx)
+	_ = n.web.Close()
+	n.serving.Wait()
+	n.service.Close()
+	n.endLog()
+}
+
+// metric returns the sum of a metric over its labels.
+func (n *node) metric(name string) float64 {
+	n.w.t.Helper()
+	families, err := n.metrics.Gather()
+	if err != nil {
+		n.w.t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == name {
+			sum := 0.0
+			for _, m := range f.GetMetric() {
+				sum += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+			}
+			return sum
+		}
+	}
+	n.w.t.Fatalf("there is no metric %s", name)
+	return 0
+}
+
+// eventually waits until ok holds.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !ok() {
+		if now := <-poll.C; now.After(deadline) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
+
+// get reads an answer to its end.
+func (w *world) get(url string, header ...string) (status int, body []byte, err error) {
+	r, err := http.NewRequest(http.MethodGet, url, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	resp, err := w.http.Do(r)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer resp.Body.Close()
+	body, err = io.ReadAll(resp.Body)
+	return resp.StatusCode, body, err
+}
