@@ -62,12 +62,12 @@ func (o *Output) Await(t testing.TB, what string, ok func(text string) bool) str
 		case ok(text):
 			return text
 		case ended:
-			t.Fatalf("the process ended before it said %s:\n%s", what, text)
+			t.Fatalf("the process ended before it said %s:\n%s", what, lastOf(text))
 		}
 		select {
 		case <-changed:
 		case <-limit:
-			t.Fatalf("still waiting for the process to say %s:\n%s", what, text)
+			t.Fatalf("still waiting for the process to say %s:\n%s", what, lastOf(text))
 		}
 	}
 }
@@ -84,3 +84,6 @@ func (o *Output) AwaitLines(t testing.TB, n int) []string {
 	text := o.Await(t, "enough lines", func(all string) bool { return strings.Count(all, "\n") >= n })
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
+
+// lastOf returns as much of the end of text as one cares to read.
+func lastOf(text string) string { return text[max(0, len(text)-4096):] }

@@ -68,6 +68,7 @@ func Start(t testing.TB, o Options, path string, args ...string) *Process {
 	cmd.Stdin = strings.NewReader(o.Stdin)
 	p := &Process{Stdout: newOutput(), Stderr: newOutput(), t: t, cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
+	cmd.WaitDelay = patience // for a child that keeps our pipes
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
