@@ -95,7 +95,10 @@ func startStream(w http.ResponseWriter) {
 	w.WriteHeader(http.StatusOK)
 }
 
-// sendAway ends a stream for the reason err, told to the client if there still is one.
+// sendAway ends a stream for the reason err, told to the client if there still is
+// one. The stream is broken off: to some clients one that ends in order has ended
+// for good (r3labs/sse and @microsoft/fetch-event-source, see tests/clients), and
+// a connection that stays open would bring the client back to this node.
 func (s *Server) sendAway(out *outlet, err error) {
 	var gone *clientGone
 	if errors.As(err, &gone) || errors.Is(err, context.Canceled) {
@@ -108,6 +111,7 @@ func (s *Server) sendAway(out *outlet, err error) {
 		wait = retryAway
 	}
 	_ = out.write(appendError(appendRetry(nil, wait), p)) // the last word: nothing depends on it
+	panic(http.ErrAbortHandler)                           // net/http's way to break off
 }
 
 // A clientGone is a write that failed: whoever was there is not any more.
@@ -179,6 +183,9 @@ func (f *follower) deliver(batch service.Batch) error {
 		}
 	}
 	if batch.Live {
+		if c, ok := f.sub.Position(); ok {
+			f.encoder.cursor = c // also that of a client for whom there was nothing
+		}
 		b = f.encoder.live(b, batch.Replayed)
 	}
 	f.server.metrics.delivered.WithLabelValues(transportSSE).Add(float64(events))

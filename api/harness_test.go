@@ -238,8 +238,8 @@ func (s *sse) block() string {
 	var b strings.Builder
 	for {
 		line, err := s.reader.ReadString('\n')
-		if err == io.EOF && b.Len() == 0 && line == "" {
-			return ""
+		if err == io.ErrUnexpectedEOF && b.Len() == 0 && line == "" {
+			return "" // broken off: to some clients an end in order is for good
 		}
 		if err != nil {
 			s.t.Fatalf("the stream ended within a block: %q %v", b.String()+line, err)
