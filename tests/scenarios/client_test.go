@@ -280,8 +280,11 @@ func (c *client) await(what string, ok func(all []heard) bool) {
 	if !c.wait(ok) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		c.t.Fatalf("%v: not heard: %s; %d events, the connection: %v, last %+v",
-			c.over, what, c.events, c.err, c.heard[max(0, len(c.heard)-3):])
+		last := slices.Clone(c.heard[max(0, len(c.heard)-3):])
+		for i := range last {
+			last[i].data = strings.TrimRight(last[i].data, ".")
+		}
+		c.t.Fatalf("%v: not heard: %s; %d events, the connection: %v, last %+v", c.over, what, c.events, c.err, last)
 	}
 }
 
