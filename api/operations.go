@@ -119,7 +119,7 @@ func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (c
 	if err != nil {
 		return command{}, err
 	}
-	f.pos = onlyID(f.sub.Opening())
+	f.pos = f.sub.Opening().IDs()[0]
 	k.rooms[room] = true
 	return command{
 		frame: newFrame("subscribed").room(room).cursor(f.pos.String()).end(m.ref),

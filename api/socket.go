@@ -416,7 +416,7 @@ func (k *socket) position() error {
 	earliest := make(map[streams.Partition]streams.ID)
 	for _, f := range k.follows {
 		if c, ok := f.sub.Position(); ok {
-			f.pos = onlyID(c)
+			f.pos = c.IDs()[0] // one room is in one partition
 		}
 		p := f.pos.Partition()
 		if pos, ok := earliest[p]; !ok || f.pos.Before(pos) {
@@ -428,15 +428,6 @@ func (k *socket) position() error {
 		ids = append(ids, id)
 	}
 	return k.send(newFrame("position").cursor(replay.CursorAt(ids...).String()).end(nil))
-}
-
-// onlyID returns the position of a cursor over one partition.
-func onlyID(c replay.Cursor) streams.ID {
-	id, err := streams.ParseID(c.String())
-	if err != nil {
-		panic(err) // one room is in one partition
-	}
-	return id
 }
 
 // send writes one text frame. After an error part of it may be on the wire.

@@ -38,7 +38,7 @@ type encoder struct {
 func newEncoder(wrapped bool, opening replay.Cursor) *encoder {
 	return &encoder{
 		wrapped: wrapped,
-		wide:    len(opening.String()) > streams.IDLen,
+		wide:    len(opening.IDs()) > 1,
 		cursor:  opening,
 	}
 }

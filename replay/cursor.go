@@ -85,6 +85,9 @@ func (c Cursor) Position(p streams.Partition) streams.ID {
 	return streams.MakeID(oldest, 0, p)
 }
 
+// IDs returns the positions, in partition order. Do not change them.
+func (c Cursor) IDs() []streams.ID { return c.ids }
+
 // With returns the cursor moved to id in the partition of id.
 func (c Cursor) With(id streams.ID) Cursor {
 	if len(c.ids) == 1 && c.ids[0].Partition() == id.Partition() {
