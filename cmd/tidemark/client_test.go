@@ -277,3 +277,26 @@ func TestBlockReader(t *testing.T) {
 		t.Errorf("got %+v, %v, want the end", b, err)
 	}
 }
+
+// However a stream is cut, what comes of it is a beginning of what came of the whole.
+func FuzzCutStream(f *testing.F) {
+	f.Add("retry: 1\nid: a\n\nevent: b\ndata: c\nid: d\n\n", uint(20))
+	f.Add("data\r\n\r\n: c\n\n\n", uint(7))
+	f.Fuzz(func(t *testing.T, text string, cut uint) {
+		whole := blocks(text)
+		part := blocks(text[:cut%uint(len(text)+1)])
+		if len(part) > len(whole) || !slices.Equal(part, whole[:len(part)]) {
+			t.Errorf("got %+v of %+v", part, whole)
+		}
+	})
+}
+
+func blocks(text string) (all []block) {
+	for r := newBlockReader(strings.NewReader(text)); ; {
+		b, err := r.next()
+		if err != nil {
+			return all
+		}
+		all = append(all, b)
+	}
+}

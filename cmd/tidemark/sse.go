@@ -32,7 +32,18 @@ type blockReader struct{ lines *bufio.Scanner }
 func newBlockReader(r io.Reader) *blockReader {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, maxLine)
+	lines.Split(wholeLines)
 	return &blockReader{lines}
+}
+
+// wholeLines is a bufio.SplitFunc for lines that end in LF or CR LF. What the end
+// of the stream cuts short is no line.
+func wholeLines(data []byte, _ bool) (advance int, line []byte, err error) {
+	i := bytes.IndexByte(data, '\n')
+	if i < 0 {
+		return 0, nil, nil
+	}
+	return i + 1, bytes.TrimSuffix(data[:i], []byte("\r")), nil
 }
 
 // next returns the next whole block. At the end of the stream the error is
@@ -41,7 +52,7 @@ func (r *blockReader) next() (block, error) {
 	var b block
 	var data []string
 	for r.lines.Scan() {
-		line := bytes.TrimSuffix(r.lines.Bytes(), []byte("\r"))
+		line := r.lines.Bytes()
 		if len(line) == 0 {
 			b.data = strings.Join(data, "\n")
 			return b, nil
