@@ -3,6 +3,9 @@
 GO ?= go
 export GO
 
+# Debian keeps nginx where only root looks.
+export PATH := $(PATH):/usr/sbin
+
 FUZZTIME ?= 30s
 BENCH ?= .
 
