@@ -334,6 +334,9 @@ func (k *socket) sendBatch(f *roomFollow, batch service.Batch) error {
 	k.conn.cork()
 	events, err := k.sendItems(f, batch)
 	if err == nil && batch.Live {
+		if c, ok := f.sub.Position(); ok {
+			f.pos = c.IDs()[0] // also that of a client for whom there was nothing
+		}
 		err = k.send(liveFrame(f.room, batch.Replayed, f.pos))
 	}
 	k.server.metrics.delivered.WithLabelValues(transportWebSocket).Add(float64(events))
