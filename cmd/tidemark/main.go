@@ -64,6 +64,7 @@ func execute(args []string, std stdio) int {
 		kong.Description(description),
 		kong.DefaultEnvars(envPrefix),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoAppDescFormat: true, WrapUpperBound: 100}),
+		kong.ExplicitGroups([]kong.Group{{Key: "log", Title: "The log of events:"}, {Key: "logs", Title: "What the node says about itself:"}}),
 		kong.Writers(std.out, std.err),
 		kong.BindFor(std),
 	)
