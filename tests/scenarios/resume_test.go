@@ -1,0 +1,730 @@
+package scenarios_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+const (
+	// stormConnects is how many times a client connects with a cursor in the
+	// storm, over the whole matrix, and stormLimit how long each of its four parts
+	// may take. A machine that is busy with other things does fewer.
+	stormConnects = 10_000
+	stormLimit    = 40 * time.Second
+)
+
+// Clients connect with a cursor during a storm of publishes, again and again: at
+// the hand-over from the log to the live feed nothing is missing, repeated or out
+// of order. The cursors lie before and within the hot tail.
+func TestScenario22StormOfConnects(t *testing.T) {
+	var connects atomic.Int64
+	t.Cleanup(func() { t.Logf("%d connects with a cursor", connects.Load()) })
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) {
+			s.keep.Events = 10_000_000
+			s.node.Hot = 30
+			s.node.Linger, s.node.CheckEvery = time.Nanosecond, 20*time.Millisecond
+		})
+		rooms := []string{"one", "two"}
+		recent := &ring{}
+		for _, room := range rooms {
+			w.nodes[0].fill(room, 0, 100, 0)
+			for _, s := range w.truth.of(room) {
+				recent.add(s)
+			}
+		}
+		done := make(chan struct{})
+		var publishing sync.WaitGroup
+		for i := range 3 {
+			publishing.Go(func() {
+				for k := 0; ; k++ {
+					select {
+					case <-done:
+						return
+					default:
+						recent.add(w.nodes[k%2].publish(rooms[(i+k)%2], fmt.Sprintf("%d of %d", k, i)))
+					}
+				}
+			})
+		}
+		deadline := time.Now().Add(stormLimit)
+		var quota atomic.Int64
+		var storm sync.WaitGroup
+		visits := make([][]*client, 12)
+		for i := range visits {
+			storm.Go(func() {
+				for k := 0; quota.Add(1) <= stormConnects/4 && time.Now().Before(deadline) && !t.Failed(); k++ {
+					start := recent.pick()
+					c := &client{t: t, over: over, rooms: []string{start.room}, cursors: map[string]string{}, changed: make(chan struct{})}
+					c.from(start.id)
+					if err := c.tryConnect(w.nodes[(i+k)%2].addr); err != nil {
+						t.Errorf("connect: %v", err)
+						return
+					}
+					heardLive := 1 + k%3 // events after the hand-over
+					if !c.wait(func(all []heard) bool { return liveEvents(all) >= heardLive }) {
+						t.Errorf("%v after %s: no live event: %v", over, start.id, c.err)
+					}
+					c.cut()
+					visits[i] = append(visits[i], c)
+				}
+			})
+		}
+		storm.Wait()
+		close(done)
+		publishing.Wait()
+		truth := map[string][]sent{rooms[0]: w.truth.of(rooms[0]), rooms[1]: w.truth.of(rooms[1])}
+		for _, some := range visits {
+			connects.Add(int64(len(some)))
+			for _, c := range some {
+				c.span(truth[c.rooms[0]])
+			}
+		}
+	})
+}
+
+// liveEvents returns how many events came after the replay.
+func liveEvents(all []heard) int {
+	n := 0
+	for i := len(all) - 1; i >= 0 && all[i].kind != "live"; i-- {
+		if all[i].kind == "open" {
+			return 0
+		}
+		if all[i].kind == "event" {
+			n++
+		}
+	}
+	return n
+}
+
+// A ring has the events that were published lately.
+type ring struct {
+	mu     sync.Mutex // guards the fields below
+	events [300]sent
+	n      int
+}
+
+func (r *ring) add(s sent) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events[r.n%len(r.events)] = s
+	r.n++
+}
+
+// pick returns one of them.
+func (r *ring) pick() sent {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.events[rand.N(min(r.n, len(r.events)))]
+}
+
+// A long backlog, fast live traffic and a slow reader at once. The reader takes
+// two events for each that is published, so that it is behind for as long as that
+// goes on, and catches up in the end.
+func TestScenario23BacklogAndSlowReader(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		const backlog, live, size = 2000, 1000, 512
+		w := newWorld(t, log, func(s *setup) {
+			s.keep.Events = 100_000
+			s.sendBuffer = smallSocket
+			s.node.Queue, s.node.Hot = 32, 100
+		})
+		w.nodes[0].fill("room", 0, backlog, size)
+		slow := newClient(t, over, "room").from("earliest")
+		slow.receiveBuffer = smallSocket
+		slow.connect(w.nodes[0].addr)
+		for i := 0; i < live; i += 10 {
+			slow.pause()
+			w.nodes[1].fill("room", backlog+i, backlog+i+10, size)
+			w.nodes[0].publish("room", fmt.Sprint("between ", i))
+			slow.resume()
+			slow.awaitEvents(min(2*i, backlog))
+		}
+		slow.awaitEvents(backlog + live + live/10)
+		slow.exactlyAll(w)
+		slow.stayed()
+	})
+}
+
+// The connection drops in the middle of the replay, at any byte: the next one
+// goes on from there, on the other node.
+func TestScenario24DropInTheReplay(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) { s.node.Hot = 100; s.keep.Events = 2000 })
+		w.nodes[0].fill("room", 0, 1000, 0)
+		all := w.truth.of("room")
+		for range 5 {
+			c := newClient(t, over, "room").from("earliest")
+			drops := 0
+			for ; c.eventCount() < len(all); drops++ {
+				c.budget = 1000 + rand.N(5000)
+				if c.tryConnect(w.nodes[drops%2].addr) == nil {
+					c.wait(func([]heard) bool { return c.events == len(all) })
+				}
+				c.cut()
+			}
+			if drops < 10 {
+				t.Errorf("only %d drops", drops)
+			}
+			c.exactlyAll(w)
+		}
+	})
+}
+
+// A client that has received nothing has a position all the same: what is
+// published after it dropped is delivered when it is back.
+func TestScenario25NothingReceived(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log)
+		w.nodes[0].publishMany("old", 0, 10)
+		for _, room := range []string{"never", "old"} {
+			for i := range 10 {
+				c := follow(t, w.nodes[i%2], over, room) // no longer than until it is open
+				c.cut()
+				if c.at() == "" {
+					t.Fatal("there is no cursor")
+				}
+				s := w.nodes[0].publish(room, fmt.Sprint("while away ", i))
+				c.connect(w.nodes[(i+1)%2].addr)
+				c.awaitEvent(s)
+				c.awaitLive()
+				c.exactly([]sent{s})
+			}
+		}
+	})
+}
+
+// A cursor is good on another node, over the other transport, after all nodes
+// have been restarted, and after Redis has.
+func TestScenario26ResumeAnywhere(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) {
+			if log == onRedis {
+				s.redis = redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
+			}
+		})
+		moves := []func(){
+			func() {}, // to the other node
+			w.restart,
+			func() {
+				if log == onRedis {
+					w.setup.redis.Kill()
+					w.setup.redis.Restart()
+				}
+			},
+			func() {
+				w.close()
+				if log == onRedis {
+					w.setup.redis.Kill()
+					w.setup.redis.Restart()
+				}
+				w.start()
+			},
+		}
+		c := newClient(t, over, "room").from("earliest")
+		n := 0
+		for round := range 8 {
+			w.nodes[round%2].publishMany("room", n, n+40)
+			n += 40
+			// A part of what there is, cut within a block or frame; the next leg
+			// begins with the rest.
+			c.budget = 1500
+			if c.tryConnect(w.nodes[(round+1)%2].addr) == nil {
+				c.awaitEnd()
+			}
+			moves[round%len(moves)]()
+			c.budget = 1200
+			if c.tryConnect(w.nodes[round%2].addr) == nil {
+				c.awaitEnd()
+			}
+			c = c.switchTransport()
+		}
+		c.connect(w.nodes[1].addr)
+		c.awaitEvents(n)
+		c.exactlyAll(w)
+	})
+}
+
+// switchTransport returns a client that goes on where this one was, over the
+// other transport.
+func (c *client) switchTransport() *client {
+	c.cut()
+	next := newClient(c.t, c.over.other(), c.rooms...).from(c.at())
+	next.heard, next.events = c.all(), c.eventCount()
+	return next
+}
+
+// A room of 1,000 events, resumed from the middle on the other node: exactly the
+// second half.
+func TestSecondHalf(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log)
+		first := newClient(t, over, "room").from("earliest")
+		first.connect(w.nodes[0].addr)
+		w.nodes[0].publishMany("room", 0, 500)
+		first.awaitEvents(500)
+		first.cut()
+		w.nodes[0].fill("room", 500, 1000, 0)
+		all := w.truth.of("room")
+		second := newClient(t, over, "room").from(first.at())
+		second.connect(w.nodes[1].addr)
+		second.awaitLive()
+		first.exactly(all[:500])
+		second.exactly(all[500:])
+	})
+}
+
+// replayFrom returns what a client is told that comes with a cursor, up to the
+// end of the replay, without the position notices.
+func replayFrom(t *testing.T, n *node, over transport, room, cursor string) []heard {
+	t.Helper()
+	c := newClient(t, over, room).from(cursor)
+	c.connect(n.addr)
+	c.awaitLive()
+	c.cut()
+	var items []heard
+	for _, h := range c.all() {
+		if h.kind == "live" {
+			break
+		}
+		if h.kind == "event" || h.kind == "gap" || h.kind == "error" {
+			items = append(items, h)
+		}
+	}
+	return items
+}
+
+// complete fails the test unless a replay is want, with no notice of a gap.
+func complete(t *testing.T, what string, got []heard, want []sent) {
+	t.Helper()
+	c := &client{t: t}
+	if d := c.difference(want, got); !d.OK() || len(gaps(got)) > 0 {
+		t.Errorf("%s: %v; notices %+v", what, d, gaps(got))
+	}
+}
+
+// gapThen fails the test unless a replay is one notice, and then want.
+func gapThen(t *testing.T, what string, got []heard, reason string, want []sent) {
+	t.Helper()
+	c := &client{t: t}
+	if d := c.difference(want, got); !d.OK() || len(gaps(got)) != 1 || got[0].kind != "gap" || got[0].reason != reason {
+		t.Errorf("%s: %v; notices %+v; want one first, %s", what, d, gaps(got), reason)
+	}
+}
+
+// A cursor at each edge of what is kept is complete or told of a gap, exactly.
+func TestScenario27Edges(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) {
+			s.rules = []service.Rule{
+				{Pattern: "trimmed", Keep: streams.Retention{Events: 20, Age: time.Hour}},
+				{Pattern: "expired", Keep: streams.Retention{Events: 1000, Age: 300 * time.Millisecond}},
+			}
+		})
+		w.nodes[0].fill("trimmed", 0, 400, 0)
+		w.nodes[0].publishMany("expired", 0, 10)
+		expired := w.truth.of("expired")
+		trimmed := w.truth.of("trimmed")
+		kept := w.history(w.nodes[0].addr, "trimmed")
+		if len(kept) < 20 || len(kept) > 20+streams.ExtraKept {
+			t.Fatalf("%d events are kept", len(kept))
+		}
+		first := len(trimmed) - len(kept) // the first kept
+		for i, n := range w.nodes {
+			replayed := func(cursor string) []heard { return replayFrom(t, n, over, "trimmed", cursor) }
+			// First on a node that knows nothing of the room, then on one with a hot tail.
+			for range 2 {
+				got := replayed(trimmed[first-2].id)
+				gapThen(t, "one before the last trimmed", got, "trimmed", kept)
+				if g := got[0]; g.after != trimmed[first-2].id || g.before != kept[0].id {
+					t.Errorf("the notice is %+v, want after %s before %s", g, trimmed[first-2].id, kept[0].id)
+				}
+				complete(t, "the last trimmed", replayed(trimmed[first-1].id), kept)
+				complete(t, "the first kept", replayed(kept[0].id), kept[1:])
+				complete(t, "the newest", replayed(kept[len(kept)-1].id), nil)
+				complete(t, "the last but one", replayed(kept[len(kept)-2].id), kept[len(kept)-1:])
+				gapThen(t, "the very first", replayed(trimmed[0].id), "trimmed", kept)
+				complete(t, "earliest", replayed("earliest"), kept)
+			}
+			eventually(t, "the events have expired", func() bool { return len(w.history(n.addr, "expired")) == 0 })
+			for range 2 {
+				complete(t, "the newest of an expired room", replayFrom(t, n, over, "expired", expired[9].id), nil)
+				gapThen(t, "older than that", replayFrom(t, n, over, "expired", expired[8].id), "expired", nil)
+			}
+			// What comes next proves that nothing came in between.
+			if i == 0 {
+				continue
+			}
+			back := newClient(t, over, "expired").from(expired[9].id)
+			back.connect(n.addr)
+			back.awaitEvent(w.nodes[0].publish("expired", "next"))
+			back.exactly(after(w.truth.of("expired"), expired[9].id))
+		}
+	})
+}
+
+// Cursors that nobody was given, or that are of something else.
+func TestScenario28OddCursors(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) {
+			if log == onRedis {
+				s.redis = redistest.Start(t)
+			}
+		})
+		n := w.nodes[0]
+		n.publishMany("other", 0, 5)
+		n.publishMany("room", 0, 10)
+		n.publishMany("other", 5, 10)
+		n.publishMany("room", 10, 20)
+		all, others := w.truth.of("room"), w.truth.of("other")
+		replayed := func(cursor string) []heard { return replayFrom(t, n, over, "room", cursor) }
+		future := streams.IDAt(time.Now().Add(time.Hour), 0).String()
+
+		// What can't be read is told of, and then gets all that is kept.
+		for name, cursor := range map[string]string{
+			"malformed":                "not-a-cursor",
+			"not quite a ULID":         strings.Repeat("Z", 26),
+			"a partition that is none": streams.MakeID(1, 1, 7).String(),
+			"half a cursor":            all[3].id[:13],
+			"two that are one":         all[3].id + "." + all[4].id,
+			"a dot too many":           all[3].id + ".",
+			"very long":                strings.Repeat("0", 10_000),
+			"other characters":         "../../etc/passwd%00",
+		} {
+			gapThen(t, name, replayed(cursor), "unknown", all)
+		}
+		complete(t, "of another room, before", replayed(others[4].id), all)
+		complete(t, "of another room, between", replayed(others[9].id), all[10:])
+		complete(t, "in lower case", replayed(strings.ToLower(all[4].id)), all[5:])
+		complete(t, "before everything", replayed(strings.Repeat("0", 26)), all)
+		complete(t, "none", replayed(""), nil)
+		complete(t, "a room that never was", replayFrom(t, n, over, "never", all[4].id), nil)
+		complete(t, "a room that never was, none", replayFrom(t, n, over, "void", ""), nil)
+
+		// The future: this log has never held it, so nobody knows what was missed.
+		// What comes next is delivered.
+		gapThen(t, "the future", replayed(future), "reset", nil)
+		ahead := newClient(t, over, "room").from(future)
+		ahead.connect(n.addr)
+		ahead.awaitLive()
+		ahead.awaitEvent(w.nodes[1].publish("room", "after the future"))
+
+		w.refuseHuge(n, over)
+
+		if log != onRedis {
+			return // an embedded log can't be flushed under a node
+		}
+		open := follow(t, n, over, "room")
+		lost := w.truth.of("room")
+		w.setup.redis.Flush()
+		open.await("a notice", func(all []heard) bool { return len(gaps(all)) > 0 })
+		gapThen(t, "from before a flush", replayed(all[4].id), "reset", nil)
+		w.nodes[1].publishMany("room", 20, 25)
+		new := after(w.truth.of("room"), lost[len(lost)-1].id)
+		gapThen(t, "from before a flush, with events since", replayed(all[4].id), "reset", new)
+		complete(t, "from after a flush", replayed(new[1].id), new[2:])
+	})
+}
+
+// refuseHuge fails the test unless a cursor of a megabyte is refused, once, and
+// the node goes on.
+func (w *world) refuseHuge(n *node, over transport) {
+	w.t.Helper()
+	huge := strings.Repeat("0", 1<<20)
+	c := newClient(w.t, over, "room").from(huge)
+	err := c.tryConnect(n.addr)
+	switch over {
+	case overSSE:
+		// Some of it is still on its way when the node answers and hangs up.
+		if err == nil {
+			w.t.Error("a header of a megabyte was taken")
+		}
+		status, body, err := w.get("http://"+n.addr+"/v1/rooms/room/events", "Last-Event-ID", huge[:100_000])
+		if err != nil || status != 431 || !strings.Contains(string(body), "header-too-large") {
+			w.t.Errorf("a header of 100 kB: %d %.200s %v", status, body, err)
+		}
+	case overWebSocket:
+		if err == nil {
+			c.awaitEnd()
+		}
+		if got := c.all(); len(got) > 0 {
+			w.t.Errorf("a message of a megabyte was answered: %+v", got)
+		}
+	}
+}
+
+// The rooms of a connection are listed in another order, or one is added or taken
+// away, between two connections: the cursor still means the same. The client
+// follows over SSE, for there a cursor is of all rooms at once; over WebSocket
+// each room has its own, and may also be given the one over all.
+func TestScenario29OtherRooms(t *testing.T) {
+	run := func(t *testing.T, log string, partitions int) {
+		w := newWorld(t, log, func(s *setup) { s.partitions = partitions })
+		rooms := []string{"a", "b", "c", "d", "e", "f"}
+		k := 0
+		some := func() {
+			for range 60 {
+				w.nodes[k%2].publish(rooms[rand.N(len(rooms))], fmt.Sprint("event ", k))
+				k++
+			}
+		}
+		some()
+		follows := func(c *client, names ...string) *client {
+			next := newClient(t, overSSE, names...).from(c.at())
+			next.wide = partitions > 1
+			next.connect(w.nodes[k%2].addr)
+			next.awaitLive()
+			next.cut()
+			return next
+		}
+		start := &client{over: overSSE, cursor: "earliest"}
+		one := follows(start, "a", "b", "c", "d")
+		some()
+		other := follows(one, "d", "b", "a", "c")                 // another order
+		some()                                                    //
+		fewer := follows(other, "c", "a")                         // two taken away
+		more := follows(other, "d", "f", "b", "a", "c", "e")      // two added
+		socket := newClient(t, overWebSocket, "a", "b", "c", "d") // the cursor over all
+		socket.from(other.at())
+		socket.connect(w.nodes[0].addr)
+		socket.awaitLive()
+
+		for _, room := range []string{"a", "b", "c", "d"} {
+			all := w.truth.of(room)
+			first := len(only(one.all(), room)) // nothing but events is of a room
+			second := first + len(only(other.all(), room))
+			one.exactlyIn(all[:first], only(one.all(), room))
+			other.exactlyIn(all[first:second], only(other.all(), room))
+			more.exactlyIn(all[second:], only(more.all(), room))
+			socket.exactlyIn(all[second:], eventsOf(socket.all(), room))
+			if room == "a" || room == "c" {
+				fewer.exactlyIn(all[second:], only(fewer.all(), room))
+			}
+		}
+		// A room that was added starts where the cursor stands in its partition, or
+		// earlier where the cursor does not speak of that.
+		cursor, err := replay.ParseCursor(other.at())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, room := range []string{"e", "f"} {
+			p := streams.Room(room).Partition(partitions)
+			more.exactlyIn(after(w.truth.of(room), cursor.Position(p).String()), only(more.all(), room))
+		}
+	}
+	eachLog(t, func(t *testing.T, log string) { run(t, log, 1) })
+	t.Run("redis with 4 partitions", func(t *testing.T) { t.Parallel(); run(t, onRedis, 4) })
+}
+
+// eventsOf returns the events of a room.
+func eventsOf(all []heard, room string) []heard {
+	return slices.DeleteFunc(only(all, room), func(h heard) bool { return h.kind != "event" })
+}
+
+// Several rooms on one connection, one of which has a hole that is being
+// repaired: nothing later is told before the repair, the cursor stays behind what
+// was not sent, and a client that is cut then has missed nothing.
+func TestScenario30HoleBeingRepaired(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) {
+			s.faulty = true
+			s.node.CheckEvery = time.Hour // the next event finds the hole, not the check
+			s.api.KeepAlive = 5 * time.Millisecond
+		})
+		faults := w.nodes[0].faults
+		stays, control := newClient(t, over, "a", "b"), newClient(t, over, "a", "b")
+		stays.connect(w.nodes[0].addr)
+		control.connect(w.nodes[1].addr)
+		leaves := newClient(t, over, "a", "b")
+		for round := range 10 {
+			leaves.connect(w.nodes[0].addr)
+			w.nodes[1].publish("a", fmt.Sprint(round, " a"))
+			stays.awaitEvent(w.nodes[1].publish("b", fmt.Sprint(round, " b")))
+			faults.loseWhere(func(e *streams.Event) bool { return strings.Contains(string(e.Data), "lost") })
+			release := faults.holdReads()
+			reads := faults.reads.Load()
+			w.nodes[1].publish("a", fmt.Sprint(round, " lost 1"))
+			w.nodes[1].publish("a", fmt.Sprint(round, " lost 2"))
+			w.nodes[1].publish("a", fmt.Sprint(round, " shows it"))
+			for i := range 5 {
+				w.nodes[1].publish("b", fmt.Sprint(round, " b meanwhile ", i))
+			}
+			eventually(t, "the repair begins", func() bool { return faults.reads.Load() > reads })
+			// Whatever is said of positions while the repair waits.
+			said := stays.len()
+			stays.await("three positions", func(all []heard) bool { return len(all) >= said+3 })
+			leaves.cut()
+			faults.loseWhere(nil)
+			release()
+			last := w.truth.of("a", "b")
+			for _, c := range []*client{stays, control} {
+				c.awaitEvent(last[len(last)-1])
+			}
+			leaves.connect(w.nodes[round%2].addr)
+			leaves.awaitLive()
+			leaves.cut()
+		}
+		for _, c := range []*client{stays, control, leaves} {
+			if c == leaves {
+				c.exactlyAll(w)
+				continue
+			}
+			c.exactlyAll(w)
+			c.stayed()
+			c.neverPassed(w.truth.of(c.rooms...))
+		}
+	})
+}
+
+// neverPassed fails the test if at any time the cursor was at or past an event
+// that had not been heard, nor excused.
+func (c *client) neverPassed(truth []sent) {
+	c.t.Helper()
+	all := c.all()
+	due := make(map[string][]sent) // not heard yet, of each room
+	for _, room := range c.rooms {
+		for _, s := range unexcused(truth, all) {
+			if s.room == room {
+				due[room] = append(due[room], s)
+			}
+		}
+	}
+	cursors := make(map[string]string)
+	for _, h := range all {
+		if h.kind == "event" && len(due[h.room]) > 0 && due[h.room][0].id == h.id {
+			due[h.room] = due[h.room][1:]
+		}
+		for _, room := range c.rooms {
+			if h.cursor != "" && (c.over == overSSE || h.room == room || h.kind == "position") {
+				cursors[room] = h.cursor
+			}
+			if len(due[room]) > 0 && due[room][0].id <= cursors[room] {
+				c.t.Errorf("%v: with %+v the cursor has passed %+v", c.over, h, due[room][0])
+				return
+			}
+		}
+	}
+}
+
+// Frames of one room are lost, and it is found only when a connection of several
+// rooms has got later events of the others. Over SSE, where one cursor is for all,
+// it is told of the loss by a notice in its place in time; over WebSocket, where
+// each room has its own, it gets the events.
+func TestScenario30FoundLate(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log, func(s *setup) { s.faulty = true; s.node.CheckEvery = time.Hour })
+		c := follow(t, w.nodes[0], over, "a", "b")
+		w.nodes[1].publish("a", "first")
+		w.nodes[0].faults.loseWhere(func(e *streams.Event) bool { return string(e.Data) == `"lost"` })
+		lost := w.nodes[1].publish("a", "lost")
+		c.awaitEvent(w.nodes[1].publish("b", "later"))
+		c.awaitEvent(w.nodes[1].publish("a", "shows it"))
+		c.stayed()
+		if over == overWebSocket {
+			c.exactlyAll(w)
+			return
+		}
+		c.toldAll(w.truth.of("a", "b"))
+		notices := gaps(c.all())
+		if len(notices) != 1 || notices[0].reason != "unknown" || notices[0].room != "a" ||
+			notices[0].after >= lost.id || notices[0].before <= lost.id {
+			t.Errorf("notices %+v, want one that covers %s", notices, lost.id)
+		}
+	})
+}
+
+// Two thousand clients of one room come back at once, to a node that has not seen
+// the room before: the log is read about once, and nobody waits for the ones that
+// do not read.
+func TestScenario31AllComeBack(t *testing.T) {
+	const clients = 2000
+	eachLog(t, func(t *testing.T, log string) {
+		w := newWorld(t, log, func(s *setup) {
+			s.faulty = true
+			s.sendBuffer = smallSocket
+			s.api.KeepAlive = time.Minute
+			s.node.CheckEvery = time.Minute
+		})
+		w.nodes[0].fill("room", 0, 600, 200)
+		all := w.truth.of("room")
+		n := w.nodes[1]
+		// One that does not read, and has more to read than the sockets hold.
+		stalled := newClient(t, overSSE, "big").from("earliest")
+		w.nodes[0].fill("big", 0, 500, 4<<10)
+		stalled.receiveBuffer = smallSocket
+		stalled.connect(n.addr)
+		stalled.pause()
+		reads := n.faults.reads.Load()
+
+		var running sync.WaitGroup
+		start := make(chan struct{})
+		back := make([]*client, clients)
+		for i := range back {
+			c := newClient(t, transport(i%2), "room").from(all[len(all)-1-i%50].id)
+			back[i] = c
+			running.Go(func() {
+				<-start
+				if err := c.tryConnect(n.addr); err != nil {
+					t.Errorf("connect: %v", err)
+					return
+				}
+				if !c.wait(c.liveIn) {
+					t.Errorf("no replay: %v", c.err)
+				}
+			})
+		}
+		close(start)
+		running.Wait()
+		reads = n.faults.reads.Load() - reads
+		t.Logf("%d clients came back over %d reads of the log", clients, reads)
+		if reads > 10 {
+			t.Errorf("the log was read %d times for %d clients of one room", reads, clients)
+		}
+		next := w.nodes[0].publish("room", "next")
+		want := w.truth.of("room")
+		for i, c := range back {
+			c.awaitEvent(next)
+			c.exactly(want[len(all)-i%50:])
+			c.cut()
+		}
+		stalled.resume()
+		stalled.awaitEvents(500)
+		stalled.exactlyAll(w)
+	})
+}
+
+// The old connection of a client is still there, half open, when the new one
+// comes with the same cursor: both are right.
+func TestScenario32OldAndNew(t *testing.T) {
+	matrix(t, func(t *testing.T, log string, over transport) {
+		w := newWorld(t, log)
+		old := newClient(t, over, "room").from("earliest")
+		old.connect(w.nodes[0].addr)
+		w.nodes[0].publishMany("room", 0, 100)
+		old.awaitEvents(100)
+		old.pause()
+		for i := range 10 {
+			w.nodes[1].publishMany("room", 100+10*i, 110+10*i)
+			new := newClient(t, transport((int(over)+i)%2), "room").from(old.at())
+			new.connect(w.nodes[i%2].addr)
+			s := w.nodes[0].publish("room", fmt.Sprint("both ", i))
+			new.awaitEvent(s)
+			new.exactly(after(w.truth.of("room"), old.at()))
+		}
+		old.resume()
+		old.awaitEvents(210)
+		old.exactlyAll(w)
+		old.stayed()
+	})
+}
