@@ -7,22 +7,22 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Redis comes back empty, is flushed under the nodes, or comes back from its AOF.
+// Redis comes back empty, from a snapshot that is older than the newest events,
+// or from its AOF, or is flushed under the nodes.
 // Where data was lost, everybody is told so, without any publish; where none was,
 // nobody is. Live delivery goes on by itself, on the open connections, and ids
 // pass all that was ever handed out.
 func TestScenario14RedisLosesData(t *testing.T) {
 	for name, c := range map[string]struct {
-		args []string
-		fail func(*redistest.Server)
-		lost bool
+		args   []string
+		midway []any // a command, between the first and the last events of a round
+		fail   func(*redistest.Server)
+		lost   bool
 	}{
-		"restarts empty": {nil, func(r *redistest.Server) { r.Kill(); r.Restart() }, true},
-		"flushed":        {nil, func(r *redistest.Server) { r.Flush() }, true},
-		"restarts from AOF": {
-			[]string{"--appendonly", "yes", "--appendfsync", "always"},
-			func(r *redistest.Server) { r.Kill(); r.Restart() }, false,
-		},
+		"restarts empty":           {fail: killAndRestart, lost: true},
+		"restarts from a snapshot": {midway: []any{"save"}, fail: killAndRestart, lost: true},
+		"flushed":                  {fail: (*redistest.Server).Flush, lost: true},
+		"restarts from AOF":        {args: []string{"--appendonly", "yes", "--appendfsync", "always"}, fail: killAndRestart},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -35,7 +35,11 @@ func TestScenario14RedisLosesData(t *testing.T) {
 				}
 				losses := 0
 				for round := range 3 {
-					w.nodes[round%2].publishMany("room", 20*round, 20*round+20)
+					w.nodes[round%2].publishMany("room", 20*round, 20*round+10)
+					if c.midway != nil {
+						w.do(c.midway...)
+					}
+					w.nodes[round%2].publishMany("room", 20*round+10, 20*round+20)
 					w.nodes[round%2].publish("other", fmt.Sprint("round ", round))
 					w.nodes[1-round%2].publish("silent", fmt.Sprint("round ", round))
 					for _, c := range open {
@@ -66,6 +70,8 @@ func TestScenario14RedisLosesData(t *testing.T) {
 	}
 }
 
+func killAndRestart(r *redistest.Server) { r.Kill(); r.Restart() }
+
 // noticed reports whether each of rooms was told of n losses.
 func noticed(all []heard, rooms []string, n int) bool {
 	for _, room := range rooms {
@@ -76,15 +82,16 @@ func noticed(all []heard, rooms []string, n int) bool {
 	return true
 }
 
-// comeBack has clients come back with a cursor from before Redis failed, and
-// publishes: they get what was logged since, behind a notice if there was a loss.
+// comeBack has clients come back with cursors from before Redis failed, and
+// publishes: they get what the log still has and what was logged since, with a
+// notice in the place of the loss, if there was one.
 func (w *world) comeBack(over transport, before []sent, lost bool, round int) {
 	w.t.Helper()
-	old := before[len(before)-5].id
+	old := []string{before[len(before)-5].id, before[len(before)-15].id}
 	var clients []*client
-	for _, n := range w.nodes {
-		c := newClient(w.t, over, "room").from(old)
-		c.connect(n.addr)
+	for i := range 4 {
+		c := newClient(w.t, over, "room").from(old[i/2])
+		c.connect(w.nodes[i%2].addr)
 		c.awaitLive()
 		clients = append(clients, c)
 	}
@@ -92,9 +99,9 @@ func (w *world) comeBack(over transport, before []sent, lost bool, round int) {
 	if newest := before[len(before)-1].id; next.id <= newest {
 		w.t.Errorf("the id %s does not pass %s, which was handed out before", next.id, newest)
 	}
-	for _, c := range clients {
+	for i, c := range clients {
 		c.awaitEvent(next)
-		all := after(w.truth.of("room"), old)
+		all := after(w.truth.of("room"), old[i/2])
 		if !lost {
 			c.exactly(all)
 			continue
