@@ -432,7 +432,15 @@ func TestScenario28OddCursors(t *testing.T) {
 		open := follow(t, n, over, "room")
 		lost := w.truth.of("room")
 		w.setup.redis.Flush()
-		open.await("a notice", func(all []heard) bool { return len(gaps(all)) > 0 })
+		early := newClient(t, over, "room").from(all[4].id)
+		early.connect(n.addr) // the node may still answer from memory, and then is told
+		for _, c := range []*client{open, early} {
+			c.await("a notice", func(all []heard) bool { return len(gaps(all)) > 0 })
+			if g := gaps(c.all())[0]; g.reason != "reset" {
+				t.Errorf("the notice is %+v, want the reason reset", g)
+			}
+		}
+		early.toldAll(after(lost, all[4].id))
 		gapThen(t, "from before a flush", replayed(all[4].id), "reset", nil)
 		w.nodes[1].publishMany("room", 20, 25)
 		new := after(w.truth.of("room"), lost[len(lost)-1].id)
