@@ -116,10 +116,10 @@ func TestStormReadsTheLogOnce(t *testing.T) {
 	if n := wrong.Load(); n > 0 {
 		t.Errorf("%d of %d clients did not get exactly the rest", n, clients)
 	}
-	// Each look is shared by those who ask while it is under way: one would do
-	// if all asked at one moment.
+	// Each look is shared by those who ask while it is under way: one would do if
+	// all asked at one moment, which ten thousand goroutines do not.
 	log.set(func() {
-		if log.reads > 2 || log.looks > 20 {
+		if log.reads > 2 || log.looks > clients/20 {
 			t.Errorf("%d reads and %d looks at the log for %d clients", log.reads, log.looks, clients)
 		}
 	})

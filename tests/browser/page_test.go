@@ -158,14 +158,21 @@ func (p *page) follow(room, start string) {
 }
 
 // await returns once the JavaScript condition, on the document, holds. It looks
-// whenever the document changes.
+// whenever the document changes, and now and then, for the text in an input is no
+// part of the document.
 func (p *page) await(condition string) {
 	p.t.Helper()
 	run(p, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise((done) => {
-		const holds = () => (%s) && (done(true), true);
-		if (holds()) return;
-		new MutationObserver((_, o) => { if (holds()) o.disconnect(); })
-			.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+		const look = () => {
+			if (!(%s)) return;
+			observer.disconnect();
+			clearInterval(timer);
+			done(true);
+		};
+		const observer = new MutationObserver(look);
+		observer.observe(document, {subtree: true, childList: true, attributes: true, characterData: true});
+		const timer = setInterval(look, 100);
+		look();
 	})`, condition), chromedp.EvalAwaitPromise))
 }
 
