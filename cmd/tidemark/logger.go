@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"io"
 	"log/slog"
 
@@ -37,4 +39,12 @@ func newLogger(w io.Writer, f logFormat, level slog.Level) *slog.Logger {
 		TimeFormat: "15:04:05.000",
 		NoColor:    !colourful(w),
 	}))
+}
+
+// redisLogger takes what go-redis would print to standard error as it is. It is
+// detail: what comes of it is in the errors that the log reports.
+type redisLogger struct{ *slog.Logger }
+
+func (l redisLogger) Printf(ctx context.Context, format string, v ...any) {
+	l.DebugContext(ctx, fmt.Sprintf(format, v...))
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/console"
@@ -139,6 +140,7 @@ func (s *server) listen() (net.Listener, error) {
 
 func (s *server) openLog(ctx context.Context) (streams.Log, error) {
 	if s.Redis != "" {
+		redis.SetLogger(redisLogger{s.logger})
 		return redislog.Open(ctx, redislog.Options{
 			URL: s.Redis, Prefix: s.RedisPrefix, Partitions: s.Partitions,
 			KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),
