@@ -167,7 +167,8 @@ func killAndRepeat(t *testing.T, log string, over transport, keyed bool) {
 		}
 	}
 	all := w.history(p.addr, "room")
-	t.Logf("%d events logged, %d acknowledged, %d publishes cut by %d kills", len(all), len(w.truth.of("room")), cut, kills)
+	t.Logf("%d events logged, %d acknowledged, %d publishes cut by %d kills, of which %d were found logged",
+		len(all), len(w.truth.of("room")), cut, kills, w.found.Load())
 	if cut == 0 {
 		t.Error("no publish was cut: the test tests nothing")
 	}
@@ -252,6 +253,9 @@ func (w *world) repeat(addr string, a attempt) bool {
 	again, err := w.try(addr, "room", a.data, a.key)
 	if err != nil {
 		return false
+	}
+	if first.replayed {
+		w.found.Add(1)
 	}
 	if first.id == "" || again.id != first.id || !again.replayed {
 		w.t.Errorf("%q was answered %+v, then %+v", a.key, first, again)

@@ -94,6 +94,7 @@ type world struct {
 
 	nodes []*node
 	truth truth
+	found atomic.Int64 // publishes that were repeated and had been logged the first time
 }
 
 var worlds atomic.Int64
