@@ -39,7 +39,7 @@ func (n *Node) History(ctx context.Context, room streams.Room, q HistoryQuery) (
 		q.Before = edges.Last.Next()
 	}
 	if q.Newest {
-		return n.newest(ctx, room, q)
+		return n.newest(ctx, room, q, edges)
 	}
 	return n.oldest(ctx, room, q, edges)
 }
@@ -71,14 +71,22 @@ func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 	}
 }
 
-func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
+func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Edges) (HistoryPage, error) {
 	events, err := n.log.Before(ctx, room, q.Before, q.Limit+1)
 	if err != nil {
 		return HistoryPage{}, err
 	}
+	if len(events) == 0 {
+		truncated, err := n.emptied(ctx, room, q, edges)
+		return HistoryPage{Truncated: truncated}, err
+	}
 	var page HistoryPage
+	oldest := events[len(events)-1].ID // the page is complete down to here
 	for i := len(events) - 1; i >= 0; i-- {
 		e := events[i]
+		if e.ID.Before(oldest) { // there were others between it and the one after
+			page.Truncated = page.Truncated || q.After.Before(oldest)
+		}
 		if !q.After.Before(e.ID) {
 			return page, nil
 		}
@@ -87,9 +95,27 @@ func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery) (H
 			return page, nil
 		}
 		page.Events = append(page.Events, e)
+		oldest = e.Prev
 	}
-	if len(events) > 0 && !q.After.IsZero() {
-		page.Truncated = q.After.Before(events[0].Prev)
+	if !q.After.IsZero() && q.After.Before(oldest) {
+		page.Truncated = true
 	}
 	return page, nil
+}
+
+// emptied reports whether there may have been events after q.After that the log no
+// longer has, where it has none before q.Before.
+func (n *Node) emptied(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Edges) (bool, error) {
+	if q.After.IsZero() {
+		return false, nil
+	}
+	next, err := n.log.After(ctx, room, q.After, edges.Last, 1)
+	if err != nil {
+		return false, err
+	}
+	complete := streams.Later(edges.Tails[0], edges.Floor)
+	if len(next) > 0 {
+		complete = next[0].Prev
+	}
+	return q.After.Before(complete), nil
 }

@@ -25,9 +25,14 @@ type memLog struct {
 
 	away      bool                      // every call fails
 	loseFrame func(*streams.Event) bool // logged, and not sent live
-	onRead    func()                    // runs, unlocked, before a read
-	onEdges   func()                    // runs, unlocked, before Edges answers what it has read
 	frames    bool                      // a frame was lost
+	slow      bool                      // signals of the feeds wait for flow
+	held      []func()                  // those that wait, in order
+	ephemeral streams.Room              // is never logged
+
+	// Each runs once, unlocked: before a read of events, before Edges reads, and
+	// before it answers what it has read.
+	onRead, beforeEdges, onEdges func()
 }
 
 func newMemLog() *memLog {
@@ -59,6 +64,14 @@ func (l *memLog) Append(_ context.Context, drafts []streams.Draft) []streams.Rec
 }
 
 func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
+	if d.Room == l.ephemeral {
+		l.clock++
+		e := &streams.Event{ID: l.lastLocked(), Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: true}
+		for _, f := range l.feeds {
+			f.send(e)
+		}
+		return e
+	}
 	e := &streams.Event{Prev: streams.Later(l.tails[d.Room], l.floor), Room: d.Room, Type: d.Type, Data: d.Data}
 	l.clock++
 	e.ID = l.lastLocked()
@@ -100,14 +113,21 @@ func (l *memLog) loseEnd(n uint64) {
 }
 
 func (l *memLog) Edges(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+	l.hook(&l.beforeEdges)
 	e, err := l.edges(rooms)
-	l.mu.Lock()
-	hook := l.onEdges
-	l.mu.Unlock()
-	if hook != nil {
-		hook()
-	}
+	l.hook(&l.onEdges)
 	return e, err
+}
+
+// hook runs what is in at, once, without the lock.
+func (l *memLog) hook(at *func()) {
+	l.mu.Lock()
+	run := *at
+	*at = nil
+	l.mu.Unlock()
+	if run != nil {
+		run()
+	}
 }
 
 func (l *memLog) edges(rooms []streams.Room) (streams.Edges, error) {
@@ -139,12 +159,7 @@ func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID,
 }
 
 func (l *memLog) read(room streams.Room, pick func([]*streams.Event) []*streams.Event) ([]*streams.Event, error) {
-	l.mu.Lock()
-	hook := l.onRead
-	l.mu.Unlock()
-	if hook != nil {
-		hook()
-	}
+	l.hook(&l.onRead)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
@@ -172,7 +187,7 @@ func (l *memLog) loseFeeds() {
 	for _, f := range l.feeds {
 		if !f.down {
 			f.down = true
-			f.signals <- streams.Signal{Lost: true}
+			f.tell(streams.Signal{Lost: true})
 		}
 	}
 }
@@ -184,10 +199,21 @@ func (l *memLog) rejoinFeeds() {
 		if f.down {
 			f.down = false
 			for room, ticket := range f.joined {
-				f.signals <- streams.Signal{Joined: room, Ticket: ticket}
+				f.tell(streams.Signal{Joined: room, Ticket: ticket})
 			}
 		}
 	}
+}
+
+// flow lets go what was held back.
+func (l *memLog) flow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.slow = false
+	for _, tell := range l.held {
+		tell()
+	}
+	l.held = nil
 }
 
 // memFeed is guarded by its log's lock.
@@ -201,8 +227,21 @@ type memFeed struct {
 
 func (f *memFeed) send(e *streams.Event) {
 	if _, ok := f.joined[e.Room]; ok && !f.down && !f.closed {
-		f.signals <- streams.Signal{Event: e}
+		f.tell(streams.Signal{Event: e})
 	}
+}
+
+// tell sends a signal, or holds it back while the log is slow.
+func (f *memFeed) tell(s streams.Signal) {
+	if f.log.slow || len(f.log.held) > 0 {
+		f.log.held = append(f.log.held, func() {
+			if !f.closed {
+				f.signals <- s
+			}
+		})
+		return
+	}
+	f.signals <- s
 }
 
 func (f *memFeed) Join(room streams.Room, ticket uint64) {
@@ -210,7 +249,7 @@ func (f *memFeed) Join(room streams.Room, ticket uint64) {
 	defer f.log.mu.Unlock()
 	f.joined[room] = ticket
 	if !f.down {
-		f.signals <- streams.Signal{Joined: room, Ticket: ticket}
+		f.tell(streams.Signal{Joined: room, Ticket: ticket})
 	}
 }
 

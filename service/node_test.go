@@ -58,14 +58,11 @@ func TestFeedLostWhileASubscriptionOpens(t *testing.T) {
 		node := service.New(log, &service.Options{CheckEvery: time.Hour})
 		defer node.Close()
 		var missed []streams.ID
-		var once sync.Once
 		log.onEdges = func() {
-			once.Do(func() {
-				log.loseFeeds()
-				missed = log.publish("a", 1)
-				log.rejoinFeeds()
-				synctest.Wait()
-			})
+			log.loseFeeds()
+			missed = log.publish("a", 1)
+			log.rejoinFeeds()
+			synctest.Wait()
 		}
 		f, err := follow(node, "f", []streams.Room{"a"}, cursorAt(1))
 		if err != nil {

@@ -216,7 +216,12 @@ func (p *pump) lost() {
 	defer p.registry.Unlock()
 	for _, r := range p.rooms {
 		r.mu.Lock()
-		r.joined, r.ready = false, make(chan struct{})
+		r.joined = false
+		select {
+		case <-r.ready:
+			r.ready = make(chan struct{})
+		default: // those who wait for it go on waiting
+		}
 		if r.known {
 			p.awaited[r] = true
 		}
@@ -302,17 +307,24 @@ func (p *pump) readAll(ctx context.Context) error {
 }
 
 // readHole hands over what one room lacks up to a live event, which the feed has
-// brought in its order: everything of the others before it is handed over.
+// brought in its order: everything of the others before it is handed over. If the
+// log has gone back, all rooms are to be told, before anything later of any.
 func (p *pump) readHole(ctx context.Context, r *room, through streams.ID) error {
-	edges, err := readEdges(ctx, p.log, p.partition, []*room{r})
+	rooms := []*room{r}
+	edges, err := readEdges(ctx, p.log, p.partition, rooms)
 	if err != nil {
 		return err
 	}
-	if through.Before(edges.Floor) {
-		return p.readAll(ctx) // the log has gone back, and every room is to be told
+	if pos, _ := r.position(); pos.Before(edges.Floor) {
+		rooms = p.followed()
+		if edges, err = readEdges(ctx, p.log, p.partition, rooms); err != nil {
+			return err
+		}
 	}
-	edges.Last = through
-	return p.read(ctx, []*room{r}, edges)
+	if !through.Before(edges.Floor) {
+		edges.Last = through
+	}
+	return p.read(ctx, rooms, edges)
 }
 
 func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Edges) error {

@@ -156,10 +156,11 @@ func (r *room) handOver(e *streams.Event, late bool, o *Options) {
 	if r.known && !r.pos.Before(e.ID) {
 		return
 	}
-	r.known, r.pos = true, e.ID
-	if e.Ephemeral {
-		r.forgetLocked(e.ID) // nobody can return to before it
-	} else {
+	if !r.known {
+		r.knownLocked(e.ID) // an ephemeral event, which has no event before it
+	}
+	r.pos = e.ID
+	if !e.Ephemeral { // which is not of what can be returned to
 		r.newest = e.ID
 		r.keepLocked(e, o)
 	}
@@ -176,7 +177,8 @@ func (r *room) handGap(it replay.Item) {
 	defer r.mu.Unlock()
 	r.pos = streams.Later(r.pos, it.Place)
 	r.newest = streams.ID{}
-	r.forgetLocked(r.pos)
+	r.start, r.hot, r.bytes = r.pos, nil, 0
+	r.filled = true // and must not reach back again: that would hide the notice
 	for _, m := range r.members {
 		m.leg.offer(it, false)
 	}
@@ -197,10 +199,6 @@ func (r *room) keepLocked(e *streams.Event, o *Options) {
 		r.bytes -= len(r.hot[0].Data)
 		r.hot = r.hot[1:]
 	}
-}
-
-func (r *room) forgetLocked(start streams.ID) {
-	r.start, r.hot, r.bytes, r.filled = start, nil, 0, false
 }
 
 // afterLocked returns what the hot tail holds after pos; ok says that this is

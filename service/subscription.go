@@ -26,6 +26,8 @@ type Subscription struct {
 	replayed  int
 	announced bool          // that the replay is done
 	spare     []replay.Item // the batch before, to be used again
+	turn      int           // whose leg is read first
+	queueLast bool          // the batch before was of the queue
 
 	mu       sync.Mutex // guards the fields below, and what leg says
 	queue    []replay.Item
@@ -46,6 +48,7 @@ type leg struct {
 	located bool           // pos is what counts from now on, not start
 	trusted bool           // pos comes from the log, not only from the client
 	reader  *replay.Reader // of the replay in progress, if it is one of the log
+	uneven  bool           // its rooms do not all begin at pos: it alone knows where they do
 
 	// Guarded by sub.mu; only the writer changes pos, and reads it without.
 	pos    streams.ID // after the last item taken
@@ -76,66 +79,75 @@ func (s *Subscription) Opening() replay.Cursor { return s.opening }
 // waits for nothing but the log, within ctx. After an error (the log's, or
 // ctx's) nothing is lost and it may be called again.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
-	b, err := s.next(ctx)
-	if err != nil {
-		return Batch{}, err
+	for {
+		items, lagging := s.take()
+		for i := 0; i < len(lagging) && len(items) == 0; i++ {
+			var err error
+			if items, err = lagging[i].read(ctx); err != nil {
+				return Batch{}, err
+			}
+		}
+		b := Batch{Items: items}
+		if !s.announced {
+			s.announce(&b)
+		}
+		if !b.Empty() || len(lagging) == 0 {
+			return b, nil
+		}
+		// All were live for a moment. Only take knows whether they still are, and
+		// arms notify if so.
 	}
+}
+
+// announce counts what is replayed, and says so once when all of it is.
+func (s *Subscription) announce(b *Batch) {
 	for _, it := range b.Items {
-		if it.Event != nil && !s.announced {
+		if it.Event != nil {
 			s.replayed++
 		}
 	}
-	if !s.announced && s.allLive() {
+	if s.allLive() {
 		s.announced = true
 		b.Live, b.Replayed = true, s.replayed
 	}
-	return b, nil
 }
 
-func (s *Subscription) next(ctx context.Context) (Batch, error) {
-	for {
-		items, lagging := s.take()
-		if len(lagging) == 0 {
-			return Batch{Items: items}, nil
-		}
-		for _, l := range lagging {
-			items, err := l.read(ctx)
-			if err != nil || len(items) > 0 {
-				return Batch{Items: items}, err
-			}
-		}
-		if !s.announced && s.allLive() {
-			return Batch{}, nil // what came meanwhile is not part of the replay
-		}
-	}
-}
-
-// take empties the queue. Where it was empty, it returns the legs that are to be
-// read from the log, and if there are none either, arms notify.
+// take returns what is queued, or else the legs that are to be read from the log,
+// each first in its turn; if there is neither, it arms notify. Where there are
+// both they alternate, so that a busy partition does not keep the others waiting.
 func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.queue) > 0 {
-		items = s.queue
-		clear(s.spare)
-		s.queue, s.spare, s.bytes = s.spare[:0], items, 0
-		for i := range items {
-			l := s.legOf(items[i].Position)
-			items[i].Position = streams.Later(items[i].Position, l.pos)
-			l.pos = items[i].Position
-		}
-		return items, nil
-	}
-	for _, l := range s.legs {
-		if !l.live {
+	for i := range s.legs {
+		if l := s.legs[(s.turn+i)%len(s.legs)]; !l.live {
 			lagging = append(lagging, l)
 		}
 	}
+	s.turn++
+	// A notice for a leg that lags comes before what the log has for it.
+	overdue := slices.ContainsFunc(s.queue, func(it replay.Item) bool { return !s.legOf(it.Position).live })
+	if len(s.queue) > 0 && (len(lagging) == 0 || !s.queueLast || overdue) {
+		s.queueLast = true
+		return s.takeLocked(), nil
+	}
+	s.queueLast = false
 	if lagging == nil {
 		s.notified = false
 		s.queue, s.spare = nil, nil // an idle connection holds no buffers
 	}
 	return nil, lagging
+}
+
+func (s *Subscription) takeLocked() []replay.Item {
+	items := s.queue
+	clear(s.spare)
+	s.queue, s.spare, s.bytes = s.spare[:0], items, 0
+	for i := range items {
+		l := s.legOf(items[i].Position)
+		items[i].Position = streams.Later(items[i].Position, l.pos)
+		l.pos = items[i].Position
+	}
+	return items
 }
 
 func (s *Subscription) allLive() bool {
@@ -384,7 +396,7 @@ func (l *leg) covered() bool {
 // after the leg's position. live says that they are the last ones and the leg
 // has gone live after them.
 func (l *leg) fromHot() (items []replay.Item, live bool) {
-	if !l.located {
+	if !l.located || l.uneven {
 		return nil, false
 	}
 	defer l.hold()()
@@ -406,6 +418,9 @@ func (l *leg) fromHot() (items []replay.Item, live bool) {
 	if len(events) > batch {
 		events, more = events[:batch], true
 	}
+	if n := len(events); n > 0 && l.cut().Before(events[n-1].ID) {
+		return nil, false
+	}
 	pos := l.pos
 	for _, e := range events {
 		items = append(items, replay.Item{Event: e, Place: e.ID, Position: e.ID})
@@ -417,6 +432,23 @@ func (l *leg) fromHot() (items []replay.Item, live bool) {
 	l.trusted = true
 	l.advance(pos, false)
 	return items, !more
+}
+
+// cut returns the position up to which everything of all the leg's rooms was handed
+// over. The pump hands over a partition in one order, but what a room starts with
+// is read from the log and may be ahead of the pump: beyond the cut, the hot tails
+// of several rooms are not of one moment. The caller holds the rooms.
+func (l *leg) cut() streams.ID {
+	if len(l.rooms) == 1 {
+		return l.rooms[0].pos // whose hot tail reaches no further
+	}
+	least := streams.Later(l.rooms[0].pos, l.pump.pos)
+	for _, r := range l.rooms[1:] {
+		if pos := streams.Later(r.pos, l.pump.pos); pos.Before(least) {
+			least = pos
+		}
+	}
+	return least
 }
 
 // begin starts a replay from the log: of what came after the leg's position, or
@@ -452,6 +484,7 @@ func (l *leg) begin(ctx context.Context) error {
 	}
 	l.trusted = !edges.Last.Before(l.pos)
 	l.reader = replay.NewReader(log, edges, tracks)
+	l.uneven = slices.ContainsFunc(tracks, func(t replay.Track) bool { return t.Pos != tracks[0].Pos })
 	l.pump.metrics.catchUps.Inc()
 	return nil
 }
@@ -522,7 +555,7 @@ func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
 		if len(items) == 0 {
 			l.trusted = true
 			l.advance(l.reader.Barrier(), true)
-			l.reader = nil
+			l.reader, l.uneven = nil, false
 			continue
 		}
 		l.trusted = true

@@ -1,0 +1,233 @@
+package service_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/logtest"
+)
+
+// Each test here is a defect that there was, in the smallest form that shows it.
+
+// told checks what a follower was told against the truth, after all has settled.
+func told(t *testing.T, log *memLog, f *follower) {
+	t.Helper()
+	time.Sleep(time.Minute)
+	synctest.Wait()
+	if err := log.verify(f, log.lastLocked()); err != nil {
+		t.Errorf("%s: %v\ntold%s", f.name, err, tell(f.told))
+	}
+}
+
+func mustFollow(t *testing.T, node *service.Node, name string, rooms []streams.Room, start replay.Start) *follower {
+	t.Helper()
+	f, err := follow(node, name, rooms, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// The first look at a room may see further than the pump has come: its hot tail and
+// that of another room are then not of one moment, and a connection of both that
+// went live after the first lost what the pump still had of the second.
+func TestHotTailsOfOneMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		node := service.New(log, nil)
+		defer node.Close()
+		log.publish("b", 1)
+		warm := mustFollow(t, node, "warm", []streams.Room{"a"}, replay.Now())
+		defer warm.cut()
+		mark := log.publish("a", 1)[0]
+		synctest.Wait()
+		log.beforeEdges = func() {
+			log.set(func() { log.slow = true })
+			log.publish("a", 1)
+			log.publish("b", 1)
+		}
+		f := mustFollow(t, node, "f", []streams.Room{"a", "b"}, replay.After(replay.CursorAt(mark)))
+		defer f.cut()
+		synctest.Wait()
+		log.flow()
+		told(t, log, f)
+	})
+}
+
+// A look from before the log went back, and a hot tail that had begun anew since:
+// filled with what the look allowed, it hid the loss from all who came back.
+func TestHotTailDoesNotReachBehindALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		log.publish("a", 8) // 2 to 9
+		node := service.New(log, nil)
+		defer node.Close()
+		warm := mustFollow(t, node, "warm", []streams.Room{"a"}, cursorAt(9))
+		defer warm.cut()
+		synctest.Wait()
+		log.onEdges = func() {
+			log.loseEnd(4)
+			log.publish("a", 1) // which shows the loss to the pump
+			synctest.Wait()
+		}
+		for _, name := range []string{"first", "second"} {
+			f := mustFollow(t, node, name, []streams.Room{"a"}, cursorAt(3))
+			defer f.cut()
+			told(t, log, f)
+		}
+	})
+}
+
+// The queue overflowed between two looks at whether a subscription is live, and
+// Next came back empty without anybody left to notify.
+func TestEmptyMeansNotified(t *testing.T) {
+	log := newMemLog()
+	node := service.New(log, &service.Options{Queue: 1})
+	defer node.Close()
+	warm := mustFollow(t, node, "warm", []streams.Room{"a"}, replay.Now())
+	defer warm.cut()
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				log.publish("a", 3)
+			}
+		}
+	}()
+	defer func() { close(stop); <-stopped }()
+	for range 3000 {
+		sub, err := node.Subscribe(t.Context(), []streams.Room{"a"}, replay.Now(), func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for live := false; !live; {
+			b, err := sub.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if live = b.Live; b.Empty() {
+				t.Fatal("an empty batch of a subscription that is not live yet")
+			}
+		}
+		sub.Close()
+	}
+}
+
+// Events of an ephemeral room that come faster than the log answers kept its
+// followers from ever going live, and had them ask the log without end.
+func TestBusyEphemeralRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		log.ephemeral = "e"
+		node := service.New(log, nil)
+		defer node.Close()
+		var busy func()
+		busy = func() {
+			log.publish("e", 2)
+			synctest.Wait()
+			log.set(func() { log.onEdges = busy })
+		}
+		busy()
+		f := mustFollow(t, node, "f", []streams.Room{"e"}, replay.Now())
+		defer f.cut()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		log.set(func() {
+			log.onEdges = nil
+			if f.lives != 1 || log.looks > 3 {
+				t.Errorf("live %d times after %d looks at the log", f.lives, log.looks)
+			}
+		})
+	})
+}
+
+// The feed broke before it had confirmed a room: whoever waited for that waited on.
+func TestSubscribeWhileTheFeedBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		log.slow = true
+		node := service.New(log, nil)
+		defer node.Close()
+		go func() {
+			time.Sleep(time.Millisecond)
+			log.set(func() { log.held, log.slow = nil, false })
+			log.loseFeeds()
+			time.Sleep(50 * time.Millisecond)
+			log.rejoinFeeds()
+		}()
+		f := mustFollow(t, node, "f", []streams.Room{"a"}, replay.Earliest())
+		f.cut()
+	})
+}
+
+// A loss that one room's event shows is told to all rooms before anything later: a
+// cursor that had gone past the floor would hide it from whoever left then.
+func TestLossIsToldInItsPlace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		node := service.New(log, nil)
+		defer node.Close()
+		f := mustFollow(t, node, "f", []streams.Room{"a", "b"}, replay.Now())
+		defer f.cut()
+		log.publish("a", 2)
+		log.publish("b", 2)
+		synctest.Wait()
+		log.loseEnd(1)
+		log.publish("a", 1)
+		synctest.Wait()
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		last := f.told[len(f.told)-1]
+		if len(f.told) != 7 || last.Event == nil {
+			t.Errorf("told%s, want four events, two notices, and then the event", tell(f.told))
+		}
+	})
+}
+
+// The newest few of several rooms begin in several places: the hot tails, which
+// know of one cursor only, gave all that came after the earliest.
+func TestNewestOfSeveralRooms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		node := service.New(log, nil)
+		defer node.Close()
+		want := log.publish("$all", 1)
+		want = append(want, log.publish("lobby", 500)[490:]...)
+		for _, name := range []string{"cold", "warm"} {
+			f := mustFollow(t, node, name, []streams.Room{"lobby", "$all"}, replay.Last(10))
+			synctest.Wait()
+			if d := logtest.Compare(want, f.received()); !d.OK() {
+				t.Errorf("%s: %v", name, d)
+			}
+			f.cut()
+		}
+	})
+}
+
+// The page of the newest did not say what was missing within it, or instead of it.
+func TestHistoryOfTheNewestTellsOfLoss(t *testing.T) {
+	log := newMemLog()
+	node := service.New(log, nil)
+	defer node.Close()
+	log.publish("lost", 5)
+	log.loseEnd(2)
+	log.publish("lost", 1)
+	expired := log.publish("expired", 3)
+	log.set(func() { log.logged["expired"] = nil })
+	for room, after := range map[streams.Room]streams.ID{"lost": {}, "expired": expired[0]} {
+		for _, newest := range []bool{false, true} {
+			page, err := node.History(t.Context(), room, service.HistoryQuery{After: after, Limit: 10, Newest: newest})
+			if err != nil || !page.Truncated {
+				t.Errorf("%s, newest first %v: truncated %v, %v", room, newest, page.Truncated, err)
+			}
+		}
+	}
+}
