@@ -54,41 +54,25 @@ func parseMessage(room streams.Room, p streams.Partition, s string) (*streams.Ev
 	return e, err
 }
 
-// parseEntries reads the reply of XRANGE. The error is errForeign.
-func parseEntries(room streams.Room, p streams.Partition, reply any) ([]*streams.Event, error) {
-	entries, ok := reply.([]any)
-	if !ok {
-		return nil, fmt.Errorf("reply %T: %w", reply, errForeign)
-	}
-	events := make([]*streams.Event, len(entries))
-	for i, entry := range entries {
-		e, err := parseEntry(room, p, entry)
-		if err != nil {
-			return nil, err
-		}
-		events[i] = e
-	}
-	return events, nil
-}
-
-// parseEntry reads an entry of a stream: its id, and prev, type and data.
-func parseEntry(room streams.Room, p streams.Partition, entry any) (*streams.Event, error) {
+// parseEntry reads an entry of a stream: its id, and prev, type and data. It
+// returns the id also of an entry that is not an event. The error is errForeign.
+func parseEntry(room streams.Room, p streams.Partition, entry any) (id string, e *streams.Event, err error) {
 	pair, _ := entry.([]any)
 	if len(pair) != 2 {
-		return nil, fmt.Errorf("entry of %d parts: %w", len(pair), errForeign)
+		return "", nil, fmt.Errorf("entry of %d parts: %w", len(pair), errForeign)
 	}
-	id, _ := pair[0].(string)
+	id, _ = pair[0].(string)
 	values, _ := pair[1].([]any)
 	fields, err := parseFields(values)
 	if err != nil {
-		return nil, fmt.Errorf("entry %.50q: %w", id, err)
+		return id, nil, err
 	}
-	e := &streams.Event{Room: room, Type: fields[1], Data: []byte(fields[2])}
+	e = &streams.Event{Room: room, Type: fields[1], Data: []byte(fields[2])}
 	if e.ID, err = parsePosition(id, p); err != nil {
-		return nil, err
+		return id, nil, err
 	}
 	e.Prev, err = parsePosition(fields[0], p)
-	return e, err
+	return id, e, err
 }
 
 // parseFields returns the values of prev, type and data, which must be all fields there are.

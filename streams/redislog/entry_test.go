@@ -52,9 +52,9 @@ func FuzzParseEntry(f *testing.F) {
 	f.Fuzz(func(t *testing.T, id, a, b, c, d, e, g string, n int) {
 		values := []any{a, b, c, d, e, g}[:min(max(n, 0), 6)]
 		for _, entry := range []any{[]any{id, values}, []any{id, nil}, []any{nil, values}, id, nil} {
-			events, err := parseEntries("r", 0, []any{entry})
-			if err == nil && (len(events) != 1 || a != "prev" || position(events[0].Prev) == "") {
-				t.Errorf("entry %v reads as %+v", entry, events[0])
+			text, event, err := parseEntry("r", 0, entry)
+			if err == nil && (text != id || event == nil || a != "prev" || position(event.Prev) == "") {
+				t.Errorf("entry %v reads as %+v", entry, event)
 			}
 		}
 	})

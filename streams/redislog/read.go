@@ -2,8 +2,9 @@ package redislog
 
 import (
 	"context"
-	"fmt"
 	"slices"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
 )
@@ -34,7 +35,10 @@ func (l *Log) openError() error {
 	return nil
 }
 
-// page reads at most limit entries of the room, and notes the newest as logged.
+// page reads at most limit events of the room, and notes them as logged. What
+// somebody else has put into the stream is passed over, and a key that is no
+// stream holds no events: the chain of prev, and the room's tail, tell readers
+// what is missing, and the other rooms go on.
 func (l *Log) page(ctx context.Context, room streams.Room, command, from, to string, limit int) ([]*streams.Event, error) {
 	ctx, cancel, err := l.begin(ctx)
 	if err != nil {
@@ -45,16 +49,27 @@ func (l *Log) page(ctx context.Context, room streams.Room, command, from, to str
 	if err := l.ensure(ctx, p); err != nil {
 		return nil, reading(err)
 	}
-	reply, err := l.client.Do(ctx, command, p.stream(room), from, to, "COUNT", limit).Result()
-	if err != nil {
-		return nil, reading(l.explain(err))
+	var events []*streams.Event
+	for {
+		reply, err := l.client.Do(ctx, command, p.stream(room), from, to, "COUNT", limit).Slice()
+		if redis.HasErrorPrefix(err, "WRONGTYPE") {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, reading(l.explain(err))
+		}
+		for _, entry := range reply {
+			id, e, err := parseEntry(room, p.id, entry)
+			if err != nil {
+				l.opt.Logger.Warn("a room's stream has an entry of somebody else", "room", room, "id", id, "err", err)
+			} else if len(events) < limit {
+				p.saw(room, e.ID)
+				events = append(events, e)
+			}
+			from = "(" + id
+		}
+		if len(reply) < limit || len(events) == limit {
+			return events, nil
+		}
 	}
-	events, err := parseEntries(room, p.id, reply)
-	if err != nil {
-		return nil, fmt.Errorf("%w: room %q: %w", streams.ErrUnavailable, room, err)
-	}
-	for _, e := range events {
-		p.saw(room, e.ID)
-	}
-	return events, nil
 }

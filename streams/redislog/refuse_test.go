@@ -103,14 +103,39 @@ func TestForeignValues(t *testing.T) {
 	}
 }
 
-// An entry that we did not write is an error for its readers, never a panic.
+// What somebody else has put into a room's stream, or in its place, is not an event,
+// and keeps nobody from the events around it.
 func TestForeignEntry(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
-	server.Client().Do(t.Context(), "xadd", l.partitions[0].stream("r"), "1-1", "a", "b")
-	_, err := l.Before(t.Context(), "r", streams.MakeID(1<<40, 0, 0), 10)
-	if err == nil || !strings.Contains(err.Error(), "not written by Tidemark") {
-		t.Errorf("Before = %v", err)
+	stream := l.partitions[0].stream("r")
+	first := put(t, l, draft("r", "1"))
+	for range 5 {
+		if err := server.Client().Do(t.Context(), "xadd", stream, "*", "a", "b").Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The foreign ids run ahead of the log's by no more than the clock has moved.
+	var second streams.ID
+	for second.IsZero() {
+		if r := l.Append(t.Context(), []streams.Draft{draft("r", "2")})[0]; r.Err == nil {
+			second = r.ID
+		}
+	}
+	for _, limit := range []int{2, 3, 100} {
+		events, err := l.After(t.Context(), "r", streams.ID{}, second, limit)
+		if err != nil || len(events) != 2 || events[0].ID != first || events[1].ID != second || events[1].Prev != first {
+			t.Errorf("After, %d at most: %v, %v", limit, events, err)
+		}
+	}
+	events, err := l.Before(t.Context(), "r", second.Next(), 2)
+	if err != nil || len(events) != 2 || events[0].ID != first || events[1].ID != second {
+		t.Errorf("Before: %v, %v", events, err)
+	}
+
+	server.Client().Set(t.Context(), stream, "no stream", 0)
+	if events, err := l.After(t.Context(), "r", streams.ID{}, second, 10); err != nil || len(events) != 0 {
+		t.Errorf("After where there is no stream: %v, %v", events, err)
 	}
 }
 
