@@ -62,7 +62,7 @@ func TestStuckLog(t *testing.T) {
 	}{
 		{"POST", "/v1/rooms/lobby/events", "", 5 * time.Second, 503, `"code":"log-unavailable"`},
 		{"GET", "/v1/rooms/lobby/events", "application/json", 10 * time.Second, 503, `"code":"log-unavailable"`},
-		{"GET", "/v1/rooms/lobby/events?since=earliest", "text/event-stream", 5 * time.Second, 200, `"code":"log-unavailable"`},
+		{"GET", "/v1/rooms/lobby/events?since=earliest", "text/event-stream", 10 * time.Second, 200, `"code":"log-unavailable"`},
 		{"GET", "/readyz", "", 2 * time.Second, 503, `"reasons":["log-unavailable"]`},
 	} {
 		synctest.Test(t, func(t *testing.T) { // in virtual time

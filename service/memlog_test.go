@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidemark/tidemark/streams"
 )
@@ -24,6 +25,7 @@ type memLog struct {
 	looks  int // calls of Edges
 
 	away      bool                      // every call fails
+	failReads int                       // so many reads of events fail, each after a second
 	loseFrame func(*streams.Event) bool // logged, and not sent live
 	frames    bool                      // a frame was lost
 	slow      bool                      // signals of the feeds wait for flow
@@ -161,6 +163,12 @@ func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID,
 func (l *memLog) read(room streams.Room, pick func([]*streams.Event) []*streams.Event) ([]*streams.Event, error) {
 	l.hook(&l.onRead)
 	l.mu.Lock()
+	if l.failReads > 0 {
+		l.failReads--
+		l.mu.Unlock()
+		time.Sleep(time.Second)
+		return nil, streams.ErrUnavailable
+	}
 	defer l.mu.Unlock()
 	if l.away {
 		return nil, streams.ErrUnavailable

@@ -12,7 +12,7 @@ import (
 )
 
 // openLimit bounds how long Subscribe waits for the feed and the log.
-const openLimit = 5 * time.Second
+const openLimit = 10 * time.Second
 
 // A Node publishes into a log and serves the connections of one process. All
 // methods may be called concurrently.
@@ -90,7 +90,7 @@ func result(r streams.Receipt) string {
 // Next at once, and closes the subscription in the end.
 //
 // Errors: ErrUnavailable when the log is needed to find the start and does not
-// answer within 5 s; or ctx's.
+// answer within 10 s; or ctx's.
 func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*Subscription, error) {
 	bounded, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()

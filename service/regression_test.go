@@ -254,3 +254,44 @@ func TestHistoryOfTheNewestTellsOfLoss(t *testing.T) {
 		}
 	}
 }
+
+// When the one read that all who came back waited for failed, each read for
+// itself: a log that was slow was asked by everybody at once.
+func TestSlowLogIsAskedByOneAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		sent := log.publish("a", 500)
+		log.failReads = 3
+		node := service.New(log, nil)
+		defer node.Close()
+		var failed atomic.Int64
+		var all sync.WaitGroup
+		var mu sync.Mutex // guards back
+		back := map[int]*follower{}
+		for i := range 200 {
+			all.Go(func() {
+				f, err := follow(node, "f", []streams.Room{"a"}, replay.After(replay.CursorAt(sent[i])))
+				if err != nil {
+					failed.Add(1)
+					return
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				back[i] = f
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		for i, f := range back {
+			if d := logtest.Compare(sent[i+1:], f.received()); !d.OK() {
+				t.Error(d)
+			}
+			f.cut()
+		}
+		log.set(func() {
+			if failed.Load() != 3 || log.reads != 1 {
+				t.Errorf("%d clients failed and %d reads went well, want the 3 that tried and 1", failed.Load(), log.reads)
+			}
+		})
+	})
+}

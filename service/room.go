@@ -214,29 +214,37 @@ func (r *room) afterLocked(pos streams.ID, trusted bool) (events []*streams.Even
 
 // fill extends the hot tail backwards by one read of the log, for many are
 // likely to come back with cursors from there: after a restart of the node, or
-// when the room is first followed. One caller reads; others wait for it. floor
-// bounds it: what lies before must be told to have been lost.
+// when the room is first followed. One caller at a time reads, and the others wait
+// for it: if it fails, the next one tries, for a log that is slow must not be asked
+// by everybody at once. floor bounds it: what lies before must be told to have
+// been lost.
 func (r *room) fill(ctx context.Context, log streams.Log, floor streams.ID, o *Options) error {
-	r.mu.Lock()
-	if r.filled || !r.known {
-		r.mu.Unlock()
-		return nil
-	}
-	if r.filling != nil {
+	for {
+		r.mu.Lock()
+		if r.filled || !r.known {
+			r.mu.Unlock()
+			return nil
+		}
 		wait := r.filling
+		if wait == nil {
+			r.filling = make(chan struct{})
+			r.mu.Unlock()
+			return r.fillNow(ctx, log, floor, o)
+		}
 		r.mu.Unlock()
 		select {
 		case <-wait:
-			return nil // filled, or the caller reads for itself
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	done := make(chan struct{})
-	r.filling = done
+}
+
+// fillNow is fill for the one caller that reads.
+func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, o *Options) error {
+	r.mu.Lock()
 	start, want := r.start, o.Hot-len(r.hot)
 	r.mu.Unlock()
-
 	var older []*streams.Event
 	var err error
 	if want > 0 {
@@ -245,15 +253,15 @@ func (r *room) fill(ctx context.Context, log streams.Log, floor streams.ID, o *O
 
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	close(r.filling)
 	r.filling = nil
-	close(done)
 	if err != nil {
 		return err
 	}
-	r.filled = true
-	if r.start == start {
+	if !r.filled && r.start == start {
 		r.prependLocked(older, floor)
 	}
+	r.filled = true
 	return nil
 }
 
