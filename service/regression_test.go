@@ -295,3 +295,50 @@ func TestSlowLogIsAskedByOneAtATime(t *testing.T) {
 		})
 	})
 }
+
+// A notice for a room whose connection has gone past it, and must now read the log
+// for what did not fit the queue: taking turns, the log's event came before the
+// notice of what is missing before it.
+func TestNoticeComesBeforeWhatFollowsIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		log.ephemeral = "e"
+		node := service.New(log, &service.Options{Queue: 2})
+		defer node.Close()
+		log.publish("a", 3)
+		sub, err := node.Subscribe(t.Context(), []streams.Room{"a", "b", "e"}, replay.Now(), func() {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer sub.Close()
+		next := func() []replay.Item {
+			b, err := sub.Next(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b.Items
+		}
+		next() // live
+		log.loseEnd(1)
+		log.publish("e", 1) // past the floor, and shows nothing
+		synctest.Wait()
+		if items := next(); len(items) != 1 {
+			t.Fatalf("told%s, want the ephemeral event", tell(items))
+		}
+		log.publish("a", 1) // shows the loss, and is too much for the queue with the notices
+		synctest.Wait()
+		noticed := false
+		for range 4 {
+			for _, it := range next() {
+				if it.Gap != nil && it.Gap.Room == "a" {
+					noticed = true
+				} else if it.Event != nil && !noticed {
+					t.Errorf("event %d before the notice of what is missing before it", seq(it.Event.ID))
+				}
+			}
+		}
+		if !noticed {
+			t.Error("no notice")
+		}
+	})
+}

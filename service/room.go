@@ -154,7 +154,7 @@ func (r *room) handOver(e *streams.Event, late bool, o *Options) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known && !r.pos.Before(e.ID) {
-		return
+		return // the first look at the room came in after judge, and covers it
 	}
 	if !r.known {
 		r.knownLocked(e.ID) // an ephemeral event, which has no event before it

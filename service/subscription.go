@@ -124,9 +124,7 @@ func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
 		}
 	}
 	s.turn++
-	// A notice for a leg that lags comes before what the log has for it.
-	overdue := slices.ContainsFunc(s.queue, func(it replay.Item) bool { return !s.legOf(it.Position).live })
-	if len(s.queue) > 0 && (len(lagging) == 0 || !s.queueLast || overdue) {
+	if len(s.queue) > 0 && (len(lagging) == 0 || !s.queueLast || s.overdueLocked()) {
 		s.queueLast = true
 		return s.takeLocked(), nil
 	}
@@ -136,6 +134,12 @@ func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
 		s.queue, s.spare = nil, nil // an idle connection holds no buffers
 	}
 	return nil, lagging
+}
+
+// overdueLocked reports whether a notice for a leg that lags is queued: it comes
+// before what the log has for that leg.
+func (s *Subscription) overdueLocked() bool {
+	return slices.ContainsFunc(s.queue, func(it replay.Item) bool { return !s.legOf(it.Position).live })
 }
 
 func (s *Subscription) takeLocked() []replay.Item {
