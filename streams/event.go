@@ -77,6 +77,10 @@ type Draft struct {
 	Key string
 
 	Keep Retention
+
+	// Durability is how safe the event is to be when the append is answered. What
+	// is ephemeral has none.
+	Durability Durability
 }
 
 // Fingerprint tells two drafts with the same key apart when their content differs.
@@ -105,9 +109,10 @@ const ExtraKept = 100
 
 // A Receipt is the outcome of one draft.
 type Receipt struct {
-	ID       ID
-	Replayed bool  // the key was known: ID is that of the first time
-	Err      error // nil, or one of the errors that Log.Append names
+	ID         ID         // also with ErrNotDurable
+	Replayed   bool       // the key was known: ID is that of the first time
+	Durability Durability // reached; zero for what is ephemeral, and with an error
+	Err        error      // nil, or one of the errors that Log.Append names
 }
 
 // ParseData returns data, which must be one JSON value in UTF-8, in compact form

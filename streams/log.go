@@ -57,8 +57,10 @@ type Log interface {
 	// Append stores each draft and returns one receipt per draft, in their order.
 	// Drafts of one partition are stored in their order in one atomic step, each
 	// for itself: one that fails leaves the others alone. A nil Receipt.Err means
-	// that the event is in the log, at the durability that the log was opened
-	// with. Errors: ErrUnavailable, ErrRefused, ErrKeyReused, ErrClosed.
+	// that the event is in the log, and at least as safe as its draft asks for. The
+	// event may be live before it is that safe.
+	// Errors: ErrUnavailable, ErrRefused, ErrKeyReused, ErrNotDurable,
+	// ErrDurability, ErrClosed.
 	Append(ctx context.Context, drafts []Draft) []Receipt
 
 	// Edges returns what the log vouches for in partition p, at one moment. If

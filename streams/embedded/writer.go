@@ -158,6 +158,13 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 	if err := w.log.store.failed(); err != nil {
 		return refused(err)
 	}
+	safe := streams.Fsynced // whatever less was asked for
+	switch {
+	case d.Keep.Events == 0:
+		safe = 0
+	case d.Durability == streams.Replicated:
+		return streams.Receipt{Err: fmt.Errorf("%w: the embedded log has no replicas", streams.ErrDurability)}
+	}
 	var key []byte
 	if d.Key != "" {
 		key = idempotencyKey(d.Room, d.Key)
@@ -167,7 +174,7 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 		case found && known.print != print:
 			return streams.Receipt{Err: streams.ErrKeyReused}
 		case found:
-			return streams.Receipt{ID: known.id, Replayed: true}
+			return streams.Receipt{ID: known.id, Replayed: true, Durability: safe}
 		}
 	}
 	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Keep.Events == 0}
@@ -178,7 +185,7 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 		w.remember(key, keyRecord{id: e.ID, print: print})
 	}
 	w.events = append(w.events, e)
-	return streams.Receipt{ID: e.ID}
+	return streams.Receipt{ID: e.ID, Durability: safe}
 }
 
 func refused(err error) streams.Receipt {

@@ -71,6 +71,9 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 		{"KeyTwiceInOneBatch", testKeyTwiceInBatch},
 		{"KeyOfEphemeralEvent", testKeyEphemeral},
 
+		{"DurabilityIsWhatWasAskedFor", testDurability},
+		{"EphemeralHasNoDurability", testDurabilityEphemeral},
+
 		{"KeepsTheNewestByCount", testKeepCount},
 		{"SmallerCapTrimsAtOnce", testKeepShrinks},
 		{"ForgetsByAge", testKeepAge},

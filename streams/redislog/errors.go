@@ -47,7 +47,7 @@ func explain(err error) error {
 // ours reports whether err says what to do already.
 func ours(err error) bool {
 	for _, known := range []error{
-		streams.ErrUnavailable, streams.ErrRefused, streams.ErrClosed, streams.ErrMismatch, ErrTooOld,
+		streams.ErrUnavailable, streams.ErrRefused, streams.ErrClosed, streams.ErrMismatch, streams.ErrDurability, ErrTooOld,
 	} {
 		if errors.Is(err, known) {
 			return true
@@ -68,7 +68,7 @@ func sayingLater(err error) bool {
 // permanent reports whether only an operator can help: waiting for Redis, as Open
 // does with all other errors, would hide a mistake in the settings.
 func permanent(err error) bool {
-	return errors.Is(err, streams.ErrMismatch) || errors.Is(err, ErrTooOld) ||
+	return errors.Is(err, streams.ErrMismatch) || errors.Is(err, streams.ErrDurability) || errors.Is(err, ErrTooOld) ||
 		redis.IsAuthError(err) || redis.IsPermissionError(err) ||
 		redis.HasErrorPrefix(err, "The user executing the script") // may not do something, says Redis 7.0
 }
@@ -83,7 +83,7 @@ func reading(err error) error {
 
 // appending turns an explained error into one that a receipt may have.
 func appending(err error) error {
-	for _, known := range []error{streams.ErrUnavailable, streams.ErrRefused, streams.ErrClosed} {
+	for _, known := range []error{streams.ErrUnavailable, streams.ErrRefused, streams.ErrDurability, streams.ErrClosed} {
 		if errors.Is(err, known) {
 			return err
 		}

@@ -2,7 +2,6 @@ package redislog
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -98,14 +97,14 @@ func (f *feed) Close() {
 // run holds one session after the other until Close.
 func (f *feed) run() {
 	defer close(f.signals)
-	wait := firstWait
+	again := backoff{first: firstWait, most: maxWait}
 	for f.ctx.Err() == nil {
 		connected, err := f.session()
 		if f.ctx.Err() != nil {
 			return
 		}
 		if connected {
-			wait = firstWait
+			again.reset()
 			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "err", err)
 			if !f.say(f.ctx, streams.Signal{Lost: true}) {
 				return
@@ -113,17 +112,7 @@ func (f *feed) run() {
 		} else {
 			f.log.opt.Logger.Debug("live feed cannot connect", "partition", f.p.id, "err", err)
 		}
-		f.pause(wait/2 + rand.N(wait/2))
-		wait = min(2*wait, maxWait)
-	}
-}
-
-func (f *feed) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-f.ctx.Done():
+		_ = again.wait(f.ctx) // which the loop looks at
 	}
 }
 

@@ -1,6 +1,7 @@
 package redislog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,7 +20,6 @@ type Log struct {
 	// Fixed by Open.
 	opt        Options
 	client     redis.UniversalClient
-	writes     *redis.AutoPipeliner // of client
 	partitions []*partition
 
 	losses atomic.Uint64
@@ -34,7 +34,8 @@ var _ streams.Log = (*Log)(nil)
 // Open returns the log that opt describes. A Redis that can't be reached is no
 // error: the log joins it when it is there. Errors are those that waiting would
 // not mend: settings that make no sense, ErrTooOld, a Redis that does not let
-// this user in, and streams.ErrMismatch.
+// this user in, streams.ErrMismatch, and streams.ErrDurability for a default that
+// it can't give.
 func Open(ctx context.Context, opt Options) (*Log, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
@@ -46,22 +47,29 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 	}
 	l := &Log{opt: opt, client: client, feeds: map[*feed]struct{}{}}
 	for p := range opt.Partitions {
-		l.partitions = append(l.partitions, newPartition(opt.Prefix, streams.Partition(p)))
+		l.addPartition(newPartition(opt.Prefix, streams.Partition(p)))
 	}
-	if l.writes, err = client.AsyncAutoPipelineWithOptions(pipelining()); err == nil {
-		err = l.firstCheck(ctx)
-	}
-	if err != nil {
+	if err := l.firstCheck(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis log: %w", err), client.Close())
 	}
 	return l, nil
+}
+
+func (l *Log) addPartition(p *partition) {
+	for n := range p.writers {
+		p.writers[n] = newWriter(l, p, need(n))
+	}
+	l.partitions = append(l.partitions, p)
 }
 
 // firstCheck checks all partitions, and gives only permanent errors.
 func (l *Log) firstCheck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opt.Timeout)
 	defer cancel()
-	err := l.eachPartition(func(p *partition) error { return l.ensure(ctx, p) })
+	need := l.needOf(&streams.Draft{Keep: streams.Retention{Events: 1}})
+	err := l.eachPartition(func(p *partition) error {
+		return cmp.Or(l.ensure(ctx, p), l.canGive(ctx, p, need))
+	})
 	if err == nil || permanent(err) {
 		return err
 	}
@@ -126,7 +134,12 @@ func (l *Log) Close() error {
 	for _, f := range feeds {
 		f.Close()
 	}
-	return l.client.Close() // and the pipeliner, after what it has accepted
+	for _, p := range l.partitions {
+		for _, w := range p.writers {
+			w.running.Wait() // whoever waits for it does so no longer than a call may take
+		}
+	}
+	return l.client.Close()
 }
 
 func (l *Log) isClosed() bool {

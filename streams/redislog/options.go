@@ -18,10 +18,6 @@ import (
 const (
 	defaultPrefix  = "tidemark"
 	defaultTimeout = 3 * time.Second
-
-	// maxQueued bounds the appends that wait for their round trip. At 64 KiB of
-	// data each they hold 256 MiB, which only a Redis that has stopped brings about.
-	maxQueued = 4096
 )
 
 // Options says which Redis and how to use it. URL is needed; the zero value of
@@ -45,6 +41,11 @@ type Options struct {
 	TailLife   time.Duration // of tail records, after their events; 0 means streams.DefaultTailLife
 	Timeout    time.Duration // limit for one call; 0 means 3s
 	Logger     *slog.Logger  // nil means slog.Default()
+
+	// Durability of the drafts that ask for none; 0 means Logged. Fsynced needs
+	// Redis 7.2 with appendonly on.
+	Durability streams.Durability
+	Replicas   int // that Replicated waits for; 0 means 1
 }
 
 func (o Options) withDefaults() (Options, error) {
@@ -54,6 +55,8 @@ func (o Options) withDefaults() (Options, error) {
 	o.TailLife = orDefault(o.TailLife, streams.DefaultTailLife)
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
 	o.Logger = orDefault(o.Logger, slog.Default())
+	o.Durability = orDefault(o.Durability, streams.Logged)
+	o.Replicas = orDefault(o.Replicas, 1)
 	switch {
 	case o.Partitions < 1 || o.Partitions > 1<<16:
 		return o, fmt.Errorf("%d partitions, want 1 to %d", o.Partitions, 1<<16)
@@ -61,6 +64,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, fmt.Errorf("prefix %q: braces would move keys to another hash slot", o.Prefix)
 	case o.KeyLife < time.Millisecond || o.TailLife < time.Millisecond || o.Timeout < time.Millisecond:
 		return o, errors.New("key life, tail life and timeout: at least a millisecond")
+	case o.Replicas < 1:
+		return o, fmt.Errorf("%d replicas to wait for, want 1 or more", o.Replicas)
 	}
 	return o, nil
 }

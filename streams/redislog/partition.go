@@ -10,16 +10,19 @@ import (
 
 // A partition is what this process knows of one partition of the log.
 type partition struct {
-	// Fixed by newPartition.
+	// Fixed by newPartition, and by Open the writers.
 	id  streams.Partition
 	tag string // what all its keys and channels start with
 
-	checked  atomic.Bool   // its clock is there and fits
-	checking chan struct{} // holds one token; taken by whoever checks
+	writers  [needs]*writer // by what their appends wait for
+	checked  atomic.Bool    // its clock is there and fits
+	syncs    atomic.Bool    // its Redis can be asked to wait for its disk
+	checking chan struct{}  // holds one token; taken by whoever checks
 
 	mu        sync.Mutex // guards the fields below
 	known     streams.ID // the newest event known to have been logged; zero for none
 	knownRoom streams.Room
+	newest    streams.ID // the newest id that this process has seen or handed out
 }
 
 func newPartition(prefix string, id streams.Partition) *partition {
@@ -52,10 +55,14 @@ func (p *partition) roomOf(channel string) (streams.Room, bool) {
 }
 
 // saw notes that the event id of room was in the log.
-func (p *partition) saw(room streams.Room, id streams.ID) {
+func (p *partition) saw(room streams.Room, id streams.ID) { p.passed(room, id, true) }
+
+// passed notes that the id was handed out, and whether it was ever logged.
+func (p *partition) passed(room streams.Room, id streams.ID, logged bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.known.Before(id) {
+	p.newest = streams.Later(p.newest, id)
+	if logged && p.known.Before(id) {
 		p.known, p.knownRoom = id, room
 	}
 }
@@ -64,4 +71,10 @@ func (p *partition) newestKnown() (streams.Room, streams.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.knownRoom, p.known
+}
+
+func (p *partition) newestPassed() streams.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.newest
 }

@@ -108,6 +108,10 @@ const argsPerDraft = 6
 //	KEYS     for each draft: stream, tail record, and idempotency record if it has a key
 //	ARGV[1]  partitions of the log
 //	ARGV[2]  life of an idempotency record, milliseconds
+//	ARGV[3]  newest position that the node has seen an event at, or "0-0": a log that
+//	         has gone back must not hand it out again, however its clock goes
+//	ARGV[4]  a random number below 2^32: where this call begins to count in a
+//	         millisecond
 //	ARGV     for each draft: channel, type, data, fingerprint or "", events to
 //	         keep (0: ephemeral), age to keep in milliseconds
 //
@@ -124,11 +128,17 @@ const argsPerDraft = 6
 // tail life on top, counted from the id: ids may run ahead of Redis's clock, and
 // the horizon follows them.
 //
+// The clock is written also where all drafts were replays, for a WAIT after the
+// script waits for the last write of its own connection. Only then can Redis refuse
+// it, and nothing depends on it.
+//
 // An event's prev is never before the floor, so that a loss stays provable when
 // the floor has moved on to a later one.
 //
-// Sequences start at 1: sequence 0 is the position before all events of its
-// millisecond, which streams.IDAt gives.
+// Sequences begin anywhere but at 0, the position before all events of its
+// millisecond, which streams.IDAt gives. They begin at random so that a log that
+// has gone back, to a replica whose clock is behind, does not hand out the id of an
+// event that it has lost: nobody could then tell the two apart.
 //
 // Where the tail record is missing but the stream is not, Redis evicted it or
 // somebody deleted it; the stream then still knows what comes before.
@@ -151,7 +161,7 @@ end
 
 local function mint(passing)
   local p = passing and later(last, passing) or last
-  if now > p[1] then return {now, 1} end
+  if now > p[1] then return {now, 1 + tonumber(ARGV[4])} end
   return {p[1], p[2] + 1}
 end
 
@@ -196,17 +206,19 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
   return 0, id
 end
 
-local replies, k = {}, 2
-for a = 3, #ARGV, 6 do
+last = later(last, parse(ARGV[3]))
+local replies, k, touched = {}, 2, false
+for a = 5, #ARGV, 6 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
   if outcome == 3 and string.find(said, '^READONLY') then return redis.error_reply(said) end
+  touched = touched or outcome <= 1
   replies[#replies + 1] = outcome
   replies[#replies + 1] = said
   k = k + (record and 3 or 2)
 end
-if text(last) ~= clock[1] then redis.call('HSET', KEYS[1], 'last', text(last)) end
+if touched then redis.pcall('HSET', KEYS[1], 'last', text(last)) end
 return replies
 `)
 
