@@ -13,11 +13,12 @@ import (
 // A result is the outcome of one event of a batch. An event that named several
 // rooms has its outcomes in Rooms and nothing else, unless it failed as a whole.
 type result struct {
-	ID       *streams.ID `json:"id,omitempty"`
-	Room     string      `json:"room,omitempty"`
-	Replayed bool        `json:"replayed,omitempty"`
-	Error    *problem    `json:"error,omitempty"`
-	Rooms    []*result   `json:"rooms,omitempty"`
+	ID         *streams.ID        `json:"id,omitempty"`
+	Room       string             `json:"room,omitempty"`
+	Replayed   bool               `json:"replayed,omitempty"`
+	Durability streams.Durability `json:"durability,omitempty"`
+	Error      *problem           `json:"error,omitempty"`
+	Rooms      []*result          `json:"rooms,omitempty"`
 }
 
 // A batch is what is to be stored, and which result waits for each draft.
@@ -76,7 +77,7 @@ func (s *Server) readBatch(c echo.Context) ([]json.RawMessage, error) {
 // addEvent adds one event to the batch and returns its result, which is complete
 // where the event can't be stored. An error is about the batch as a whole.
 func (s *Server) addEvent(b *batch, text json.RawMessage) (*result, error) {
-	event, err := parseObject(errBody, text, "room", "rooms", "user", "type", "data", "key")
+	event, err := parseObject(errBody, text, "room", "rooms", "user", "type", "data", "key", "durability")
 	if err != nil {
 		return s.failed("", err), nil
 	}
@@ -179,11 +180,11 @@ func (s *Server) appendBatch(c echo.Context, b batch) {
 	for i, receipt := range s.append(c.Request().Context(), b.drafts) {
 		r := b.waiting[i]
 		if receipt.Err != nil {
-			last = receipt.Err
+			last = notStored(receipt)
 			r.Error = s.problem(last)
 			continue
 		}
-		r.ID, r.Replayed = &receipt.ID, receipt.Replayed
+		r.ID, r.Replayed, r.Durability = &receipt.ID, receipt.Replayed, receipt.Durability
 	}
 	s.logFailure(last)
 }

@@ -33,6 +33,14 @@ func (f frame) cursor(c string) frame {
 	return append(f, '"')
 }
 
+// durability adds the level that an event has reached, if it has one.
+func (f frame) durability(d streams.Durability) frame {
+	if d == 0 {
+		return f
+	}
+	return f.text("durability", d.String())
+}
+
 // text adds a member whose value may hold anything.
 func (f frame) text(name, value string) frame {
 	quoted, err := json.Marshal(value)
@@ -75,6 +83,9 @@ func errorFrame(p *problem, room streams.Room, ref json.RawMessage) []byte {
 	f := newFrame("error").text("code", p.Code).text("detail", p.Detail)
 	if room != "" {
 		f = f.room(room)
+	}
+	if p.ID != nil {
+		f = f.id(*p.ID)
 	}
 	return f.end(ref)
 }

@@ -112,8 +112,8 @@ func (a answer) problem(t *testing.T) problem {
 }
 
 type problem struct {
-	Type, Title, Detail, Code string
-	Status                    int
+	Type, Title, Detail, Code, ID string
+	Status                        int
 }
 
 // request sends a request and reads the answer. Headers are name, value pairs.
@@ -376,6 +376,9 @@ type faultyLog struct {
 	// Each answers its part of the interface as a log does that can't be reached.
 	writesDown, readsDown, edgesDown atomic.Bool
 
+	// unsafe stores drafts that do not become as safe as they should.
+	unsafe atomic.Bool
+
 	// appendErr, if set, is the outcome of every draft; nothing is stored.
 	appendErr atomic.Pointer[error]
 }
@@ -390,7 +393,13 @@ func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []stream
 		fault = &err
 	}
 	if fault == nil {
-		return l.Log.Append(ctx, drafts)
+		receipts := l.Log.Append(ctx, drafts)
+		for i := range receipts {
+			if l.unsafe.Load() && receipts[i].Err == nil {
+				receipts[i].Err = fmt.Errorf("%w: secret", streams.ErrNotDurable)
+			}
+		}
+		return receipts
 	}
 	receipts := make([]streams.Receipt, len(drafts))
 	for i := range receipts {

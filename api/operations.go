@@ -62,7 +62,7 @@ func (k *socket) refuse(err error, room streams.Room, ref json.RawMessage) comma
 
 // parseRequest reads a message. The ref comes with the error where it could be read.
 func parseRequest(text []byte) (m request, err error) {
-	m.object, err = parseObject(errMessage, text, "op", "room", "since", "last", "type", "data", "key", "ref")
+	m.object, err = parseObject(errMessage, text, "op", "room", "since", "last", "type", "data", "key", "durability", "ref")
 	ref, refErr := parseRef(m.members["ref"])
 	m.ref = ref
 	if err = cmp.Or(err, refErr); err != nil {
@@ -147,9 +147,9 @@ func (k *socket) publish(ctx context.Context, room streams.Room, m request) (com
 	}
 	receipt := k.server.append(ctx, []streams.Draft{draft})[0]
 	if receipt.Err != nil {
-		return command{}, receipt.Err
+		return command{}, notStored(receipt)
 	}
-	f := newFrame("published").room(room).id(receipt.ID)
+	f := newFrame("published").room(room).id(receipt.ID).durability(receipt.Durability)
 	if receipt.Replayed {
 		f = append(f, `,"replayed":true`...)
 	}

@@ -45,6 +45,9 @@ type problem struct {
 	Detail string `json:"detail,omitempty"`
 	Code   string `json:"code"` // stable: what programs decide by
 
+	// ID is that of the event which is logged all the same.
+	ID *streams.ID `json:"id,omitempty"`
+
 	retryAfter int
 }
 
@@ -91,6 +94,8 @@ var kinds = []kind{
 	{err: errFollowed, status: http.StatusConflict, code: "already-subscribed", title: "Already subscribed"},
 	{err: errNotFollowed, status: http.StatusConflict, code: "not-subscribed", title: "Not subscribed"},
 	{err: streams.ErrKeyReused, status: http.StatusUnprocessableEntity, code: "key-reused", title: "Idempotency key used with different content", vague: true},
+	{err: streams.ErrDurability, status: http.StatusBadRequest, code: "durability-unsupported", title: "Unsupported durability"},
+	{err: streams.ErrNotDurable, status: http.StatusServiceUnavailable, code: "not-durable", title: "Logged, but not as safe as asked for", vague: true, retryAfter: 2},
 	{err: streams.ErrRefused, status: http.StatusServiceUnavailable, code: "log-refused", title: "The log refused the event", vague: true},
 	{err: streams.ErrUnavailable, status: http.StatusServiceUnavailable, code: "log-unavailable", title: "The log is unavailable", vague: true, retryAfter: 2},
 	{err: streams.ErrClosed, status: http.StatusServiceUnavailable, code: "draining", title: "The node is going away", vague: true, retryAfter: 1},
@@ -115,7 +120,7 @@ func problemOf(err error) *problem {
 	if k.vague {
 		detail = k.err.Error()
 	}
-	return &problem{
+	p := &problem{
 		Type:       "urn:tidemark:problem:" + k.code,
 		Title:      k.title,
 		Status:     k.status,
@@ -123,6 +128,10 @@ func problemOf(err error) *problem {
 		Code:       k.code,
 		retryAfter: k.retryAfter,
 	}
+	if logged, ok := errors.AsType[*unsafe](err); ok {
+		p.ID = &logged.id
+	}
+	return p
 }
 
 // problem returns what a client is told of err, and counts it.

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -41,8 +42,9 @@ func (s *Server) publishToAll(c echo.Context) error {
 
 // published is the answer to a publish.
 type published struct {
-	ID   streams.ID   `json:"id"`
-	Room streams.Room `json:"room"`
+	ID         streams.ID         `json:"id"`
+	Room       streams.Room       `json:"room"`
+	Durability streams.Durability `json:"durability,omitempty"` // none where nothing is logged
 }
 
 // publish stores the event in the request's body in room, and answers with its id.
@@ -58,7 +60,7 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 	if err != nil {
 		return err
 	}
-	event, err := parseObject(errBody, body, "type", "data")
+	event, err := parseObject(errBody, body, "type", "data", "durability")
 	if err != nil {
 		return err
 	}
@@ -69,14 +71,14 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 	draft.Key = key
 	receipt := s.append(c.Request().Context(), []streams.Draft{draft})[0]
 	if receipt.Err != nil {
-		return receipt.Err
+		return notStored(receipt)
 	}
 	status := http.StatusCreated
 	if receipt.Replayed {
 		c.Response().Header().Set(headerReplayed, "true")
 		status = http.StatusOK
 	}
-	return c.JSON(status, published{receipt.ID, room})
+	return c.JSON(status, published{receipt.ID, room, receipt.Durability})
 }
 
 // headerOnce returns the idempotency key that a header gives, or "". An empty one
@@ -92,7 +94,8 @@ func headerOnce(h http.Header, name string) (string, error) {
 	}
 }
 
-// draft returns the event for room that the members type, data and key describe.
+// draft returns the event for room that the members type, data, key and durability
+// describe.
 func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err error) {
 	d.Room = room
 	name, _, err := event.text("type")
@@ -109,6 +112,15 @@ func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err er
 	if d.Data, err = streams.ParseData(data, s.opts.MaxData); err != nil {
 		return d, err
 	}
+	level, given, err := event.text("durability")
+	if err != nil {
+		return d, err
+	}
+	if given {
+		if d.Durability, err = streams.ParseDurability(level); err != nil {
+			return d, err
+		}
+	}
 	key, given, err := event.text("key")
 	if err != nil || !given {
 		return d, err
@@ -124,9 +136,26 @@ func (s *Server) append(ctx context.Context, drafts []streams.Draft) []streams.R
 	defer cancel()
 	receipts := s.node.Publish(ctx, drafts)
 	for i, r := range receipts {
-		if r.Err != nil && ctx.Err() != nil {
+		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
 			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishLimit, r.Err)
 		}
 	}
 	return receipts
+}
+
+// An unsafe event is logged, and not as safe as was asked for: what a client is
+// told of it has its id.
+type unsafe struct {
+	error
+	id streams.ID
+}
+
+func (u *unsafe) Unwrap() error { return u.error }
+
+// notStored returns the error that a receipt has.
+func notStored(r streams.Receipt) error {
+	if errors.Is(r.Err, streams.ErrNotDurable) {
+		return &unsafe{r.Err, r.ID}
+	}
+	return r.Err
 }

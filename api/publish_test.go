@@ -23,7 +23,7 @@ func TestPublish(t *testing.T) {
 	} {
 		h := start(t)
 		a := h.request("POST", path, ` {"type":"note", "data":{"a": [1, "ü"]}} `)
-		want := fmt.Sprintf(`{"id":%q,"room":%q}`+"\n", a.id(t), room)
+		want := fmt.Sprintf(`{"id":%q,"room":%q,"durability":"fsynced"}`+"\n", a.id(t), room)
 		if a.status != http.StatusCreated || a.body != want {
 			t.Errorf("POST %s: %d %s, want 201 %s", path, a.status, a.body, want)
 		}
@@ -198,10 +198,10 @@ func (h *harness) batch(events string) []result {
 }
 
 type result struct {
-	ID, Room string
-	Replayed bool
-	Error    *problem
-	Rooms    []result
+	ID, Room, Durability string
+	Replayed             bool
+	Error                *problem
+	Rooms                []result
 }
 
 // code returns the code of the result's problem, or "" if there is none.

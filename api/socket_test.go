@@ -200,7 +200,7 @@ func TestSocketPublish(t *testing.T) {
 	c.say(`{"op":"publish","room":"lobby","type":"note","data":{"a": 1},"key":"k","ref":2}`)
 	id := h.newestOf("lobby", c)
 	c.say(`{"op":"publish","room":"lobby","type":"note","data":{"a":1},"key":"k","ref":3}`)
-	c.expect(`{"op":"published","room":"lobby","id":"` + id + `","replayed":true,"ref":3}`)
+	c.expect(`{"op":"published","room":"lobby","id":"` + id + `","durability":"fsynced","replayed":true,"ref":3}`)
 	c.say(`{"op":"publish","room":"lobby","data":2,"key":"k"}`)
 	c.expect(`{"op":"error","code":"key-reused","detail":"the idempotency key was used with different content","room":"lobby"}`)
 
@@ -215,7 +215,7 @@ func (h *harness) newestOf(room string, c *wsClient) string {
 	h.t.Helper()
 	got := c.frame()
 	page := h.history(room, "?order=desc&limit=1")
-	if len(page.Events) != 1 || got != `{"op":"published","room":"`+room+`","id":"`+page.Events[0].ID+`","ref":2}` {
+	if len(page.Events) != 1 || got != `{"op":"published","room":"`+room+`","id":"`+page.Events[0].ID+`","durability":"fsynced","ref":2}` {
 		h.t.Fatalf("%s, and the room holds %+v", got, page.Events)
 	}
 	return page.Events[0].ID

@@ -78,8 +78,10 @@ func result(r streams.Receipt) string {
 		return "logged"
 	case errors.Is(r.Err, streams.ErrKeyReused):
 		return "key-reused"
-	case errors.Is(r.Err, streams.ErrRefused):
+	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability):
 		return "refused"
+	case errors.Is(r.Err, streams.ErrNotDurable):
+		return "not-durable"
 	}
 	return "unavailable"
 }

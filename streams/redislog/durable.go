@@ -118,7 +118,7 @@ func (l *Log) canGive(ctx context.Context, p *partition, n need) error {
 	err = explain(node.Do(ctx, "waitaof", 1, 0, 1).Err())
 	switch {
 	case errors.Is(err, streams.ErrRefused):
-		return fmt.Errorf("%w: fsynced needs Redis 7.2 with appendonly on: %w", streams.ErrDurability, err)
+		return fmt.Errorf("%w: fsynced needs Redis 7.2 or newer with appendonly on", streams.ErrDurability)
 	case err != nil:
 		return err
 	}
