@@ -13,12 +13,13 @@ import (
 
 type publishCmd struct {
 	remote
-	Room    room          `arg:"" help:"Room to publish into."`
-	Data    string        `arg:"" optional:"" help:"The event's data, JSON. Without it, or with -, each line of standard input is the data of one event."`
-	Type    string        `default:"message" placeholder:"TYPE" help:"Type of the events (default ${default})."`
-	Text    bool          `help:"Take the data, or each line, as plain text: it becomes a JSON string."`
-	Key     string        `placeholder:"KEY" help:"Idempotency key: repeating the command with it stores the event once. Lines get KEY-1, KEY-2 and so on. Default: a new one each time."`
-	Timeout time.Duration `default:"30s" placeholder:"TIME" help:"How long to try again, safely, while the server can't be reached or can't store (default ${default})."`
+	Room       room               `arg:"" help:"Room to publish into."`
+	Data       string             `arg:"" optional:"" help:"The event's data, JSON. Without it, or with -, each line of standard input is the data of one event."`
+	Type       string             `default:"message" placeholder:"TYPE" help:"Type of the events (default ${default})."`
+	Text       bool               `help:"Take the data, or each line, as plain text: it becomes a JSON string."`
+	Key        string             `placeholder:"KEY" help:"Idempotency key: repeating the command with it stores the event once. Lines get KEY-1, KEY-2 and so on. Default: a new one each time."`
+	Durability streams.Durability `placeholder:"LEVEL" help:"How safe each event must be before its id is printed: logged, replicated or fsynced (default: as the server says)."`
+	Timeout    time.Duration      `default:"30s" placeholder:"TIME" help:"How long to try again, safely, while the server can't be reached or can't store (default ${default})."`
 }
 
 func (publishCmd) Help() string {
@@ -44,7 +45,7 @@ func (c *publishCmd) Run(std stdio) error {
 	if err != nil {
 		return usageError("--type: " + err.Error())
 	}
-	p := &publisher{client: c.client(), room: string(c.Room), kind: kind, text: c.Text, key: cmp.Or(c.Key, rand.Text()), limit: c.Timeout}
+	p := &publisher{client: c.client(), room: string(c.Room), kind: kind, text: c.Text, key: cmp.Or(c.Key, rand.Text()), safe: c.Durability, limit: c.Timeout}
 	if c.Data == "" || c.Data == "-" {
 		return publishLines(context.Background(), p, std)
 	}
@@ -68,7 +69,8 @@ type publisher struct {
 	kind   string
 	text   bool
 	key    string
-	limit  time.Duration // for one request and its repetitions
+	safe   streams.Durability // zero: as the server says
+	limit  time.Duration      // for one request and its repetitions
 }
 
 // data returns what to send for what was given.
@@ -87,9 +89,10 @@ func (p *publisher) publish(ctx context.Context, data json.RawMessage) (id strin
 	ctx, cancel := context.WithTimeout(ctx, p.limit)
 	defer cancel()
 	message := struct {
-		Type string          `json:"type"`
-		Data json.RawMessage `json:"data"`
-	}{p.kind, data}
+		Type       string             `json:"type"`
+		Data       json.RawMessage    `json:"data"`
+		Durability streams.Durability `json:"durability,omitempty"`
+	}{p.kind, data, p.safe}
 	var stored struct{ ID string }
 	err = persist(ctx, func() error {
 		return p.client.post(ctx, p.client.at(nil, "v1", "rooms", p.room, "events"), p.key, message, &stored)
@@ -99,10 +102,11 @@ func (p *publisher) publish(ctx context.Context, data json.RawMessage) (id strin
 
 // A line is one event of a batch, in the server's form, and what became of it.
 type line struct {
-	Room string          `json:"room"`
-	Type string          `json:"type"`
-	Data json.RawMessage `json:"data"`
-	Key  string          `json:"key"`
+	Room       string             `json:"room"`
+	Type       string             `json:"type"`
+	Data       json.RawMessage    `json:"data"`
+	Key        string             `json:"key"`
+	Durability streams.Durability `json:"durability,omitempty"`
 
 	number int    // in the input, from 1
 	id     string // "" until it is stored
@@ -111,7 +115,7 @@ type line struct {
 
 // line returns the event of a line of input.
 func (p *publisher) line(number int, text []byte) *line {
-	l := &line{Room: p.room, Type: p.kind, Key: fmt.Sprintf("%s-%d", p.key, number), number: number}
+	l := &line{Room: p.room, Type: p.kind, Key: fmt.Sprintf("%s-%d", p.key, number), Durability: p.safe, number: number}
 	l.Data, l.err = p.data(text)
 	return l
 }
