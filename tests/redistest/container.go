@@ -95,6 +95,8 @@ func (s *containerServer) stop() error {
 
 func (s *containerServer) kill() error    { return errContainer }
 func (s *containerServer) restart() error { return errContainer }
+func (s *containerServer) pause() error   { return errContainer }
+func (s *containerServer) resume() error  { return errContainer }
 func (s *containerServer) close()         { _ = terminate(s.c) }
 
 // terminate removes the container; nil and one that never started are fine.

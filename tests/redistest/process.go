@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"syscall"
 	"time"
 )
@@ -18,18 +17,19 @@ const (
 
 	// stopWait is how long an orderly end may take before it is forced.
 	stopWait = 10 * time.Second
-
-	// portTries bounds how often a start looks for another port. A port that was
-	// free a moment ago may be taken by the next test binary.
-	portTries = 5
 )
 
 // A processServer is a redis-server process with a directory of its own.
 type processServer struct {
 	// Fixed by startProcess.
-	dir  string
-	port int
-	args []string
+	opt       Options
+	conf      []byte // of a configuration file, which comes before all arguments; nil for none
+	program   string
+	dir       string
+	port      *port
+	bus       *port // of a Cluster's node, else nil
+	announced string
+	clock     *clock // nil for the machine's
 
 	// Of the running process; replaced by restart. Tests use a server from one
 	// goroutine at a time.
@@ -39,26 +39,58 @@ type processServer struct {
 
 var _ backend = (*processServer)(nil)
 
-// startProcess starts a redis-server that answers.
-func startProcess(args []string) (backend, error) {
-	dir, err := os.MkdirTemp("", "tidemark-redis-")
+// startArgs starts a redis-server with its arguments.
+func startArgs(args []string) (backend, error) { return startProcess(Options{Args: args}, nil) }
+
+// startProcess starts a redis-server that answers. conf is the text of its
+// configuration file, nil for none.
+func startProcess(opt Options, conf []byte) (backend, error) {
+	s := &processServer{opt: opt, conf: conf, program: program}
+	err := s.prepare()
+	if err == nil {
+		err = s.restart()
+	}
 	if err != nil {
+		s.close()
 		return nil, err
 	}
-	s := &processServer{dir: dir, args: args}
-	for range portTries {
-		if s.port, err = freePort(); err != nil {
-			break
-		}
-		if err = s.restart(); err == nil {
-			return s, nil
-		}
-	}
-	_ = os.RemoveAll(dir)
-	return nil, err
+	return s, nil
 }
 
-func (s *processServer) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
+// prepare gets what the server needs: its program, directory, ports and clock.
+func (s *processServer) prepare() (err error) {
+	if s.opt.Newer {
+		if s.program, err = newerProgram(); err != nil {
+			return err
+		}
+	}
+	if s.dir, err = os.MkdirTemp("", "tidemark-redis-"); err != nil {
+		return err
+	}
+	if s.port, err = takePort(); err != nil {
+		return err
+	}
+	if slices.Contains(s.opt.Args, "--cluster-enabled") {
+		if s.bus, err = takePort(); err != nil {
+			return err
+		}
+	}
+	if s.opt.Clock {
+		if s.clock, err = newClock(filepath.Join(s.dir, "clock")); err != nil {
+			return err
+		}
+	}
+	s.announced = s.addr()
+	if s.opt.Announce != nil {
+		s.announced = s.opt.Announce(s.addr())
+	}
+	if s.conf != nil {
+		return os.WriteFile(s.confFile(), s.conf, 0o600)
+	}
+	return nil
+}
+
+func (s *processServer) addr() string { return s.port.addr() }
 
 func (s *processServer) restart() error {
 	if s.running() {
@@ -82,8 +114,11 @@ func (s *processServer) launch() error {
 		return err
 	}
 	defer out.Close()
-	cmd := exec.Command(program, s.commandLine()...)
+	cmd := exec.Command(s.program, s.commandLine()...)
 	cmd.Stdout, cmd.Stderr = out, out
+	if s.clock != nil {
+		cmd.Env = append(os.Environ(), s.clock.env()...)
+	}
 	if err := cmd.Start(); err != nil {
 		return err
 	}
@@ -91,6 +126,9 @@ func (s *processServer) launch() error {
 	go func() {
 		defer close(exited)
 		_ = cmd.Wait() // how it ended shows in its log
+		if s.clock != nil {
+			s.clock.tidy(cmd.Process.Pid)
+		}
 	}()
 	s.cmd, s.exited = cmd, exited
 	return nil
@@ -98,20 +136,58 @@ func (s *processServer) launch() error {
 
 // commandLine has the test's arguments last, for redis-server lets the last one win.
 func (s *processServer) commandLine() []string {
-	return append([]string{
-		"--bind", "127.0.0.1", "--port", strconv.Itoa(s.port), "--dir", s.dir,
-		"--save", "", "--appendonly", "no",
-	}, s.args...)
+	var line []string
+	if s.conf != nil {
+		line = append(line, s.confFile())
+	}
+	line = append(line, "--bind", "127.0.0.1", "--port", s.port.String(), "--dir", s.dir,
+		"--save", "", "--appendonly", "no")
+	if s.conf == nil {
+		line = append(line, quickLink()...)
+	}
+	if s.bus != nil {
+		line = append(line, "--cluster-port", s.bus.String())
+	}
+	if s.opt.Announce != nil && s.conf == nil {
+		line = append(line, announce(s.announced)...)
+	}
+	return append(line, s.opt.Args...)
 }
 
-func (s *processServer) stop() error { return s.end(syscall.SIGTERM) }
+// quickLink are arguments by which replication starts without waiting for more
+// replicas to come, and notices soon that the other side is silent.
+func quickLink() []string {
+	return []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
+}
+
+func (s *processServer) stop() error {
+	if err := s.resume(); err != nil { // a stopped process takes no SIGTERM
+		return err
+	}
+	return s.end(syscall.SIGTERM)
+}
+
 func (s *processServer) kill() error { return s.end(syscall.SIGKILL) }
+
+func (s *processServer) pause() error  { return s.signal(syscall.SIGSTOP) }
+func (s *processServer) resume() error { return s.signal(syscall.SIGCONT) }
+
+// signal does nothing to a process that has ended.
+func (s *processServer) signal(sig syscall.Signal) error {
+	if !s.running() {
+		return nil
+	}
+	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		return err
+	}
+	return nil
+}
 
 func (s *processServer) end(sig syscall.Signal) error {
 	if !s.running() {
 		return nil
 	}
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := s.signal(sig); err != nil {
 		return err
 	}
 	select {
@@ -126,7 +202,14 @@ func (s *processServer) end(sig syscall.Signal) error {
 
 func (s *processServer) close() {
 	_ = s.kill()
-	_ = os.RemoveAll(s.dir)
+	if s.dir != "" {
+		_ = os.RemoveAll(s.dir)
+	}
+	for _, p := range []*port{s.port, s.bus} {
+		if p != nil {
+			p.release()
+		}
+	}
 }
 
 func (s *processServer) running() bool { return s.cmd != nil && s.alive() == nil }
@@ -141,7 +224,8 @@ func (s *processServer) alive() error {
 	}
 }
 
-func (s *processServer) logFile() string { return filepath.Join(s.dir, "redis.log") }
+func (s *processServer) logFile() string  { return filepath.Join(s.dir, "redis.log") }
+func (s *processServer) confFile() string { return filepath.Join(s.dir, "redis.conf") }
 
 // lastWords are the last lines of the server's log.
 func (s *processServer) lastWords() []byte {
@@ -151,13 +235,4 @@ func (s *processServer) lastWords() []byte {
 	}
 	lines := bytes.SplitAfter(log, []byte("\n"))
 	return bytes.Join(lines[max(0, len(lines)-10):], nil)
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

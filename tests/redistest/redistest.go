@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,7 +33,9 @@ type backend interface {
 	stop() error    // orderly, as an operator would
 	kill() error    // at once, nothing flushed
 	restart() error // the same address and data; after stop or kill
-	close()         // stops it if need be and removes what it left behind
+	pause() error   // runs no more, and keeps its connections
+	resume() error
+	close() // stops it if need be and removes what it left behind
 }
 
 // Server is a Redis, in the hands of one test.
@@ -40,6 +43,16 @@ type Server struct {
 	t      testing.TB
 	b      backend
 	shared bool
+
+	admin func() *redis.Client // for what this package asks; one for all questions
+}
+
+func newServer(t testing.TB, b backend) *Server {
+	s := &Server{t: t, b: b}
+	s.admin = sync.OnceValue(s.newAdmin)
+	t.Cleanup(b.close)
+	report()
+	return s
 }
 
 // Start gives the test a Redis of its own, with nothing in it, which ends with
@@ -58,10 +71,7 @@ func Start(t testing.TB, args ...string) *Server {
 // process can do on the same port.
 func StartProcess(t testing.TB, args ...string) *Server {
 	t.Helper()
-	if err := processWorks(); err != nil {
-		t.Fatal(err)
-	}
-	return own(t, startProcess, args)
+	return StartWith(t, Options{Args: args})
 }
 
 func own(t testing.TB, start starter, args []string) *Server {
@@ -70,9 +80,7 @@ func own(t testing.TB, start starter, args []string) *Server {
 	if err != nil {
 		t.Fatalf("start Redis: %v", err)
 	}
-	t.Cleanup(b.close)
-	report()
-	return &Server{t: t, b: b}
+	return newServer(t, b)
 }
 
 // Addr is the server's host:port. It stays the same over Restart.
@@ -80,6 +88,14 @@ func (s *Server) Addr() string { return s.b.addr() }
 
 // URL is the server's address in the form that the program takes.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
+
+// Announced is the address that Options.Announce gave it, else Addr.
+func (s *Server) Announced() string {
+	if p, ok := s.b.(*processServer); ok {
+		return p.announced
+	}
+	return s.Addr()
+}
 
 // Client returns a plain client that is closed with the test.
 func (s *Server) Client() *redis.Client {
@@ -111,6 +127,30 @@ func (s *Server) Kill() {
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.must("restart", s.b.restart)
+}
+
+// Pause stops the process as it stands (SIGSTOP): its connections stay open, and
+// it says nothing.
+func (s *Server) Pause() {
+	s.t.Helper()
+	s.must("pause", s.b.pause)
+}
+
+// Resume lets the server go on after Pause.
+func (s *Server) Resume() {
+	s.t.Helper()
+	s.must("resume", s.b.resume)
+}
+
+// StepClock moves the clock of a server that has one of its own, by d from where
+// it stands. It runs on from there, over Restart too.
+func (s *Server) StepClock(d time.Duration) {
+	s.t.Helper()
+	p, ok := s.b.(*processServer)
+	if !ok || p.clock == nil {
+		s.t.Fatal("step the clock of Redis: use StartWithClock")
+	}
+	s.must("step the clock of", func() error { return p.clock.step(d) })
 }
 
 func (s *Server) must(what string, do func() error) {

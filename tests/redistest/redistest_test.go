@@ -58,7 +58,7 @@ func TestBadArgumentsSayWhy(t *testing.T) {
 	if err := processWorks(); err != nil {
 		t.Fatal(err)
 	}
-	_, err := startProcess([]string{"--no-such-setting", "1"})
+	_, err := startProcess(Options{Args: []string{"--no-such-setting", "1"}}, nil)
 	if err == nil || !strings.Contains(err.Error(), "no-such-setting") {
 		t.Errorf("startProcess = %v, want Redis's complaint", err)
 	}

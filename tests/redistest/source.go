@@ -67,11 +67,11 @@ func process(why string) choice {
 	if err := processWorks(); err != nil {
 		return choice{err: err}
 	}
-	source := "redis-server " + processVersion() + " as a process"
+	source := "redis-server " + processVersion(program) + " as a process"
 	if why != "" {
 		source += " (no container: " + firstLine(why) + ")"
 	}
-	return choice{start: startProcess, source: source}
+	return choice{start: startArgs, source: source}
 }
 
 // report tells TIDEMARK_TEST_REDIS_REPORT, once, that this binary has started a
@@ -99,7 +99,7 @@ func processWorks() error {
 }
 
 // processVersion is the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
-func processVersion() string {
+func processVersion(program string) string {
 	out, err := exec.Command(program, "--version").Output()
 	if err == nil {
 		for _, word := range strings.Fields(string(out)) {

@@ -1,0 +1,89 @@
+package redistest
+
+import (
+	"context"
+	"net"
+	"testing"
+)
+
+// Options say what kind of redis-server process to start. The zero value is the
+// redis-server on the PATH, with nothing kept on disk.
+type Options struct {
+	// Args are redis-server's, such as "--appendonly", "yes".
+	Args []string
+
+	// Clock makes a server whose clock StepClock moves.
+	Clock bool
+
+	// Newer makes a server of Redis 7.2 or later, which has WAITAOF.
+	Newer bool
+
+	// Announce, if set, is told the server's address before it starts and returns
+	// the one under which replicas, Sentinels, other nodes of a Cluster and clients
+	// are to find it: that of a proxy in front of it. What nodes of a Cluster say
+	// to each other on their bus does not go that way.
+	Announce func(addr string) string
+}
+
+// StartWith starts a redis-server process, which ends with the test.
+func StartWith(t testing.TB, opt Options) *Server {
+	t.Helper()
+	return startWith(t, opt, nil)
+}
+
+func startWith(t testing.TB, opt Options, conf []byte) *Server {
+	t.Helper()
+	if err := processWorks(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := startProcess(opt, conf)
+	if err != nil {
+		t.Fatalf("start Redis: %v", err)
+	}
+	return newServer(t, b)
+}
+
+// StartWithClock is StartWith for a server whose clock StepClock moves.
+func StartWithClock(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return StartWith(t, Options{Args: args, Clock: true})
+}
+
+// StartNewer starts a server of Redis 7.2 or later.
+func StartNewer(t testing.TB, args ...string) *Server {
+	t.Helper()
+	return StartWith(t, Options{Args: args, Newer: true})
+}
+
+// StartReplica starts a replica of primary, of the same kind, and returns once it
+// has all that primary has.
+func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
+	t.Helper()
+	p, ok := primary.b.(*processServer)
+	if !ok {
+		t.Fatalf("replica of %s: %v", primary.Addr(), errContainer)
+	}
+	opt := p.opt
+	opt.Args = append(replicaOf(primary), args...)
+	s := StartWith(t, opt)
+	ctx, cancel := context.WithTimeout(t.Context(), settleWait)
+	defer cancel()
+	if err := until(ctx, s.linked); err != nil {
+		t.Fatalf("replica of %s: %v", primary.Addr(), err)
+	}
+	return s
+}
+
+func replicaOf(primary *Server) []string {
+	host, port, _ := net.SplitHostPort(primary.Announced())
+	return []string{"--replicaof", host + " " + port}
+}
+
+// announce are the arguments by which a server gives addr as its own.
+func announce(addr string) []string {
+	host, port, _ := net.SplitHostPort(addr)
+	return []string{
+		"--replica-announce-ip", host, "--replica-announce-port", port,
+		"--cluster-announce-ip", host, "--cluster-announce-port", port,
+	}
+}

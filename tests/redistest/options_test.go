@@ -1,0 +1,106 @@
+package redistest
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ahead is how far the server's clock is from this machine's.
+func ahead(t *testing.T, s *Server) time.Duration {
+	t.Helper()
+	now, err := s.Client().Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Until(now).Round(time.Minute)
+}
+
+// A clock goes where it is told while the server runs, and stays there over a
+// restart.
+func TestClockSteps(t *testing.T) {
+	s := StartWithClock(t)
+	for _, step := range []struct{ by, want time.Duration }{
+		{0, 0}, {-time.Hour, -time.Hour}, {3 * time.Hour, 2 * time.Hour},
+	} {
+		s.StepClock(step.by)
+		if got := ahead(t, s); got != step.want {
+			t.Errorf("after a step of %v the clock is %v ahead, want %v", step.by, got, step.want)
+		}
+	}
+	s.Kill()
+	s.Restart()
+	if got := ahead(t, s); got != 2*time.Hour {
+		t.Errorf("after a restart the clock is %v ahead", got)
+	}
+	pid := s.b.(*processServer).cmd.Process.Pid
+	s.Kill()
+	if left, err := os.ReadDir("/dev/shm"); err == nil {
+		for _, f := range left {
+			if strings.HasSuffix(f.Name(), "_"+strconv.Itoa(pid)) {
+				t.Errorf("%s is left behind", f.Name())
+			}
+		}
+	}
+}
+
+// A replica has what its primary has, and follows it.
+func TestReplicaFollows(t *testing.T) {
+	primary := StartProcess(t)
+	client := primary.Client()
+	client.Set(t.Context(), "before", "1", 0)
+	replica := StartReplica(t, primary)
+	if got := replica.Client().Get(t.Context(), "before").Val(); got != "1" {
+		t.Errorf("GET before = %q", got)
+	}
+	client.Set(t.Context(), "after", "2", 0)
+	if n := client.Wait(t.Context(), 1, 10*time.Second).Val(); n != 1 {
+		t.Fatalf("WAIT = %d", n)
+	}
+	if got := replica.Client().Get(t.Context(), "after").Val(); got != "2" {
+		t.Errorf("GET after = %q", got)
+	}
+}
+
+// A server that is paused keeps its connections and says nothing.
+func TestPause(t *testing.T) {
+	s := StartProcess(t)
+	conn, err := net.Dial("tcp", s.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	s.Pause()
+	if _, err := conn.Write([]byte("PING\r\n")); err != nil {
+		t.Fatal(err)
+	}
+	var reply [7]byte
+	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := conn.Read(reply[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a paused server says %q, %v", reply[:n], err)
+	}
+	s.Resume()
+	_ = conn.SetReadDeadline(time.Now().Add(startWait))
+	if n, err := conn.Read(reply[:]); string(reply[:n]) != "+PONG\r\n" {
+		t.Errorf("after Resume it says %q, %v", reply[:n], err)
+	}
+	s.Pause()
+	s.Stop()
+}
+
+// Two servers never have one port, also while one of them is down.
+func TestPortIsKept(t *testing.T) {
+	p, err := takePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.release()
+	if other, err := net.ListenPacket("udp", p.addr()); err == nil {
+		_ = other.Close()
+		t.Errorf("port %s is taken and not marked", p)
+	}
+}

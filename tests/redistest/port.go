@@ -1,0 +1,50 @@
+package redistest
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"strconv"
+)
+
+const (
+	// Ports are taken from below those that systems give to outgoing connections
+	// (from 32768 on Linux), for such a one may have the port of a server that a
+	// test has stopped and wants to start again.
+	firstPort = 20_000
+	endPort   = 32_000
+
+	// portTries bounds the search for a free one.
+	portTries = 200
+)
+
+// A port is a TCP port of 127.0.0.1 that is kept free for one server, also while
+// that is down. The UDP port of the same number marks it as taken, for all test
+// binaries of the machine and for no longer than this one lives.
+type port struct {
+	number int
+	mark   net.PacketConn
+}
+
+func takePort() (*port, error) {
+	for range portTries {
+		p := &port{number: firstPort + rand.N(endPort-firstPort)}
+		var err error
+		if p.mark, err = net.ListenPacket("udp", p.addr()); err != nil {
+			continue
+		}
+		l, err := net.Listen("tcp", p.addr())
+		if err != nil {
+			p.release()
+			continue
+		}
+		return p, l.Close()
+	}
+	return nil, errors.New("no free port found")
+}
+
+func (p *port) addr() string { return net.JoinHostPort("127.0.0.1", p.String()) }
+
+func (p *port) String() string { return strconv.Itoa(p.number) }
+
+func (p *port) release() { _ = p.mark.Close() }

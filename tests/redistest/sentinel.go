@@ -1,0 +1,227 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+)
+
+const (
+	// masterName is what the Sentinels call the primary.
+	masterName = "tidemark"
+
+	sentinels = 3
+	quorum    = 2
+)
+
+// SentinelOptions say what StartSentinel starts. The zero value and nil mean the
+// defaults.
+type SentinelOptions struct {
+	Options      // of primary and replicas; Announce of the Sentinels too
+	Replicas int // 0 means 1
+}
+
+// A Sentinel is a primary with replicas, and three Sentinels which see to it that
+// there is a primary.
+type Sentinel struct {
+	t     testing.TB
+	data  []*Server // in the order of their start, the first primary first
+	watch []*Server // the Sentinels
+}
+
+// StartSentinel starts the servers and returns once the Sentinels know each other
+// and the replicas. A primary that does not answer is replaced after some 2 s.
+func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
+	t.Helper()
+	if opt == nil {
+		opt = new(SentinelOptions)
+	}
+	s := &Sentinel{t: t}
+	data := opt.Options
+	s.data = append(s.data, StartWith(t, data))
+	data.Args = slices.Concat(opt.Args, replicaOf(s.data[0]))
+	for range max(1, opt.Replicas) {
+		s.data = append(s.data, StartWith(t, data))
+	}
+	for range sentinels {
+		s.watch = append(s.watch, s.startOne(opt))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), settleWait)
+	defer cancel()
+	if err := s.Settle(ctx); err != nil {
+		t.Fatalf("start Sentinel: %v", err)
+	}
+	return s
+}
+
+// startOne starts a Sentinel. Its periods are those of tests; that of a machine
+// that stands still for a moment (tilt) is longer than Redis's own, for a busy one
+// is no reason to do nothing for half a minute.
+func (s *Sentinel) startOne(opt *SentinelOptions) *Server {
+	s.t.Helper()
+	host, port, _ := net.SplitHostPort(s.data[0].Announced())
+	conf := fmt.Appendf(nil, `
+sentinel monitor %[1]s %[2]s %[3]s %[4]d
+sentinel down-after-milliseconds %[1]s 1000
+sentinel failover-timeout %[1]s 5000
+`, masterName, host, port, quorum)
+	one := startWith(s.t, Options{Args: []string{"--sentinel"}, Newer: opt.Newer, Announce: opt.Announce}, conf)
+	admin, ctx := one.admin(), s.t.Context()
+	err := admin.Do(ctx, "SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200,
+		"ping-period", 200, "tilt-trigger", 20_000, "tilt-period", 1000).Err()
+	if err == nil && opt.Announce != nil {
+		host, port, _ := net.SplitHostPort(one.Announced())
+		err = errors.Join(
+			admin.Do(ctx, "SENTINEL", "CONFIG", "SET", "announce-ip", host).Err(),
+			admin.Do(ctx, "SENTINEL", "CONFIG", "SET", "announce-port", port).Err())
+	}
+	if err != nil {
+		s.t.Fatalf("set up Sentinel: %v", err)
+	}
+	return one
+}
+
+// URL is the address in the form that the program takes.
+func (s *Sentinel) URL() string { return urlOf("redis+sentinel", s.watch, "master_name="+masterName) }
+
+// Nodes are the servers with data, in the order of their start, whatever they are now.
+func (s *Sentinel) Nodes() []*Server { return s.data }
+
+// Sentinels are the servers that watch.
+func (s *Sentinel) Sentinels() []*Server { return s.watch }
+
+// Primary is the server that the Sentinels call primary now.
+func (s *Sentinel) Primary() *Server {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), settleWait)
+	defer cancel()
+	var primary *Server
+	err := until(ctx, func(ctx context.Context) (err error) {
+		primary, err = s.primary(ctx)
+		return err
+	})
+	if err != nil {
+		s.t.Fatalf("primary: %v", err)
+	}
+	return primary
+}
+
+// primary is the server that all Sentinels which run agree on.
+func (s *Sentinel) primary(ctx context.Context) (*Server, error) {
+	var agreed *Server
+	for _, w := range s.watch {
+		if !w.running() {
+			continue
+		}
+		at, err := w.admin().Do(ctx, "SENTINEL", "get-master-addr-by-name", masterName).StringSlice()
+		if err != nil {
+			return nil, fmt.Errorf("sentinel %s: %w", w.Addr(), err)
+		}
+		named := s.announcedAs(net.JoinHostPort(at[0], at[1]))
+		if named == nil || agreed != nil && named != agreed {
+			return nil, fmt.Errorf("sentinel %s says that %s is primary, others differ", w.Addr(), at)
+		}
+		agreed = named
+	}
+	if agreed == nil {
+		return nil, errors.New("no Sentinel runs")
+	}
+	return agreed, nil
+}
+
+func (s *Sentinel) announcedAs(addr string) *Server {
+	for _, n := range s.data {
+		if n.Announced() == addr {
+			return n
+		}
+	}
+	return nil
+}
+
+// Replicas are the servers with data other than Primary.
+func (s *Sentinel) Replicas() []*Server {
+	s.t.Helper()
+	primary := s.Primary()
+	return slices.DeleteFunc(slices.Clone(s.data), func(n *Server) bool { return n == primary })
+}
+
+// Kill ends the primary with SIGKILL and returns it.
+func (s *Sentinel) Kill() *Server {
+	s.t.Helper()
+	primary := s.Primary()
+	primary.Kill()
+	return primary
+}
+
+// Failover makes a replica the primary, as an operator would, and returns it once
+// all servers follow it.
+func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
+	old, err := s.primary(ctx)
+	if err != nil {
+		return nil, err
+	}
+	err = until(ctx, func(ctx context.Context) error { // a Sentinel refuses right after another failover
+		return s.watch[0].admin().Do(ctx, "SENTINEL", "FAILOVER", masterName).Err()
+	})
+	if err != nil {
+		return nil, err
+	}
+	promoted, err := s.Promoted(ctx, old)
+	if err != nil {
+		return nil, err
+	}
+	return promoted, s.Settle(ctx)
+}
+
+// Promoted returns the primary once it is another one than old.
+func (s *Sentinel) Promoted(ctx context.Context, old *Server) (promoted *Server, err error) {
+	err = until(ctx, func(ctx context.Context) error {
+		if promoted, err = s.primary(ctx); err != nil {
+			return err
+		}
+		if promoted == old {
+			return fmt.Errorf("%s is still the primary", old.Addr())
+		}
+		return promoted.leads(ctx)
+	})
+	return promoted, err
+}
+
+// Settle returns once the servers that run are one primary and replicas that
+// follow it, and all Sentinels know of all.
+func (s *Sentinel) Settle(ctx context.Context) error {
+	return until(ctx, func(ctx context.Context) error {
+		primary, err := s.primary(ctx)
+		if err == nil {
+			err = primary.leads(ctx)
+		}
+		for _, n := range s.data {
+			if err == nil && n != primary && n.running() {
+				err = n.linked(ctx)
+			}
+		}
+		for _, w := range s.watch {
+			if err == nil && w.running() {
+				err = s.knowsAll(ctx, w)
+			}
+		}
+		return err
+	})
+}
+
+// knowsAll complains until the Sentinel w has met the other Sentinels and servers.
+func (s *Sentinel) knowsAll(ctx context.Context, w *Server) error {
+	for what, want := range map[string]int{"replicas": len(s.data) - 1, "sentinels": len(s.watch) - 1} {
+		known, err := w.admin().Do(ctx, "SENTINEL", what, masterName).Slice()
+		if err != nil {
+			return fmt.Errorf("sentinel %s: %w", w.Addr(), err)
+		}
+		if len(known) != want {
+			return fmt.Errorf("sentinel %s knows %d %s, not %d", w.Addr(), len(known), what, want)
+		}
+	}
+	return nil
+}

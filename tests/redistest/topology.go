@@ -1,0 +1,101 @@
+package redistest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+const (
+	// settleWait is how long servers may take to find each other before a test
+	// gives up. It takes them 1 to 3 s where nothing else runs.
+	settleWait = time.Minute
+
+	// adminWait bounds one question to a server, which may be stopped.
+	adminWait = time.Second
+
+	settlePoll = 10 * time.Millisecond
+)
+
+// until repeats try until it has no complaint. When ctx ends it returns the last one.
+func until(ctx context.Context, try func(context.Context) error) error {
+	poll := time.NewTicker(settlePoll)
+	defer poll.Stop()
+	for {
+		err := try(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the last look: %w", ctx.Err(), err)
+		}
+	}
+}
+
+// newAdmin is a client that gives up soon and never tries again by itself.
+func (s *Server) newAdmin() *redis.Client {
+	opt := clientOptions(s.Addr())
+	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = adminWait, adminWait, adminWait
+	opt.MaxRetries, opt.DialerRetries = -1, 1
+	c := redis.NewClient(opt)
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// running reports whether there is a process, stopped or not.
+func (s *Server) running() bool {
+	p, ok := s.b.(*processServer)
+	return !ok || p.running()
+}
+
+var errDown = errors.New("the server is down")
+
+// replication returns the fields of INFO replication.
+func (s *Server) replication(ctx context.Context) (map[string]string, error) {
+	if !s.running() {
+		return nil, fmt.Errorf("%s: %w", s.Addr(), errDown)
+	}
+	text, err := s.admin().Info(ctx, "replication").Result()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.Addr(), err)
+	}
+	fields := map[string]string{}
+	for line := range strings.Lines(text) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), ":"); ok {
+			fields[name] = value
+		}
+	}
+	return fields, nil
+}
+
+// linked complains until s is a replica that follows its primary.
+func (s *Server) linked(ctx context.Context) error {
+	info, err := s.replication(ctx)
+	if err == nil && info["master_link_status"] != "up" {
+		err = fmt.Errorf("%s: role %s, link to its primary %q", s.Addr(), info["role"], info["master_link_status"])
+	}
+	return err
+}
+
+// leads complains until s is a primary.
+func (s *Server) leads(ctx context.Context) error {
+	info, err := s.replication(ctx)
+	if err == nil && info["role"] != "master" {
+		err = fmt.Errorf("%s: role %s", s.Addr(), info["role"])
+	}
+	return err
+}
+
+// urlOf is the form in which the program takes several addresses.
+func urlOf(scheme string, nodes []*Server, parameters ...string) string {
+	for _, n := range nodes[1:] {
+		parameters = append(parameters, "addr="+n.Announced())
+	}
+	return scheme + "://" + nodes[0].Announced() + "?" + strings.Join(parameters, "&")
+}
