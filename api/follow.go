@@ -131,6 +131,7 @@ type follower struct {
 	buf     []byte
 
 	backoff time.Duration // before the log is asked again; 0 while it answers
+	told    uint64        // the outage of the log that the client was told of last
 }
 
 // run streams until there is a reason to stop, and returns it.
@@ -153,6 +154,9 @@ func (f *follower) step(ctx context.Context) error {
 	}
 	f.backoff = 0
 	if batch.Empty() {
+		if err := f.tellOutage(); err != nil {
+			return err
+		}
 		return f.wait(ctx, nil)
 	}
 	if err := f.deliver(batch); err != nil {
@@ -227,13 +231,25 @@ func (f *follower) keepAlive() error {
 	return f.write(f.encoder.position(nil))
 }
 
+// tellOutage tells the client, once, that the log does not answer, although there
+// was nothing to ask it: what others publish does not come until it is back.
+func (f *follower) tellOutage() error {
+	id := f.sub.Outage()
+	if id == 0 || id == f.told {
+		return nil
+	}
+	f.told = id
+	return f.write(appendError(nil, f.server.problem(streams.ErrUnavailable)))
+}
+
 // outage waits for a log that does not answer, and tells the client once. The
 // connection stays: what it misses is read when the log is back.
 func (f *follower) outage(ctx context.Context, err error) error {
 	if !errors.Is(err, streams.ErrUnavailable) {
 		return err
 	}
-	if f.backoff == 0 {
+	if id := f.sub.Outage(); f.backoff == 0 && (id == 0 || id != f.told) {
+		f.told = id
 		f.server.logFailure(err)
 		if err := f.write(appendError(nil, f.server.problem(err))); err != nil {
 			return err

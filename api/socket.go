@@ -111,6 +111,7 @@ type socket struct {
 
 	// Owned by the writer.
 	follows map[streams.Room]*roomFollow
+	told    uint64 // the outage of the log that the client was told of last
 
 	mu    sync.Mutex // guards the field below
 	ready []*roomFollow
@@ -323,7 +324,7 @@ func (k *socket) pull(ctx context.Context, f *roomFollow) error {
 	}
 	f.backoff, f.retry = 0, nil
 	if batch.Empty() {
-		return nil // the subscription says when there is something
+		return k.tellOutage(f) // the subscription says when there is something
 	}
 	k.markReady(f)
 	return k.sendBatch(f, batch)
@@ -361,14 +362,26 @@ func (k *socket) sendItems(f *roomFollow, batch service.Batch) (events int, err 
 	return events, nil
 }
 
-// outage asks the log again later, and tells the client once that the room waits.
+// tellOutage tells the client, once for all its rooms, that the log does not
+// answer: what others publish does not come until it is back.
+func (k *socket) tellOutage(f *roomFollow) error {
+	id := f.sub.Outage()
+	if id == 0 || id == k.told {
+		return nil
+	}
+	k.told = id
+	return k.send(errorFrame(k.server.problem(streams.ErrUnavailable), "", nil))
+}
+
+// outage asks the log again later, and tells the client once.
 func (k *socket) outage(f *roomFollow, err error) error {
 	if !errors.Is(err, streams.ErrUnavailable) {
 		return err
 	}
-	if f.backoff == 0 {
+	if id := f.sub.Outage(); f.backoff == 0 && (id == 0 || id != k.told) {
+		k.told = id
 		k.server.logFailure(err)
-		if err := k.send(errorFrame(k.server.problem(err), f.room, nil)); err != nil {
+		if err := k.send(errorFrame(k.server.problem(err), "", nil)); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,9 @@ package service
 
 import (
 	"context"
+	"errors"
+	"slices"
+	"sort"
 
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
@@ -27,9 +30,62 @@ type HistoryPage struct {
 	Truncated bool
 }
 
-// History returns a page of what the log keeps of a room. Errors are those of
-// streams.Log.After.
+// History returns a page of what the log keeps of a room. While the log does not
+// answer, it is the page as the node last knew it, if it holds all of that in memory.
+// Errors are those of streams.Log.After.
 func (n *Node) History(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
+	pump := n.pumps[room.Partition(len(n.pumps))]
+	if pump.away.Load() { // why wait until it has failed again
+		if page, ok := pump.fromHot(room, q); ok {
+			return page, nil
+		}
+	}
+	page, err := n.fromLog(ctx, room, q)
+	if errors.Is(err, streams.ErrUnavailable) {
+		if page, ok := pump.fromHot(room, q); ok {
+			return page, nil
+		}
+	}
+	return page, err
+}
+
+// fromHot returns a page from the hot tail of a room, if that has all of it.
+func (p *pump) fromHot(name streams.Room, q HistoryQuery) (page HistoryPage, ok bool) {
+	r := p.lookup(name)
+	if r == nil {
+		return page, false
+	}
+	events, whole, ok := r.between(q.After, q.Before)
+	if !ok || !whole && (!q.Newest || len(events) < q.Limit) {
+		return page, false
+	}
+	events = slices.Clone(events)
+	if q.Newest {
+		slices.Reverse(events)
+	}
+	more := len(events) > q.Limit || !whole
+	page.Events = events[:min(q.Limit, len(events))]
+	if more && len(page.Events) > 0 {
+		page.Next = page.Events[len(page.Events)-1].ID
+	}
+	return page, true
+}
+
+// between returns what the hot tail has with after < id < before, where zero is no
+// bound. whole says that there were no others.
+func (r *room) between(after, before streams.ID) (events []*streams.Event, whole, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	from := streams.Later(after, r.start)
+	events, ok = r.afterLocked(from, false)
+	if !before.IsZero() {
+		i := sort.Search(len(events), func(i int) bool { return !events[i].ID.Before(before) })
+		events = events[:i]
+	}
+	return events, !after.Before(r.start), ok
+}
+
+func (n *Node) fromLog(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
 	p := room.Partition(len(n.pumps))
 	edges, err := n.log.Edges(ctx, p, []streams.Room{room})
 	if err != nil {

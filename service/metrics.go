@@ -13,6 +13,7 @@ type metrics struct {
 	catchUps      prometheus.Counter
 	repairs       prometheus.Counter
 	feedLosses    prometheus.Counter
+	away          prometheus.Gauge
 	gaps          *prometheus.CounterVec // reason
 }
 
@@ -35,11 +36,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		catchUps:      counter("catch_ups_total", "Reads of the log begun for a subscription."),
 		repairs:       counter("repairs_total", "Reads of the log begun because a live event was missing."),
 		feedLosses:    counter("feed_losses_total", "Live feeds that were lost and joined again."),
+		away:          gauge("partitions_away", "Partitions of the log that do not answer."),
 		gaps:          vec("gap_notices_total", "Gap notices handed to subscriptions, by reason.", "reason"),
 	}
 	if r != nil {
 		r.MustRegister(m.subscriptions, m.rooms, m.published, m.received, m.overflows,
-			m.catchUps, m.repairs, m.feedLosses, m.gaps)
+			m.catchUps, m.repairs, m.feedLosses, m.away, m.gaps)
 	}
 	return m
 }

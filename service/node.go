@@ -14,6 +14,10 @@ import (
 // openLimit bounds how long Subscribe waits for the feed and the log.
 const openLimit = 10 * time.Second
 
+// feedLimit is how long the feed may announce nothing that it owes before the node
+// is not ready: it would be an island, where nothing arrives that others publish.
+const feedLimit = 5 * time.Second
+
 // A Node publishes into a log and serves the connections of one process. All
 // methods may be called concurrently.
 type Node struct {
@@ -21,6 +25,7 @@ type Node struct {
 	opts    Options
 	metrics *metrics
 	pumps   []*pump // by partition
+	outages outages
 }
 
 // New returns a running node on log, which stays the caller's: close the node
@@ -31,7 +36,7 @@ func New(log streams.Log, o *Options) *Node {
 	}
 	n := &Node{log: log, opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
 	for p := range log.Partitions() {
-		n.pumps = append(n.pumps, newPump(log, streams.Partition(p), &n.opts, n.metrics))
+		n.pumps = append(n.pumps, newPump(log, streams.Partition(p), &n.opts, n.metrics, &n.outages))
 	}
 	return n
 }
@@ -51,6 +56,11 @@ func (n *Node) Close() {
 func (n *Node) Ready(ctx context.Context) error {
 	if err := n.log.Ping(ctx); err != nil {
 		return fmt.Errorf("the log does not answer: %w", err)
+	}
+	for _, p := range n.pumps {
+		if d := p.stuck(); d > feedLimit {
+			return fmt.Errorf("%w: live delivery of partition %d has waited for %v", streams.ErrUnavailable, p.partition, d.Round(time.Second))
+		}
 	}
 	return nil
 }

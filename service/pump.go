@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -38,13 +40,18 @@ type pump struct {
 	metrics   *metrics
 	logger    *slog.Logger
 	asking    singleflight.Group
-	checks    chan check // of the checker; bounded, and dropped when the pump is busy
+	checks    chan check    // of the checker; bounded, and dropped when the pump is busy
+	look      chan struct{} // holds a token when the checker is to look at once
+	outages   *outages      // of the node
+	away      atomic.Bool   // the log has not answered the last question
 	stop      context.CancelFunc
 	done      sync.WaitGroup
 
 	registry sync.Mutex // guards the fields below, and what room says
 	rooms    map[streams.Room]*room
 	tickets  uint64
+	awaiting int       // rooms that the feed has not announced
+	heard    time.Time // when it announced one, or began to owe it
 
 	// mu is held while anything is handed to rooms. Holding it, a connection of
 	// several rooms sees all of them at one moment.
@@ -63,7 +70,7 @@ type check struct {
 	edges streams.Edges
 }
 
-func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics) *pump {
+func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics, o *outages) *pump {
 	ctx, stop := context.WithCancel(context.Background())
 	pump := &pump{
 		partition: p,
@@ -73,6 +80,8 @@ func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics) *p
 		metrics:   m,
 		logger:    opts.Logger.With("partition", p),
 		checks:    make(chan check, 1),
+		look:      make(chan struct{}, 1),
+		outages:   o,
 		stop:      stop,
 		rooms:     make(map[streams.Room]*room),
 		awaited:   make(map[*room]bool),
@@ -98,11 +107,43 @@ func (p *pump) acquire(name streams.Room) *room {
 		p.tickets++
 		r = newRoom(name, p.tickets)
 		p.rooms[name] = r
+		p.awaitLocked(r)
 		p.feed.Join(name, r.ticket)
 		p.metrics.rooms.Inc()
 	}
 	r.refs++
 	return r
+}
+
+// awaitLocked notes that the feed owes the announcement of r.
+func (p *pump) awaitLocked(r *room) {
+	if r.awaited {
+		return
+	}
+	if p.awaiting == 0 {
+		p.heard = time.Now()
+	}
+	r.awaited = true
+	p.awaiting++
+}
+
+// hadLocked notes that it does not owe it any more.
+func (p *pump) hadLocked(r *room) {
+	if r.awaited {
+		r.awaited = false
+		p.awaiting--
+		p.heard = time.Now()
+	}
+}
+
+// stuck returns for how long the feed has announced none of the rooms that it owes.
+func (p *pump) stuck() time.Duration {
+	p.registry.Lock()
+	defer p.registry.Unlock()
+	if p.awaiting == 0 {
+		return 0
+	}
+	return time.Since(p.heard)
 }
 
 // release gives a reference back.
@@ -123,6 +164,7 @@ func (p *pump) sweep() {
 		if r.refs == 0 && time.Since(r.since) >= p.opts.Linger {
 			delete(p.rooms, name)
 			delete(p.awaited, r)
+			p.hadLocked(r)
 			p.feed.Leave(name)
 			p.metrics.rooms.Dec()
 		}
@@ -135,14 +177,20 @@ func (p *pump) lookup(name streams.Room) *room {
 	return p.rooms[name]
 }
 
-// followed returns the rooms that the pump answers for: those whose position is known.
-func (p *pump) followed() []*room {
+// all returns the rooms that somebody follows, or did a moment ago.
+func (p *pump) all() []*room {
 	p.registry.Lock()
+	defer p.registry.Unlock()
 	rooms := make([]*room, 0, len(p.rooms))
 	for _, r := range p.rooms {
 		rooms = append(rooms, r)
 	}
-	p.registry.Unlock()
+	return rooms
+}
+
+// followed returns the rooms that the pump answers for: those whose position is known.
+func (p *pump) followed() []*room {
+	rooms := p.all()
 	known := rooms[:0]
 	for _, r := range rooms {
 		if _, ok := r.position(); ok {
@@ -179,6 +227,10 @@ func (p *pump) hear(ctx context.Context, s streams.Signal) {
 	switch {
 	case s.Lost:
 		p.lost()
+		select {
+		case p.look <- struct{}{}: // the log may be away as well
+		default:
+		}
 		p.tryRecover(ctx)
 	case s.Event != nil:
 		p.event(ctx, s.Event)
@@ -215,6 +267,7 @@ func (p *pump) lost() {
 	p.registry.Lock()
 	defer p.registry.Unlock()
 	for _, r := range p.rooms {
+		p.awaitLocked(r)
 		r.mu.Lock()
 		r.joined = false
 		select {
@@ -231,10 +284,14 @@ func (p *pump) lost() {
 
 // joined notes that the feed carries a room from here on.
 func (p *pump) joined(name streams.Room, ticket uint64) {
-	r := p.lookup(name)
+	p.registry.Lock()
+	r := p.rooms[name]
 	if r == nil || r.ticket != ticket {
+		p.registry.Unlock()
 		return // left meanwhile
 	}
+	p.hadLocked(r)
+	p.registry.Unlock()
 	delete(p.awaited, r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -276,14 +333,16 @@ func (p *pump) repair(ctx context.Context, read func() error) bool {
 	for {
 		err := read()
 		if err == nil {
+			p.answered()
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		p.logger.Warn("the log does not answer; live delivery waits", "err", err, "retry", wait)
+		p.unanswered(err)
+		p.logger.Debug("live delivery waits for the log", "err", err)
 		select {
-		case <-time.After(wait):
+		case <-time.After(wait/2 + rand.N(wait/2)): // not all nodes at once
 		case <-ctx.Done():
 			return false
 		}
@@ -386,13 +445,17 @@ func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms 
 // shares an answer from before the feed was lost.
 func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Edges, error) {
 	if len(rooms) > 1 {
-		return readEdges(ctx, p.log, p.partition, rooms)
+		edges, err := readEdges(ctx, p.log, p.partition, rooms)
+		p.looked(ctx, err)
+		return edges, err
 	}
 	key := fmt.Sprintf("%s %p", rooms[0].name, ready[0])
 	shared := context.WithoutCancel(ctx) // the log has a time limit of its own
 	answer := p.asking.DoChan(key, func() (any, error) {
 		defer runtime.KeepAlive(ready) // its address stays the key's alone
-		return readEdges(shared, p.log, p.partition, rooms)
+		edges, err := readEdges(shared, p.log, p.partition, rooms)
+		p.looked(shared, err)
+		return edges, err
 	})
 	select {
 	case a := <-answer:
@@ -436,22 +499,43 @@ func (p *pump) check(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
+			p.checkOnce(ctx)
+		case <-p.look:
+			_, err := p.log.Edges(ctx, p.partition, nil)
+			p.looked(ctx, err)
 		case <-ctx.Done():
 			return
 		}
-		rooms := p.followed()
-		if len(rooms) == 0 {
-			continue
+	}
+}
+
+func (p *pump) checkOnce(ctx context.Context) {
+	rooms := p.followed()
+	if len(rooms) == 0 {
+		if p.away.Load() {
+			_, err := p.log.Edges(ctx, p.partition, nil)
+			p.looked(ctx, err)
 		}
-		edges, err := readEdges(ctx, p.log, p.partition, rooms)
-		if err != nil {
-			p.logger.Debug("tail check failed", "err", err)
-			continue
-		}
-		select {
-		case p.checks <- check{rooms, edges}:
-		default: // the pump is still busy with the one before
-		}
+		return
+	}
+	edges, err := readEdges(ctx, p.log, p.partition, rooms)
+	p.looked(ctx, err)
+	if err != nil {
+		return
+	}
+	select {
+	case p.checks <- check{rooms, edges}:
+	default: // the pump is still busy with the one before
+	}
+}
+
+// looked notes the outcome of a look at the log, unless it was given up.
+func (p *pump) looked(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		p.answered()
+	case ctx.Err() == nil:
+		p.unanswered(err)
 	}
 }
 

@@ -18,8 +18,9 @@ type room struct {
 	ticket uint64 // of the Join that the feed was asked
 
 	// Guarded by pump.registry.
-	refs  int       // subscriptions
-	since time.Time // when refs became 0
+	refs    int       // subscriptions
+	since   time.Time // when refs became 0
+	awaited bool      // the feed has not announced it
 
 	mu sync.Mutex // guards the fields below
 

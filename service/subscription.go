@@ -556,6 +556,7 @@ func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
 		if err != nil {
 			return nil, err
 		}
+		l.pump.answered()
 		if len(items) == 0 {
 			l.trusted = true
 			l.advance(l.reader.Barrier(), true)
