@@ -106,13 +106,13 @@ func (s *server) run(ctx context.Context) error {
 	}
 	defer listener.Close() // again after http.Server has: no harm
 
-	log, err := s.openLog(ctx)
+	metrics := prometheus.NewRegistry()
+	log, err := s.openLog(ctx, metrics)
 	if err != nil {
 		return err
 	}
 	defer s.close("log", log) // last: all that the node accepted is in it
 
-	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics})
 	defer node.Close()
@@ -140,15 +140,23 @@ func (s *server) listen() (net.Listener, error) {
 	return net.ListenTCP("tcp", addr)
 }
 
-func (s *server) openLog(ctx context.Context) (streams.Log, error) {
+func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (streams.Log, error) {
 	if s.Redis != "" {
 		redis.SetLogger(redisLogger{s.logger})
-		return redislog.Open(ctx, redislog.Options{
+		log, err := redislog.Open(ctx, redislog.Options{
 			URL: s.Redis, Prefix: s.RedisPrefix, Partitions: s.Partitions,
 			KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),
 			Durability: s.Durability, Replicas: s.RedisReplicas,
 			Logger: s.logger,
 		})
+		if err != nil {
+			return nil, err // not log: a nil pointer in an interface is not nil
+		}
+		metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tidemark_log_losses_total",
+			Help: "Times that this node found that Redis lost events, and had readers told.",
+		}, func() float64 { return float64(log.Losses()) }))
+		return log, nil
 	}
 	if s.Durability == streams.Replicated {
 		return nil, usageError("--durability replicated: the embedded log has no replicas; use --redis")
