@@ -15,7 +15,8 @@ type Options struct {
 	// Clock makes a server whose clock StepClock moves.
 	Clock bool
 
-	// Newer makes a server of Redis 7.2 or later, which has WAITAOF.
+	// Newer makes a server of Redis 7.2 or later, which has WAITAOF. It does not go
+	// with Clock.
 	Newer bool
 
 	// Announce, if set, is told the server's address before it starts and returns

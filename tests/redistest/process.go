@@ -59,6 +59,9 @@ func startProcess(opt Options, conf []byte) (backend, error) {
 
 // prepare gets what the server needs: its program, directory, ports and clock.
 func (s *processServer) prepare() (err error) {
+	if s.opt.Newer && s.opt.Clock {
+		return errors.New("libfaketime does not get on with the newer Redis")
+	}
 	if s.opt.Newer {
 		if s.program, err = newerProgram(); err != nil {
 			return err

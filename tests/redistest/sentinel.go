@@ -59,19 +59,21 @@ func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
 
 // startOne starts a Sentinel. Its periods are those of tests; that of a machine
 // that stands still for a moment (tilt) is longer than Redis's own, for a busy one
-// is no reason to do nothing for half a minute.
+// is no reason to do nothing for half a minute. A replica is fit to be promoted if it
+// was heard of within five ping periods; while its primary is down it is asked
+// once a second.
 func (s *Sentinel) startOne(opt *SentinelOptions) *Server {
 	s.t.Helper()
 	host, port, _ := net.SplitHostPort(s.data[0].Announced())
 	conf := fmt.Appendf(nil, `
 sentinel monitor %[1]s %[2]s %[3]s %[4]d
 sentinel down-after-milliseconds %[1]s 1000
-sentinel failover-timeout %[1]s 5000
+sentinel failover-timeout %[1]s 2000
 `, masterName, host, port, quorum)
 	one := startWith(s.t, Options{Args: []string{"--sentinel"}, Newer: opt.Newer, Announce: opt.Announce}, conf)
 	admin, ctx := one.admin(), s.t.Context()
 	err := admin.Do(ctx, "SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200,
-		"ping-period", 200, "tilt-trigger", 20_000, "tilt-period", 1000).Err()
+		"ping-period", 500, "tilt-trigger", 20_000, "tilt-period", 1000).Err()
 	if err == nil && opt.Announce != nil {
 		host, port, _ := net.SplitHostPort(one.Announced())
 		err = errors.Join(
