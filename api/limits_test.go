@@ -60,7 +60,7 @@ func TestStuckLog(t *testing.T) {
 		status               int
 		body                 string
 	}{
-		{"POST", "/v1/rooms/lobby/events", "", 5 * time.Second, 503, `"code":"log-unavailable"`},
+		{"POST", "/v1/rooms/lobby/events", "", 8 * time.Second, 503, `"code":"log-unavailable"`},
 		{"GET", "/v1/rooms/lobby/events", "application/json", 10 * time.Second, 503, `"code":"log-unavailable"`},
 		{"GET", "/v1/rooms/lobby/events?since=earliest", "text/event-stream", 10 * time.Second, 200, `"code":"log-unavailable"`},
 		{"GET", "/readyz", "", 2 * time.Second, 503, `"reasons":["log-unavailable"]`},

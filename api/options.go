@@ -46,7 +46,7 @@ const (
 	// net/http allows, whose own answer is not a problem document.
 	maxHeader = 64 << 10
 	// publishLimit bounds how long a publish waits for the log.
-	publishLimit = 5 * time.Second
+	publishLimit = 8 * time.Second
 	// bodyLimit bounds how long a request's body may take to arrive.
 	bodyLimit = 30 * time.Second
 	// historyLimit bounds how long a page of history waits for the log.

@@ -18,7 +18,7 @@ import (
 // script, which carries what other callers append meanwhile as well.
 func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	receipts := make([]streams.Receipt, len(drafts))
-	ctx, cancel, err := l.begin(ctx)
+	ctx, cancel, err := l.beginFor(ctx, l.limit(drafts))
 	if err != nil {
 		for i := range receipts {
 			receipts[i].Err = err
@@ -32,6 +32,16 @@ func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Rece
 	}
 	waiting.Wait()
 	return receipts
+}
+
+// limit is how long an append of drafts may take.
+func (l *Log) limit(drafts []streams.Draft) time.Duration {
+	for i := range drafts {
+		if l.needOf(&drafts[i]) != 0 {
+			return waitingFactor * l.opt.Timeout
+		}
+	}
+	return l.opt.Timeout
 }
 
 // byPartition returns where in drafts those of each partition are.
@@ -51,6 +61,7 @@ func (l *Log) partition(room streams.Room) *partition {
 // appendTo stores the drafts at the given places, all of p, and fills in their receipts.
 func (l *Log) appendTo(ctx context.Context, p *partition, drafts []streams.Draft, at []int, receipts []streams.Receipt) {
 	s := &submission{drafts: make([]*streams.Draft, len(at)), done: make(chan struct{})}
+	s.deadline, _ = ctx.Deadline() // begin has set one
 	var need need
 	for n, i := range at {
 		s.drafts[n] = &drafts[i]

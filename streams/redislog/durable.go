@@ -11,10 +11,15 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// waitShare is the part of a call's time limit that Redis may spend waiting for
-// replicas and for the disk. The rest is for the script and for the way there and
-// back, so that there is an answer, with the ids in it.
-const waitShare = 0.8
+// waitShare is the part of the time left that Redis may spend waiting for replicas
+// and for the disk. The rest is for the script and for the way there and back, so
+// that there is an answer, with the ids in it.
+const waitShare = 0.75
+
+// waitingFactor is how much longer than other calls appends may take that wait for
+// replicas or the disk. With appendfsync everysec Redis writes to the disk once a
+// second, and puts that off for up to two more while the disk is busy.
+const waitingFactor = 2
 
 // need says what appends wait for, beside being logged: a set of levels.
 type need uint8
@@ -56,19 +61,20 @@ type wait struct {
 	cmd   once
 }
 
-// waits returns the commands for what is needed.
-func (n need) waits(ctx context.Context, o Options) []wait {
-	limit := millis(time.Duration(waitShare * float64(o.Timeout)))
+// waits returns the commands for what is needed, for callers that give up at deadline.
+func (n need) waits(ctx context.Context, replicas int, deadline time.Time) []wait {
+	limit := time.Duration(waitShare * float64(time.Until(deadline)))
 	if n == needReplicas|needDisk {
-		limit = millis(time.Duration(waitShare * float64(o.Timeout) / 2))
+		limit /= 2
 	}
+	ms := max(limit.Milliseconds(), 1) // 0 would be for ever
 	var waits []wait
 	if n&needReplicas != 0 {
-		cmd := redis.NewCmd(ctx, "wait", o.Replicas, limit)
-		waits = append(waits, wait{streams.Replicated, int64(o.Replicas), once{cmd}})
+		cmd := redis.NewCmd(ctx, "wait", replicas, ms)
+		waits = append(waits, wait{streams.Replicated, int64(replicas), once{cmd}})
 	}
 	if n&needDisk != 0 {
-		cmd := redis.NewCmd(ctx, "waitaof", 1, 0, limit)
+		cmd := redis.NewCmd(ctx, "waitaof", 1, 0, ms)
 		waits = append(waits, wait{streams.Fsynced, 1, once{cmd}})
 	}
 	return waits

@@ -150,13 +150,17 @@ func (l *Log) isClosed() bool {
 
 // begin gives a call the log's time limit.
 func (l *Log) begin(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	return l.beginFor(ctx, l.opt.Timeout)
+}
+
+func (l *Log) beginFor(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc, error) {
 	if l.isClosed() {
 		return nil, nil, streams.ErrClosed
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, nil, explain(err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.opt.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	return ctx, cancel, nil
 }
 

@@ -125,7 +125,8 @@ func (s settings) tune(timeout time.Duration) {
 
 	// An append may dial twice: for its own pool, and then for the common one.
 	*s.dial = timeout / 2
-	*s.read, *s.write, *s.pool = timeout, timeout, timeout
+	*s.write, *s.pool = timeout, timeout
+	*s.read = waitingFactor * timeout // each call has a deadline of its own
 	*s.contextTimeouts = true
 
 	*s.dialer = dialOnce(*s.dial, s.tls)

@@ -69,6 +69,7 @@ type writer struct {
 type submission struct {
 	drafts   []*streams.Draft
 	bytes    int
+	deadline time.Time         // when its caller gives up
 	receipts []streams.Receipt // there when done is closed
 	done     chan struct{}
 }
@@ -165,13 +166,21 @@ func (w *writer) take() []*submission {
 
 // call stores what was taken, within the log's time limit, and hands out receipts.
 func (w *writer) call(taken []*submission) {
-	ctx, cancel := context.WithTimeout(context.Background(), w.log.opt.Timeout)
+	limit := w.log.opt.Timeout
+	if w.need != 0 {
+		limit *= waitingFactor
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	var drafts []*streams.Draft
+	deadline := taken[0].deadline
 	for _, s := range taken {
 		drafts = append(drafts, s.drafts...)
+		if s.deadline.Before(deadline) {
+			deadline = s.deadline
+		}
 	}
-	receipts := w.store(ctx, drafts)
+	receipts := w.store(ctx, drafts, deadline)
 	for _, s := range taken {
 		s.receipts = receipts[:len(s.drafts):len(s.drafts)]
 		receipts = receipts[len(s.drafts):]
@@ -179,14 +188,14 @@ func (w *writer) call(taken []*submission) {
 	}
 }
 
-func (w *writer) store(ctx context.Context, drafts []*streams.Draft) []streams.Receipt {
+func (w *writer) store(ctx context.Context, drafts []*streams.Draft, deadline time.Time) []streams.Receipt {
 	if err := w.log.canGive(ctx, w.p, w.need); err != nil {
 		return w.p.receipts(drafts, nil, err)
 	}
 	words := w.log.appendCall(w.p, drafts)
 	var missed missed
 	reply, err := w.log.withClock(ctx, w.p, func() (reply any, err error) {
-		reply, missed, err = w.send(ctx, words)
+		reply, missed, err = w.send(ctx, words, deadline)
 		return reply, err
 	})
 	receipts := w.p.receipts(drafts, reply, err)
@@ -200,7 +209,7 @@ func (w *writer) store(ctx context.Context, drafts []*streams.Draft) []streams.R
 // the partition's master: WAIT counts from the connection's own last write. The
 // script runs at most once: it is sent again only where Redis says that it has not
 // run it.
-func (w *writer) send(ctx context.Context, words []any) (reply any, m missed, err error) {
+func (w *writer) send(ctx context.Context, words []any, deadline time.Time) (reply any, m missed, err error) {
 	words[0], words[1] = "evalsha", appendScript.Hash()
 	again := backoff{first: firstResend, most: maxResend}
 	for {
@@ -208,7 +217,7 @@ func (w *writer) send(ctx context.Context, words []any) (reply any, m missed, er
 		if err != nil {
 			return nil, missed{}, err
 		}
-		reply, m, err = w.sendTo(ctx, node, words)
+		reply, m, err = w.sendTo(ctx, node, words, deadline)
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
 			words[0], words[1] = "eval", appendScript.source
 			continue
@@ -221,7 +230,7 @@ func (w *writer) send(ctx context.Context, words []any) (reply any, m missed, er
 }
 
 // sendTo sends to one node, once.
-func (w *writer) sendTo(ctx context.Context, node *redis.Client, words []any) (reply any, m missed, err error) {
+func (w *writer) sendTo(ctx context.Context, node *redis.Client, words []any, deadline time.Time) (reply any, m missed, err error) {
 	eval := once{redis.NewCmd(ctx, words...)}
 	if w.need == 0 {
 		err := node.Process(ctx, eval)
@@ -229,7 +238,7 @@ func (w *writer) sendTo(ctx context.Context, node *redis.Client, words []any) (r
 	}
 	pipe := node.Pipeline()
 	_ = pipe.Process(ctx, eval)
-	waits := w.need.waits(ctx, w.log.opt)
+	waits := w.need.waits(ctx, w.log.opt.Replicas, deadline)
 	for _, wait := range waits {
 		_ = pipe.Process(ctx, wait.cmd)
 	}
