@@ -60,11 +60,11 @@ func (l *Log) partition(room streams.Room) *partition {
 
 // appendTo stores the drafts at the given places, all of p, and fills in their receipts.
 func (l *Log) appendTo(ctx context.Context, p *partition, drafts []streams.Draft, at []int, receipts []streams.Receipt) {
-	s := &submission{drafts: make([]*streams.Draft, len(at)), done: make(chan struct{})}
+	s := &submission{drafts: make([]streams.Draft, len(at)), done: make(chan struct{})}
 	s.deadline, _ = ctx.Deadline() // begin has set one
 	var need need
 	for n, i := range at {
-		s.drafts[n] = &drafts[i]
+		s.drafts[n] = drafts[i]
 		s.bytes += len(drafts[i].Data)
 		need |= l.needOf(&drafts[i])
 	}

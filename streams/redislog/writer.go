@@ -67,7 +67,7 @@ type writer struct {
 // A submission is what one caller appends to one partition: stored in its order,
 // in one call.
 type submission struct {
-	drafts   []*streams.Draft
+	drafts   []streams.Draft // a copy: the caller may have given up and reuse its own
 	bytes    int
 	deadline time.Time         // when its caller gives up
 	receipts []streams.Receipt // there when done is closed
@@ -175,7 +175,9 @@ func (w *writer) call(taken []*submission) {
 	var drafts []*streams.Draft
 	deadline := taken[0].deadline
 	for _, s := range taken {
-		drafts = append(drafts, s.drafts...)
+		for i := range s.drafts {
+			drafts = append(drafts, &s.drafts[i])
+		}
 		if s.deadline.Before(deadline) {
 			deadline = s.deadline
 		}
