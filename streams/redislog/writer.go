@@ -43,8 +43,8 @@ var errFull = fmt.Errorf("%w: too many appends are waiting for Redis", streams.E
 
 // A writer stores what is submitted for one partition at one level of durability.
 // While its calls are under way, what comes in waits, and then goes together in
-// the next call: the more publishers there are, the less each costs Redis (124 µs
-// for a lone event, 12 µs for each of many). It has a goroutine for each call that
+// the next call: the more publishers there are, the less each costs (100 µs for a
+// lone event, 16 µs for each of 64 publishers'). It has a goroutine for each call that
 // is under way, and none while there is nothing to do.
 //
 // go-redis's autopipelining would share the round trips only, and not the calls.
