@@ -137,7 +137,7 @@ func (s *server) listen() (net.Listener, error) {
 			"whoever reaches the port could publish and read everything; "+
 			"use 127.0.0.1 and a proxy that authenticates, or say --insecure on a network that you trust", s.Listen))
 	}
-	return net.ListenTCP("tcp", addr)
+	return listenTCP(addr)
 }
 
 func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (streams.Log, error) {

@@ -21,15 +21,16 @@ const patience = time.Minute
 // A Program is a built tidemark.
 type Program struct{ path string }
 
-// Build builds tidemark into a new directory, which remove removes. It is meant
-// for TestMain.
-func Build() (p Program, remove func(), err error) {
+// Build builds tidemark, with further flags of go build, into a new directory, which
+// remove removes. It is meant for TestMain.
+func Build(flags ...string) (p Program, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "tidemark-program-")
 	if err != nil {
 		return Program{}, nil, err
 	}
 	p = Program{path: filepath.Join(dir, "tidemark")}
-	out, err := exec.Command("go", "build", "-o", p.path, "github.com/tidemark/tidemark/cmd/tidemark").CombinedOutput()
+	args := append([]string{"build", "-o", p.path}, flags...)
+	out, err := exec.Command("go", append(args, "github.com/tidemark/tidemark/cmd/tidemark")...).CombinedOutput()
 	if err != nil {
 		err = errors.Join(fmt.Errorf("go build: %w\n%s", err, out), os.RemoveAll(dir))
 	}
@@ -81,6 +82,9 @@ func Start(t testing.TB, o Options, path string, args ...string) *Process {
 	t.Cleanup(p.Kill)
 	return p
 }
+
+// PID is the process's number: what the system knows of it is in /proc.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Kill ends the process at once, with SIGKILL, and waits for it.
 func (p *Process) Kill() {

@@ -1,0 +1,8 @@
+//go:build !linux
+
+package main
+
+import "syscall"
+
+// limitSilence does nothing: this system has no such limit.
+func limitSilence(_, _ string, _ syscall.RawConn) error { return nil }
