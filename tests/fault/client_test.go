@@ -1,0 +1,424 @@
+package fault_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+const (
+	// openLimit is how long a connection may take until it says where it stands.
+	// A node that is stopped accepts and says nothing.
+	openLimit = 15 * time.Second
+	// deadAfter is how long a connection may be silent before the client takes it
+	// for dead: three of the node's keep-alives.
+	deadAfter = 45 * time.Second
+	// Waits between two connections, each from half of it up to all of it. They are
+	// shorter than a browser's, so that there are more of them.
+	comeBackFirst = 20 * time.Millisecond
+	comeBackMost  = time.Second
+	// maxJournal bounds what a client writes down of its connections.
+	maxJournal = 400
+)
+
+// A transport is a way to follow rooms.
+type transport int
+
+const (
+	overSSE transport = iota
+	overWebSocket
+	overEither // whichever comes, at each connection
+)
+
+func (over transport) String() string { return [...]string{"sse", "websocket", "either"}[over] }
+
+// habits are how a client behaves.
+type habits struct {
+	over transport
+
+	// cutEvery is about how long the client keeps a connection; 0 for as long as it
+	// stands. Every other time it cuts in the middle of what it is being sent.
+	cutEvery time.Duration
+
+	// pause is how long a slow client waits before each small read.
+	pause time.Duration
+
+	// start is where the first connection starts: "since=now", "last=10".
+	start string
+
+	// at, if set, is where it connects to, instead of nginx.
+	at string
+
+	// staged clients go through the line in front of nginx, on which harm is done.
+	staged bool
+}
+
+// A client follows rooms on one connection at a time, comes back with its cursor
+// whenever it is cut, and checks what it is told as it goes: that ids rise and that
+// nothing comes twice. What it was told is compared with the truth at the end of
+// each round.
+type client struct {
+	// Fixed by newClient.
+	habits
+	w       *world
+	name    string
+	tracks  []*track
+	several bool // rooms; over SSE it also follows everyone's
+	stop    context.CancelFunc
+	done    chan struct{} // closed when run has returned
+
+	rng *rand.Rand // owned by run
+
+	mu      sync.Mutex // guards the fields below, and what tracks say
+	conns   []conn     // of this round; the last one may stand
+	open    bool       // it stands, and has said where
+	journal []string
+	left    bool // it does not come back
+}
+
+// A track is what a client was told of one room. Guarded by the client's mu.
+type track struct {
+	room    *room
+	cursor  streams.ID // to hand back; the zero ID before the first
+	based   bool
+	base    streams.ID // everything after it is to come
+	last    streams.ID // the newest event
+	excused streams.ID // everything before it has come or is excused by a notice
+	joined  bool       // on this connection, the server has said where the room stands
+	floor   streams.ID // on this connection, what comes must be after it
+	got     []delivery
+	notices []notice
+}
+
+// A delivery is one event as it was received. It takes 40 bytes, for there are
+// a million in a round.
+type delivery struct {
+	entry
+	at   time.Duration // since the world began
+	conn int32         // which of the client's conns
+}
+
+// A notice is one gap notice.
+type notice struct {
+	after, before streams.ID
+	reason        string
+	at            time.Duration
+	place         int // how many deliveries came before it
+	conn          int32
+}
+
+// A conn is one connection of a client.
+type conn struct {
+	live time.Duration // when its replay was done; 0 for not yet
+}
+
+// newClient starts a client that follows rooms until stop.
+func (w *world) newClient(name string, h habits, rooms ...*room) *client {
+	ctx, stop := context.WithCancel(context.Background())
+	c := &client{
+		habits: h, w: w, name: name, several: len(rooms) > 1,
+		stop: stop, done: make(chan struct{}), rng: w.newRand(),
+	}
+	if c.several {
+		rooms = append(slices.Clone(rooms), w.everyone)
+	}
+	for _, r := range rooms {
+		c.tracks = append(c.tracks, &track{room: r})
+	}
+	w.mu.Lock()
+	w.clients = append(w.clients, c)
+	w.mu.Unlock()
+	go c.run(ctx)
+	return c
+}
+
+// leave has the client go for good, and waits for it.
+func (c *client) leave() {
+	c.stop()
+	<-c.done
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.left = true
+}
+
+// run holds one connection after the other.
+func (c *client) run(ctx context.Context) {
+	defer close(c.done)
+	wait := comeBackFirst
+	for ctx.Err() == nil {
+		opened, err := c.connection(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		c.note("ends: %v", err)
+		if opened {
+			wait = comeBackFirst
+		}
+		select {
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		case <-ctx.Done():
+		}
+		wait = min(2*wait, comeBackMost)
+	}
+}
+
+// connection connects, takes what comes until the connection ends, and says why it
+// did. opened reports whether it had said where it stands.
+func (c *client) connection(ctx context.Context) (opened bool, err error) {
+	over := c.over
+	if over == overEither {
+		over = transport(c.rng.IntN(2))
+	}
+	addr := c.w.edge.entrance(c)
+	dialer := net.Dialer{Timeout: openLimit}
+	tcp, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false, err
+	}
+	wire := c.newWire(tcp.(*net.TCPConn))
+	defer wire.Close()
+	defer context.AfterFunc(ctx, func() { wire.Close() })()
+	c.begin(over)
+	defer c.end()
+	if over == overSSE {
+		err = c.followStream(wire)
+	} else {
+		err = c.followSocket(wire)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open, err
+}
+
+// begin notes that a connection is made, and with which cursors.
+func (c *client) begin(over transport) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.conns = append(c.conns, conn{})
+	c.open = false
+	c.w.counts.connects.Add(1)
+	if !c.tracks[0].cursor.IsZero() {
+		c.w.counts.resumes.Add(1)
+	}
+	if over == overSSE {
+		c.levelLocked()
+	}
+	for _, t := range c.tracks {
+		t.floor, t.joined = t.cursor, false
+	}
+	c.noteLocked("connects over %v after %v", over, c.cursorsLocked())
+}
+
+// levelLocked makes one cursor of those of the rooms: in each partition the
+// earliest. What some rooms had beyond it comes again.
+func (c *client) levelLocked() {
+	for _, t := range c.tracks {
+		for _, other := range c.tracks {
+			if other.room.partition == t.room.partition && other.cursor.Before(t.cursor) {
+				t.cursor = other.cursor
+			}
+		}
+	}
+}
+
+func (c *client) end() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.open = false
+}
+
+// cursorsLocked returns the cursor of the client in the form that it is handed back in.
+func (c *client) cursorsLocked() string {
+	var ids []streams.ID
+	for _, t := range c.tracks {
+		if !t.cursor.IsZero() {
+			ids = append(ids, t.cursor)
+		}
+	}
+	slices.SortFunc(ids, func(a, b streams.ID) int { return int(a.Partition()) - int(b.Partition()) })
+	ids = slices.CompactFunc(ids, func(a, b streams.ID) bool { return a.Partition() == b.Partition() })
+	texts := make([]string, len(ids))
+	for i, id := range ids {
+		texts[i] = id.String()
+	}
+	return strings.Join(texts, ".")
+}
+
+// opened notes where the connection stands in a partition.
+func (t *track) opened(at streams.ID) {
+	if !t.based {
+		t.based, t.base, t.floor = true, at, at
+	}
+	t.cursor, t.joined = at, true
+}
+
+// moved notes that nothing is to come at or before a position, on this connection
+// and on the next.
+func (t *track) moved(to streams.ID) {
+	t.floor = streams.Later(t.floor, to)
+	t.cursor = streams.Later(t.cursor, to)
+}
+
+// eventLocked takes one event. The caller holds c.mu.
+func (c *client) eventLocked(t *track, e entry, now time.Duration) {
+	switch {
+	case !t.floor.Before(e.id) && t.has(e.id):
+		c.wrongLocked(&c.w.counts.repeated, t, e, "repeated")
+		return
+	case !t.floor.Before(e.id):
+		c.wrongLocked(&c.w.counts.outOfOrder, t, e, "out of order")
+		return
+	}
+	t.floor, t.cursor = e.id, e.id
+	if !t.last.Before(e.id) {
+		c.w.counts.again.Add(1)
+		return // the cursor was that of another room, which was behind
+	}
+	c.w.counts.delivered.Add(1)
+	t.last = e.id
+	t.got = append(t.got, delivery{e, now, int32(len(c.conns) - 1)})
+}
+
+func (t *track) has(id streams.ID) bool {
+	_, found := slices.BinarySearchFunc(t.got, id, func(d delivery, id streams.ID) int { return d.id.Compare(id) })
+	return found
+}
+
+// gapLocked takes a gap notice. The caller holds c.mu.
+func (c *client) gapLocked(t *track, n notice) {
+	n.at, n.place, n.conn = c.w.now(), len(t.got), int32(len(c.conns)-1)
+	t.notices = append(t.notices, n)
+	t.excused = streams.Later(t.excused, n.before)
+	c.noteLocked("gap in %s: %s, after %v before %v", t.room.name, n.reason, n.after, n.before)
+}
+
+// liveLocked notes that the replay is done. The caller holds c.mu.
+func (c *client) liveLocked() { c.conns[len(c.conns)-1].live = c.w.now() }
+
+// wrongLocked counts an event that should not have come, and keeps what is needed
+// to find out why it did.
+func (c *client) wrongLocked(count *counter, t *track, e entry, what string) {
+	count.Add(1)
+	c.noteLocked("%s: %v (%v) in %s, on this connection after %v, newest %v", what, e.id, e.mark, t.room.name, t.floor, t.last)
+	c.w.suspect(c, what)
+}
+
+// behind is empty if the client was told everything of its rooms up to the targets
+// of the round; else it says what it waits for.
+func (c *client) behind() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, t := range c.tracks {
+		target := *t.room.target.Load()
+		if c.left || t.based && !t.base.Before(target) {
+			continue // it is not to come further
+		}
+		if t.last.Before(target) && !target.Before(t.excused) {
+			return fmt.Sprintf("%s is at %v in %s, which goes to %v", c.name, t.last, t.room.name, target)
+		}
+	}
+	return ""
+}
+
+func (c *client) note(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.noteLocked(format, args...)
+}
+
+func (c *client) noteLocked(format string, args ...any) {
+	if len(c.journal) == maxJournal {
+		c.journal = append(c.journal[:0], c.journal[maxJournal/2:]...)
+	}
+	c.journal = append(c.journal, fmt.Sprintf("%s conn %d "+format, append([]any{c.w.clock(), len(c.conns) - 1}, args...)...))
+}
+
+// A wire is the client's side of one connection: it reads as the client's habits
+// say, ends when they say so, and measures silence. It belongs to the goroutine
+// that reads; Close may be called from any.
+type wire struct {
+	*net.TCPConn
+	c      *client
+	cutAt  time.Time // zero for never
+	budget int       // bytes until it is cut once cutAt has passed; -1 for none
+	heard  time.Time
+	opened bool // the server has said where the connection stands
+}
+
+var errCut = errors.New("cut by the client")
+
+func (c *client) newWire(tcp *net.TCPConn) *wire {
+	w := &wire{TCPConn: tcp, c: c, budget: -1, heard: time.Now()}
+	if c.cutEvery > 0 {
+		w.cutAt = w.heard.Add(time.Duration(c.rng.ExpFloat64() * float64(c.cutEvery)))
+		if c.rng.IntN(2) == 0 {
+			w.budget = c.rng.IntN(1500)
+		}
+	}
+	if c.pause > 0 {
+		_ = tcp.SetReadBuffer(4 << 10) // or the system would read for it
+	}
+	if c.rng.IntN(2) == 0 {
+		_ = tcp.SetLinger(0) // Close resets
+	}
+	return w
+}
+
+// Read implements io.Reader.
+func (w *wire) Read(p []byte) (int, error) {
+	if err := w.prepare(); err != nil {
+		return 0, err
+	}
+	if w.c.pause > 0 && !w.c.w.settling.Load() {
+		p = p[:min(len(p), 2<<10)]
+		time.Sleep(w.c.pause)
+	}
+	cutting := w.budget >= 0 && w.due()
+	if cutting {
+		p = p[:min(len(p), max(w.budget, 1))]
+	}
+	n, err := w.TCPConn.Read(p)
+	if cutting {
+		w.budget = max(w.budget-n, 0)
+	}
+	now := time.Now()
+	if w.c.pause == 0 {
+		w.c.w.noteSilence(now.Sub(w.heard))
+	}
+	w.heard = now
+	if errors.Is(err, os.ErrDeadlineExceeded) && w.due() {
+		return n, errCut
+	}
+	return n, err
+}
+
+// prepare sets the time at which the next read is given up, or says that the wire
+// is to be cut now.
+func (w *wire) prepare() error {
+	limit := time.Now().Add(deadAfter)
+	if !w.opened {
+		limit = time.Now().Add(openLimit)
+	}
+	if !w.cutAt.IsZero() && !w.c.w.settling.Load() {
+		if w.due() && w.budget <= 0 {
+			return errCut
+		}
+		if !w.due() && w.budget < 0 && w.cutAt.Before(limit) {
+			limit = w.cutAt
+		}
+	}
+	return w.SetReadDeadline(limit)
+}
+
+func (w *wire) due() bool {
+	return !w.cutAt.IsZero() && !w.c.w.settling.Load() && !time.Now().Before(w.cutAt)
+}

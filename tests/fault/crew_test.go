@@ -1,0 +1,104 @@
+package fault_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A crew is the clients and publishers of a run.
+type crew struct {
+	steady, restless, slow, several int // clients for each ordinary room; several: in all
+}
+
+// recruit starts the clients of a crew. They follow until the world ends.
+func (w *world) recruit(c crew) {
+	for i, r := range w.ordinary() {
+		for k := range c.steady {
+			w.newClient(clientName("steady", i, k), habits{over: transport(k % 2), start: "since=now", staged: k%4 == 0}, r)
+		}
+		for k := range c.restless {
+			h := habits{over: overEither, start: "last=20", cutEvery: 3 * time.Second, staged: k%4 == 0}
+			w.newClient(clientName("restless", i, k), h, r)
+		}
+		for k := range c.slow {
+			h := habits{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond}
+			w.newClient(clientName("slow", i, k), h, r)
+		}
+	}
+	rng := w.newRand()
+	for k := range c.several {
+		some := w.ordinary()
+		rooms := []*room{some[rng.IntN(len(some))]}
+		for range 2 {
+			if r := some[rng.IntN(len(some))]; r != rooms[0] && r != rooms[len(rooms)-1] {
+				rooms = append(rooms, r)
+			}
+		}
+		if len(rooms) == 1 {
+			rooms = append(rooms, some[(k+1)%len(some)])
+		}
+		h := habits{over: transport(k % 3), start: "since=now", staged: k%4 == 1}
+		if k%4 == 3 {
+			h.cutEvery = 4 * time.Second
+		}
+		w.newClient(clientName("several", 0, k), h, rooms...)
+	}
+}
+
+func clientName(kind string, room, k int) string { return kind + "-" + itoa(room) + "-" + itoa(k) }
+
+// publishers returns publishers of all ways for the world's rooms, which together
+// publish about rate events a second.
+func (w *world) publishers(rate int) []*publisher {
+	var all []*publisher
+	add := func(how way, batch int, rooms ...*room) {
+		w.publisherCount++
+		all = append(all, &publisher{
+			w: w, index: w.publisherCount, way: how, rooms: rooms, batch: batch, rng: w.newRand(),
+		})
+	}
+	ordinary := w.ordinary()
+	for i, r := range ordinary {
+		add(oneByOne, 1, r)
+		add(inBatches, 10, r)
+		if i%2 == 0 {
+			add(onSocket, 20, r)
+		}
+	}
+	add(overRooms, 2, ordinary[:min(4, len(ordinary))]...)
+	add(oneByOne, 1, w.everyone)
+	for _, p := range all {
+		p.every = time.Duration(float64(time.Second) * float64(len(all)*p.batch*len(p.rooms)) / float64(rate))
+	}
+	return all
+}
+
+// goBack is how far back some newcomers start.
+const goBack = 2 * time.Second
+
+// newcomers has clients come for the first time, at some moment in the past, and
+// leave again after a while, until ctx ends.
+func (w *world) newcomers(ctx context.Context, rng *rand.Rand) {
+	var present sync.WaitGroup
+	defer present.Wait()
+	w.rest(ctx, 2*goBack) // the log must be older than what is asked for
+	for k := 0; ctx.Err() == nil; k++ {
+		rooms := w.ordinary()
+		rng.Shuffle(len(rooms), func(i, k int) { rooms[i], rooms[k] = rooms[k], rooms[i] })
+		rooms = rooms[:1+rng.IntN(2)]
+		starts := []string{"since=now", "since=-" + goBack.String()}
+		if len(rooms) == 1 { // of several, each has an opening of its own, and the cursor is the earliest
+			starts = append(starts, "last=30")
+		}
+		h := habits{over: overEither, start: starts[rng.IntN(len(starts))], cutEvery: 2 * time.Second}
+		c := w.newClient(clientName("newcomer", 0, k), h, rooms...)
+		stay := between(rng, 500*time.Millisecond, 5*time.Second)
+		present.Go(func() {
+			w.rest(ctx, stay)
+			c.leave()
+		})
+		w.rest(ctx, between(rng, 100*time.Millisecond, 400*time.Millisecond))
+	}
+}

@@ -1,0 +1,198 @@
+package fault_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// An edge is nginx in front of the nodes, with deploy/nginx.conf, and a line in
+// front of nginx for those of the clients whose own network is bad.
+type edge struct {
+	t       *testing.T
+	dir     string
+	addr    string // nginx's
+	url     string
+	clients *line // in front of nginx
+
+	cmd    *exec.Cmd     // the master, which leads a process group of its own
+	exited chan struct{} // closed once it has been waited for
+	log    lockedBuffer
+}
+
+// newEdge starts nginx in front of nodes; it ends with the test.
+func newEdge(t *testing.T, nodes []*node) *edge {
+	t.Helper()
+	e := &edge{t: t, dir: t.TempDir(), addr: freeAddr(t)}
+	e.url = "http://" + e.addr
+	e.configure(nodes)
+	e.start()
+	t.Cleanup(e.kill)
+	e.clients = newLine(t, e.addr)
+	return e
+}
+
+// entrance is where a client connects to.
+func (e *edge) entrance(c *client) string {
+	switch {
+	case c.at != "":
+		return c.at
+	case c.staged:
+		return e.clients.addr
+	}
+	return e.addr
+}
+
+// configure writes deploy/nginx.conf with other addresses and directories.
+func (e *edge) configure(nodes []*node) {
+	e.t.Helper()
+	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nginx.conf"))
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	var servers strings.Builder
+	for _, n := range nodes {
+		fmt.Fprintf(&servers, "server %s max_fails=1 fail_timeout=2s;\n", n.entrance())
+	}
+	conf := string(text)
+	for old, new := range map[string]string{
+		"listen 8080;": "listen " + e.addr + ";",
+		"server node1:8080 max_fails=1 fail_timeout=2s;": servers.String(),
+		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
+		"http {\n": "http {\n" + e.temporaryPaths(),
+	} {
+		if strings.Count(conf, old) != 1 {
+			e.t.Fatalf("deploy/nginx.conf has %q %d times, want once", old, strings.Count(conf, old))
+		}
+		conf = strings.Replace(conf, old, new, 1)
+	}
+	if err := os.WriteFile(e.conf(), []byte(e.head()+conf), 0o600); err != nil {
+		e.t.Fatal(err)
+	}
+}
+
+func (e *edge) conf() string { return filepath.Join(e.dir, "nginx.conf") }
+
+// head is what nginx must be told to run as part of a test. After a reload, its
+// old workers cut the clients that they still have.
+func (e *edge) head() string {
+	text := "daemon off;\nerror_log stderr notice;\nworker_shutdown_timeout 1s;\npid " + e.dir + "/pid;\n"
+	if os.Geteuid() == 0 {
+		text = "user root;\n" + text // its directory is ours alone
+	}
+	return text
+}
+
+// temporaryPaths keeps nginx out of the directories of the machine's own.
+func (e *edge) temporaryPaths() string {
+	var text strings.Builder
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		fmt.Fprintf(&text, "%s_temp_path %s/%s;\n", kind, e.dir, kind)
+	}
+	return text.String()
+}
+
+// start starts nginx and waits until it answers.
+func (e *edge) start() {
+	e.t.Helper()
+	e.cmd = exec.Command("nginx", "-p", e.dir, "-c", e.conf(), "-e", "stderr")
+	e.cmd.Stderr = &e.log
+	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	e.cmd.WaitDelay = patience
+	if err := e.cmd.Start(); err != nil {
+		e.t.Fatal(err)
+	}
+	e.exited = make(chan struct{})
+	go func() {
+		defer close(e.exited)
+		_ = e.cmd.Wait()
+	}()
+	deadline := time.Now().Add(patience)
+	for {
+		conn, err := net.Dial("tcp", e.addr)
+		if err == nil {
+			conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			e.t.Fatalf("nginx does not answer: %v\n%s", err, e.log.String())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// kill ends nginx and its workers with SIGKILL. Killing again does nothing.
+func (e *edge) kill() {
+	err := syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
+	if err != nil && !errors.Is(err, syscall.ESRCH) {
+		e.t.Errorf("kill nginx: %v", err)
+	}
+	<-e.exited
+}
+
+// reload has nginx start new workers, and the old ones cut their clients.
+func (e *edge) reload() {
+	if err := e.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		e.t.Errorf("reload nginx: %v", err)
+	}
+}
+
+// newHTTP returns a client for publishers. It keeps connections, as they do.
+func newHTTP() *http.Client {
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}}
+}
+
+// freeAddr returns an address of loopback that is the test's. It lies below the ports
+// that systems give to outgoing connections, for one of those might have it while
+// the server is down; the UDP port of the same number marks it as taken, as
+// package redistest does.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	const first, end, tries = 20_000, 32_000, 200
+	for range tries {
+		addr := net.JoinHostPort("127.0.0.1", itoa(first+rand.N(end-first)))
+		mark, err := net.ListenPacket("udp", addr)
+		if err != nil {
+			continue
+		}
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			mark.Close()
+			continue
+		}
+		l.Close()
+		t.Cleanup(func() { mark.Close() })
+		return addr
+	}
+	t.Fatal("no free port found")
+	return ""
+}
+
+// A lockedBuffer is written by a process while others read.
+type lockedBuffer struct {
+	mu  sync.Mutex // guards the field below
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}

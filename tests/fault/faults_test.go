@@ -1,0 +1,197 @@
+package fault_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A fault is one kind of harm.
+type fault struct {
+	name string
+
+	// do does the harm, waits, and mends it.
+	do func(w *world, r *rand.Rand)
+}
+
+// harm does fault to the world, and writes it down.
+func (w *world) harm(f fault, r *rand.Rand) {
+	w.tell("begins: %s", f.name)
+	w.mu.Lock()
+	w.injected[f.name]++
+	w.mu.Unlock()
+	f.do(w, r)
+	w.tell("ends: %s", f.name)
+}
+
+// between returns a random time.
+func between(r *rand.Rand, least, most time.Duration) time.Duration {
+	return least + time.Duration(r.Int64N(int64(most-least)))
+}
+
+// someNode picks a node.
+func (w *world) someNode(r *rand.Rand) *node { return w.nodes[r.IntN(len(w.nodes))] }
+
+// mortal picks a node that may be killed: any but the first, which lives through
+// the run so that what it leaves behind in all that time shows.
+func (w *world) mortal(r *rand.Rand) *node { return w.nodes[1+r.IntN(len(w.nodes)-1)] }
+
+// edgeFaults are what happens between clients and nodes.
+func edgeFaults() []fault {
+	return []fault{
+		{"nginx and a node: slow", func(w *world, r *rand.Rand) {
+			w.someNode(r).line.suffer(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
+		}},
+		{"nginx and a node: narrow", func(w *world, r *rand.Rand) {
+			w.someNode(r).line.suffer(narrow(50), between(r, time.Second, 3*time.Second))
+		}},
+		{"nginx and a node: cut", func(w *world, r *rand.Rand) { w.someNode(r).line.cut() }},
+		{"nginx and a node: black hole", func(w *world, r *rand.Rand) {
+			w.someNode(r).line.suffer(blackHole(), between(r, time.Second, 6*time.Second))
+		}},
+		{"clients and nginx: slow", func(w *world, r *rand.Rand) {
+			w.edge.clients.suffer(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
+		}},
+		{"clients and nginx: narrow", func(w *world, r *rand.Rand) {
+			w.edge.clients.suffer(narrow(50), between(r, time.Second, 3*time.Second))
+		}},
+		{"clients and nginx: cut", func(w *world, r *rand.Rand) { w.edge.clients.cut() }},
+		{"nginx reloads", func(w *world, r *rand.Rand) { w.edge.reload() }},
+		{"nginx killed", func(w *world, r *rand.Rand) {
+			w.edge.kill()
+			time.Sleep(between(r, 0, 500*time.Millisecond))
+			w.edge.start()
+		}},
+	}
+}
+
+// nodeFaults are what happens to nodes.
+func nodeFaults() []fault {
+	return []fault{
+		{"node stops for a while", func(w *world, r *rand.Rand) {
+			n := w.someNode(r)
+			n.pause()
+			time.Sleep(between(r, 500*time.Millisecond, 6*time.Second))
+			n.resume()
+		}},
+		{"node killed -9", func(w *world, r *rand.Rand) {
+			n := w.mortal(r)
+			n.kill()
+			time.Sleep(between(r, 0, time.Second))
+			n.start()
+		}},
+		{"node drained and started", func(w *world, r *rand.Rand) {
+			n := w.mortal(r)
+			n.drain()
+			n.start()
+		}},
+	}
+}
+
+// suffer does x for a time.
+func (l *line) suffer(x toxic, d time.Duration) {
+	l.harm(x)
+	time.Sleep(d)
+	l.heal()
+}
+
+// shut refuses all for a time.
+func (l *line) shut(d time.Duration) {
+	l.close()
+	time.Sleep(d)
+	l.open()
+}
+
+// lineFaults are what happens between a node and its Redis.
+func lineFaults() []fault {
+	return []fault{
+		{"node and Redis: slow", func(w *world, r *rand.Rand) {
+			w.someNode(r).redis.suffer(slow(20+r.IntN(150)), between(r, time.Second, 3*time.Second))
+		}},
+		{"node and Redis: narrow", func(w *world, r *rand.Rand) {
+			w.someNode(r).redis.suffer(narrow(30), between(r, time.Second, 3*time.Second))
+		}},
+		{"node and Redis: cut", func(w *world, r *rand.Rand) {
+			n := w.someNode(r)
+			n.redis.cut()
+			w.returned(n)
+		}},
+		{"node and Redis: refused", func(w *world, r *rand.Rand) {
+			n := w.someNode(r)
+			n.redis.shut(between(r, 500*time.Millisecond, 4*time.Second))
+			w.returned(n)
+		}},
+		{"node and Redis: black hole", func(w *world, r *rand.Rand) {
+			n := w.someNode(r)
+			n.redis.suffer(blackHole(), between(r, time.Second, 8*time.Second))
+			w.returned(n)
+		}},
+	}
+}
+
+// faults implements deployment.
+func (s *standalone) faults() []fault {
+	return append(lineFaults(),
+		fault{"CLIENT KILL TYPE pubsub", func(w *world, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "pubsub") }},
+		fault{"CLIENT KILL TYPE normal", func(w *world, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "normal") }},
+		fault{"SCRIPT FLUSH", func(w *world, r *rand.Rand) { s.say(w, "SCRIPT", "FLUSH") }},
+		fault{"tiny output buffer", func(w *world, r *rand.Rand) {
+			s.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0")
+			time.Sleep(between(r, time.Second, 2*time.Second))
+			s.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
+		}},
+		fault{"maxmemory reached", func(w *world, r *rand.Rand) {
+			s.say(w, "CONFIG", "SET", "maxmemory", "1")
+			time.Sleep(between(r, time.Second, 3*time.Second))
+			s.say(w, "CONFIG", "SET", "maxmemory", "0")
+		}},
+		fault{"Redis stops for a while", func(w *world, r *rand.Rand) {
+			s.server.Pause()
+			time.Sleep(between(r, 500*time.Millisecond, 6*time.Second))
+			s.server.Resume()
+			w.returned(w.nodes...)
+		}},
+		fault{"Redis killed -9", func(w *world, r *rand.Rand) {
+			if s.fsync != "always" {
+				w.lose(false)
+			}
+			s.server.Kill()
+			time.Sleep(between(r, 0, 2*time.Second))
+			s.server.Restart()
+			w.returned(w.nodes...)
+		}},
+	)
+}
+
+// say has Redis do something, and takes no failure for an answer.
+func (s *standalone) say(w *world, words ...any) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.direct.Do(ctx, words...).Err(); err != nil {
+		w.t.Errorf("%v: %v", words, err)
+	}
+}
+
+// losers implements deployment.
+func (s *standalone) losers() []fault {
+	return []fault{
+		{"FLUSHALL", func(w *world, r *rand.Rand) {
+			w.lose(true)
+			s.say(w, "FLUSHALL")
+		}},
+	}
+}
+
+// lose notes that something is about to be done that may cost the log events of
+// every partition.
+func (w *world) lose(certain bool) {
+	w.loseOf(certain, func(streams.Partition) bool { return true })
+}
+
+func (w *world) loseOf(certain bool, hits func(streams.Partition) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.losses = append(w.losses, loss{certain, hits})
+}

@@ -1,0 +1,62 @@
+package fault_test
+
+import (
+	"time"
+)
+
+const (
+	// poolFiles is how many connections to Redis a node may open under load and
+	// keep: 10 for each processor, and those of appends.
+	poolFiles = 60
+	// heapLeft is how much more memory than at its start a node may use when
+	// everybody has left, and so its hot tails are gone: what a runtime that has
+	// been busy does not give back at once.
+	heapLeft = 48 << 20
+)
+
+// takeFootprints notes what each node holds before anybody connects.
+func (w *world) takeFootprints() {
+	w.t.Helper()
+	for _, n := range w.nodes {
+		var err error
+		if n.before, err = n.footprint(); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+// leaveNothing has everybody leave, and waits until each node holds what it did
+// before they came.
+func (w *world) leaveNothing() {
+	w.t.Helper()
+	w.dismiss()
+	w.http.CloseIdleConnections()
+	w.edge.kill() // nginx keeps connections to nodes
+	for _, n := range w.nodes {
+		var after footprint
+		deadline := time.Now().Add(2 * time.Minute)
+		for {
+			var err error
+			if after, err = n.footprint(); err != nil {
+				w.t.Fatal(err)
+			}
+			if after.within(n.before) {
+				break
+			}
+			if time.Now().After(deadline) {
+				w.t.Errorf("node %s is left with %+v, it began with %+v", n.name, after, n.before)
+				break
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		w.tell("node %s began with %+v and is left with %+v", n.name, n.before, after)
+	}
+}
+
+// within reports whether a node that holds f holds nothing of anybody that it held
+// not before.
+func (f footprint) within(before footprint) bool {
+	return f.connections == 0 && f.subscriptions == 0 && f.rooms == 0 &&
+		f.goroutines <= before.goroutines && f.files <= before.files+poolFiles &&
+		f.heap <= before.heap+heapLeft
+}

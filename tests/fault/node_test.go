@@ -1,0 +1,169 @@
+package fault_test
+
+import (
+	"bufio"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/program"
+)
+
+// A node is one tidemark process after the other, at one address.
+type node struct {
+	t       *testing.T
+	name    string
+	program program.Program
+	env     []string
+	flags   []string
+	addr    string    // its own
+	line    *line     // between nginx and it
+	redis   *line     // between it and Redis; nil where there are several Redis servers
+	before  footprint // what it held before anybody connected
+	probe   *client   // follows the room of probes here, over no line
+
+	troubles atomic.Int64 // times that the process was stopped, killed or drained, and was well again
+
+	mu     sync.Mutex // guards the fields below
+	server *program.Server
+	logs   []*program.Output // of all processes so far
+}
+
+// newNode starts a node; it ends with the test.
+func newNode(t *testing.T, p program.Program, name string, env []string, flags ...string) *node {
+	t.Helper()
+	n := &node{t: t, name: name, program: p, env: env, addr: freeAddr(t)}
+	n.flags = append([]string{"--listen=" + n.addr, "--node=" + name}, flags...)
+	n.start()
+	n.line = newLine(t, n.addr)
+	return n
+}
+
+// entrance is where nginx connects to.
+func (n *node) entrance() string { return n.line.addr }
+
+// start starts the process, and returns once it listens. Starting, as resume, ends
+// a trouble.
+func (n *node) start() {
+	n.t.Helper()
+	s := n.program.Serve(n.t, program.Options{Env: n.env}, n.flags...)
+	defer n.troubles.Add(1)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.server = s
+	n.logs = append(n.logs, s.Stderr)
+}
+
+func (n *node) process() *program.Server {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.server
+}
+
+// kill ends the process with SIGKILL.
+func (n *node) kill() {
+	n.troubles.Add(1)
+	n.process().Kill()
+}
+
+// drain ends the process in order, and waits for it.
+func (n *node) drain() {
+	n.troubles.Add(1)
+	n.process().Signal(syscall.SIGTERM)
+	if code := n.process().Wait(); code != 0 {
+		n.t.Errorf("node %s ended with code %d after SIGTERM", n.name, code)
+	}
+}
+
+// pause stops the process where it is, and resume has it go on.
+func (n *node) pause() {
+	n.troubles.Add(1)
+	n.process().Signal(syscall.SIGSTOP)
+}
+
+func (n *node) resume() {
+	n.process().Signal(syscall.SIGCONT)
+	n.troubles.Add(1)
+}
+
+// log is what all processes of the node have written.
+func (n *node) log() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all strings.Builder
+	for _, l := range n.logs {
+		all.WriteString(l.String())
+	}
+	return all.String()
+}
+
+// ready reports whether the node says that it should be sent clients.
+func (n *node) ready() bool {
+	c := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get("http://" + n.addr + "/readyz")
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
+}
+
+// A footprint is what a node holds.
+type footprint struct{ goroutines, files, connections, subscriptions, rooms, heap int }
+
+// footprint returns what the node says that it holds.
+func (n *node) footprint() (footprint, error) {
+	m, err := n.metrics()
+	return footprint{
+		goroutines:    int(m["go_goroutines"]),
+		files:         int(m["process_open_fds"]),
+		connections:   int(m[`tidemark_connections{transport="sse"}`] + m[`tidemark_connections{transport="websocket"}`]),
+		subscriptions: int(m["tidemark_subscriptions"]),
+		rooms:         int(m["tidemark_rooms"]),
+		heap:          int(m["go_memstats_heap_alloc_bytes"]),
+	}, err
+}
+
+// metrics returns what the node says of itself: each metric by its name and labels.
+func (n *node) metrics() (map[string]float64, error) {
+	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := c.Get("http://" + n.addr + "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("metrics: %s", resp.Status)
+	}
+	all := make(map[string]float64)
+	lines := bufio.NewScanner(resp.Body)
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), " ")
+		if !ok || name == "#" {
+			continue
+		}
+		if all[name], err = strconv.ParseFloat(value, 64); err != nil {
+			return nil, fmt.Errorf("metric %s: %w", name, err)
+		}
+	}
+	return all, lines.Err()
+}
+
+// awaitTrue polls until ok holds, and fails the test with what is waited for if it
+// never does.
+func awaitTrue(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("still waiting for: %s", what)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}

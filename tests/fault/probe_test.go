@@ -1,0 +1,59 @@
+package fault_test
+
+import (
+	"context"
+	"time"
+)
+
+// returned measures how long it takes until each of nodes delivers live again on a
+// connection that stands, from now on: the moment at which its Redis is there. What
+// happens to the node itself meanwhile makes its measurement void.
+func (w *world) returned(nodes ...*node) {
+	since := w.now()
+	done := make(chan struct{})
+	for _, n := range nodes {
+		troubles := n.troubles.Load()
+		go func() {
+			defer func() { done <- struct{}{} }()
+			took, ok := w.liveAgain(n, since)
+			if ok && n.troubles.Load() == troubles && troubles%2 == 1 { // odd: it runs
+				w.tell("%s delivers live again after %v", n.name, took.Round(time.Millisecond))
+				longest(&w.counts.back, took)
+			}
+		}()
+	}
+	for range nodes {
+		<-done
+	}
+}
+
+// liveAgain publishes a probe through a node and waits for it on the node's own
+// connection.
+func (w *world) liveAgain(n *node, since time.Duration) (took time.Duration, ok bool) {
+	m, ok := w.publishProbe(n)
+	if !ok {
+		return 0, false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	for ctx.Err() == nil {
+		if at, ok := n.probe.received(m); ok {
+			return at - since, true
+		}
+		w.rest(ctx, 5*time.Millisecond)
+	}
+	return 0, false
+}
+
+// received returns when the client got an event of its first room in this round.
+func (c *client) received(m mark) (at time.Duration, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	got := c.tracks[0].got
+	for i := len(got) - 1; i >= 0; i-- {
+		if got[i].mark == m {
+			return got[i].at, true
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,373 @@
+package fault_test
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+const (
+	// attemptLimit bounds one attempt of a publish: longer than the 5 s in which a
+	// node answers, whatever its log does.
+	attemptLimit = 7 * time.Second
+	// finishLimit is how long a publisher tries to get the last answers once all
+	// is mended. It is only reached if they never come.
+	finishLimit = time.Minute
+	// Waits between two attempts, each from half of it up to all of it.
+	repeatFirst = 20 * time.Millisecond
+	repeatMost  = 400 * time.Millisecond
+	// window is how many frames a publisher on a WebSocket sends ahead of answers.
+	window = 8
+)
+
+// A way is how a publisher publishes.
+type way int
+
+const (
+	oneByOne  way = iota // POST to the room
+	inBatches            // POST /v1/events, several events of one room
+	overRooms            // POST /v1/events, one event to several rooms
+	onSocket             // frames on a WebSocket, several under way
+)
+
+// A publisher publishes numbered events into its rooms, and repeats each with its
+// idempotency key until it is told that it is logged.
+type publisher struct {
+	w     *world
+	index int
+	way   way
+	rooms []*room // one, except overRooms
+	batch int     // events at a time
+	every time.Duration
+
+	url string // of a node, past nginx; "" for nginx
+
+	rng  *rand.Rand
+	next int // number
+}
+
+// run publishes until ctx ends, and then sees to it that everything is answered.
+func (p *publisher) run(ctx context.Context) {
+	var socket publishSocket
+	defer socket.close()
+	for ctx.Err() == nil {
+		marks := make([]mark, p.batch)
+		for i := range marks {
+			p.next++
+			marks[i] = makeMark(p.index, p.next)
+		}
+		p.w.counts.published.Add(int64(len(marks) * len(p.rooms)))
+		p.untilAcknowledged(marks, &socket)
+		p.pause(ctx)
+	}
+}
+
+func (p *publisher) pause(ctx context.Context) {
+	select {
+	case <-time.After(p.every/2 + rand.N(p.every)):
+	case <-ctx.Done():
+	}
+}
+
+// untilAcknowledged publishes marks, again and again until all are answered.
+func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
+	padding := p.padding()
+	wait := repeatFirst
+	var since time.Time // when all was mended
+	for {
+		left, err := p.attempt(marks, padding, socket)
+		if err == nil && len(left) == 0 {
+			return
+		}
+		marks = left
+		p.w.counts.repeats.Add(1)
+		if p.w.settling.Load() && since.IsZero() {
+			since = time.Now()
+		}
+		if !since.IsZero() && time.Since(since) > finishLimit {
+			p.w.t.Errorf("publisher %d: %d events were never answered: %v", p.index, len(marks), err)
+			return
+		}
+		time.Sleep(wait/2 + rand.N(wait/2))
+		wait = min(2*wait, repeatMost)
+	}
+}
+
+// publishProbe publishes one event into the room of probes, through a node and past
+// nginx, as soon as that takes it.
+func (w *world) publishProbe(n *node) (m mark, ok bool) {
+	w.mu.Lock()
+	w.probed++
+	m = makeMark(0, w.probed)
+	w.mu.Unlock()
+	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
+	w.counts.published.Add(1)
+	deadline := time.Now().Add(finishLimit)
+	for time.Now().Before(deadline) {
+		ctx, cancel := context.WithTimeout(context.Background(), attemptLimit)
+		err := p.post(ctx, m, 0)
+		cancel()
+		if err == nil {
+			return m, true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	w.t.Errorf("a probe through node %s was never acknowledged", n.name)
+	return 0, false
+}
+
+// padding is how much longer than its mark an event is: most are small.
+func (p *publisher) padding() int {
+	switch p.rng.IntN(50) {
+	case 0:
+		return 8 << 10
+	case 1, 2, 3:
+		return 1 << 10
+	}
+	return 20
+}
+
+// attempt publishes marks once, and returns those that are not acknowledged.
+func (p *publisher) attempt(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), attemptLimit)
+	defer cancel()
+	switch p.way {
+	case oneByOne:
+		for i, m := range marks {
+			if err := p.post(ctx, m, padding); err != nil {
+				return marks[i:], err
+			}
+		}
+		return nil, nil
+	case onSocket:
+		return p.send(marks, padding, socket)
+	default:
+		return p.postBatch(ctx, marks, padding)
+	}
+}
+
+func (p *publisher) key(m mark) string { return p.w.keys + "-" + m.String() }
+
+// errAnswer is an answer that says to come again.
+var errAnswer = errors.New("not acknowledged")
+
+// do sends a request to a node and reads the answer's JSON into said.
+func (p *publisher) do(ctx context.Context, path, key string, body []byte, said any) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, cmp.Or(p.url, p.w.edge.url)+path, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	if key != "" {
+		req.Header.Set("Idempotency-Key", key)
+	}
+	resp, err := p.w.http.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode >= 500 {
+		return fmt.Errorf("%w: %s", errAnswer, resp.Status)
+	}
+	if resp.StatusCode >= 300 {
+		p.w.t.Errorf("publisher %d: a publish was refused: %s %s", p.index, resp.Status, text)
+		return errAnswer
+	}
+	return json.Unmarshal(text, said)
+}
+
+func (p *publisher) post(ctx context.Context, m mark, padding int) error {
+	body := append(m.appendData([]byte(`{"data":`), padding), '}')
+	var said struct{ ID streams.ID }
+	if err := p.do(ctx, "/v1/rooms/"+string(p.rooms[0].name)+"/events", p.key(m), body, &said); err != nil {
+		return err
+	}
+	p.acknowledged(p.rooms[0], m, said.ID)
+	return nil
+}
+
+func (p *publisher) acknowledged(r *room, m mark, id streams.ID) {
+	r.ack(ack{entry{id, m}, p.w.now()})
+	p.w.counts.acknowledged.Add(1)
+}
+
+// An outcome is what a batch's answer says of one event in one room.
+type outcome struct {
+	ID    streams.ID
+	Room  streams.Room
+	Error *struct{ Code string }
+	Rooms []outcome
+}
+
+// postBatch publishes marks in one batch. A mark that failed in some rooms is
+// repeated in all: those that have it say so.
+func (p *publisher) postBatch(ctx context.Context, marks []mark, padding int) (left []mark, err error) {
+	var said struct{ Results []outcome }
+	if err := p.do(ctx, "/v1/events", "", p.batchBody(marks, padding), &said); err != nil {
+		return marks, err
+	}
+	if len(said.Results) != len(marks) {
+		return marks, fmt.Errorf("%w: %d results for %d events", errAnswer, len(said.Results), len(marks))
+	}
+	for i, m := range marks {
+		outcomes := said.Results[i].Rooms
+		if p.way == inBatches {
+			outcomes = said.Results[i : i+1]
+		}
+		if !p.all(outcomes) {
+			left = append(left, m)
+			continue
+		}
+		for k, o := range outcomes {
+			p.acknowledged(p.rooms[k], m, o.ID)
+		}
+	}
+	return left, nil
+}
+
+func (p *publisher) all(outcomes []outcome) bool {
+	for _, o := range outcomes {
+		if o.Error != nil {
+			return false
+		}
+	}
+	return len(outcomes) == len(p.rooms)
+}
+
+func (p *publisher) batchBody(marks []mark, padding int) []byte {
+	b := []byte(`{"events":[`)
+	for i, m := range marks {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if p.way == inBatches {
+			b = fmt.Appendf(b, `{"room":%q`, p.rooms[0].name)
+		} else {
+			b = append(b, `{"rooms":[`...)
+			for k, r := range p.rooms {
+				if k > 0 {
+					b = append(b, ',')
+				}
+				b = fmt.Appendf(b, `%q`, r.name)
+			}
+			b = append(b, ']')
+		}
+		b = fmt.Appendf(b, `,"key":%q,"data":`, p.key(m))
+		b = append(m.appendData(b, padding), '}')
+	}
+	return append(b, `]}`...)
+}
+
+// A publishSocket is a WebSocket that is opened when it is needed.
+type publishSocket struct{ ws *websocket.Conn }
+
+func (s *publishSocket) close() {
+	if s.ws != nil {
+		s.ws.Close()
+		s.ws = nil
+	}
+}
+
+// send publishes marks over the socket, several under way at a time. After an
+// error the socket is new.
+func (p *publisher) send(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
+	if socket.ws == nil {
+		if socket.ws, err = dialSocket(p.w.edge.addr); err != nil {
+			return marks, err
+		}
+	}
+	acked, err := p.exchange(socket.ws, marks, padding)
+	if err != nil {
+		socket.close()
+	}
+	for i, m := range marks {
+		if !acked[i] {
+			left = append(left, m)
+		}
+	}
+	return left, err
+}
+
+func dialSocket(addr string) (*websocket.Conn, error) {
+	conn, err := net.DialTimeout("tcp", addr, attemptLimit)
+	if err != nil {
+		return nil, err
+	}
+	ws, err := openSocket(conn)
+	if err != nil {
+		conn.Close()
+	}
+	return ws, err
+}
+
+// exchange writes a frame for each mark, at most window ahead of the answers, and
+// says which were acknowledged.
+func (p *publisher) exchange(ws *websocket.Conn, marks []mark, padding int) (acked []bool, err error) {
+	acked = make([]bool, len(marks))
+	deadline := time.Now().Add(attemptLimit)
+	_ = ws.SetReadDeadline(deadline)
+	_ = ws.SetWriteDeadline(deadline)
+	var writer sync.WaitGroup
+	defer writer.Wait()
+	room := make(chan struct{}, window)
+	done := make(chan struct{})
+	defer close(done)
+	writer.Go(func() {
+		for i, m := range marks {
+			select {
+			case room <- struct{}{}:
+			case <-done:
+				return
+			}
+			if ws.WriteMessage(websocket.TextMessage, p.publishFrame(m, i, padding)) != nil {
+				return // the reader hears of it too
+			}
+		}
+	})
+	for range marks {
+		if err := p.answer(ws, marks, acked); err != nil {
+			return acked, err
+		}
+		<-room
+	}
+	return acked, nil
+}
+
+func (p *publisher) publishFrame(m mark, ref, padding int) []byte {
+	b := fmt.Appendf(nil, `{"op":"publish","room":%q,"key":%q,"ref":%d,"data":`, p.rooms[0].name, p.key(m), ref)
+	return append(m.appendData(b, padding), '}')
+}
+
+// answer reads one answer.
+func (p *publisher) answer(ws *websocket.Conn, marks []mark, acked []bool) error {
+	var said struct {
+		Op, Code string
+		ID       streams.ID
+		Ref      int
+	}
+	if err := ws.ReadJSON(&said); err != nil {
+		return err
+	}
+	if said.Op != "published" {
+		return fmt.Errorf("%w: %s %s", errAnswer, said.Op, said.Code)
+	}
+	acked[said.Ref] = true
+	p.acknowledged(p.rooms[0], marks[said.Ref], said.ID)
+	return nil
+}

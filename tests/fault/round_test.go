@@ -1,0 +1,73 @@
+package fault_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// A round is a time in which publishers publish, clients follow and faults are
+// injected.
+type round struct {
+	lasts      time.Duration
+	publishers []*publisher
+	tracks     [][]fault     // each track injects one fault at a time, at random
+	calm       time.Duration // about how long a track rests between two
+	once       []fault       // these are injected once each, in the midst of it
+}
+
+// run runs a round to its end, and compares.
+func (w *world) run(r round) {
+	w.t.Helper()
+	publishing, stop := context.WithCancel(context.Background())
+	var publishers sync.WaitGroup
+	for _, p := range r.publishers {
+		publishers.Go(func() { p.run(publishing) })
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), r.lasts)
+	defer cancel()
+	var harming sync.WaitGroup
+	for _, track := range r.tracks {
+		rng := w.newRand()
+		harming.Go(func() { w.harmAtRandom(ctx, track, r.calm, rng) })
+	}
+	newcomers := w.newRand()
+	harming.Go(func() { w.newcomers(ctx, newcomers) })
+	rng := w.newRand()
+	for _, f := range r.once {
+		w.rest(ctx, r.lasts/time.Duration(1+len(r.once)))
+		w.harm(f, rng)
+	}
+	<-ctx.Done()
+	harming.Wait()
+	w.mend()
+	w.settling.Store(true)
+	stop()
+	publishers.Wait()
+	w.settle()
+}
+
+// harmAtRandom injects one fault after the other until ctx ends.
+func (w *world) harmAtRandom(ctx context.Context, faults []fault, calm time.Duration, rng *rand.Rand) {
+	deck := []int(nil) // each fault comes once before any comes again
+	for {
+		w.rest(ctx, between(rng, calm/2, calm*3/2))
+		if ctx.Err() != nil {
+			return
+		}
+		if len(deck) == 0 {
+			deck = rng.Perm(len(faults))
+		}
+		w.harm(faults[deck[0]], rng)
+		deck = deck[1:]
+	}
+}
+
+// rest waits, but not beyond ctx.
+func (w *world) rest(ctx context.Context, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,332 @@
+package fault_test
+
+import (
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+const (
+	// settleLimit is how long clients may take to come to the end of their rooms
+	// once all is mended. It is only reached if something never comes.
+	settleLimit = 90 * time.Second
+	// maxPast is how many events of earlier rounds are remembered of a room, for
+	// clients that come with a position from before this one.
+	maxPast = 5000
+)
+
+// A known is an event that everybody who follows its room is to be told of.
+type known struct {
+	entry
+	ackedAt time.Duration // when its publisher was told; 0 for not in this round
+	lost    bool          // its publisher was told that it is logged, and the log does not have it
+}
+
+// settle ends a round: publishers have stopped and all is mended. It waits until
+// every client has come to the end of its rooms, and counts what went wrong.
+func (w *world) settle() {
+	w.t.Helper()
+	began := time.Now()
+	w.settling.Store(true)
+	defer w.settling.Store(false)
+	all := make(map[*room][]known, len(w.rooms))
+	for _, r := range w.rooms {
+		all[r] = w.gather(r)
+	}
+	w.awaitClients()
+	w.tell("settled within %v", time.Since(began).Round(time.Millisecond))
+	lossy := w.lossy(all)
+	for _, c := range w.everybody() {
+		c.mu.Lock()
+		for _, t := range c.tracks {
+			j := judge{w: w, c: c, t: t, known: all[t.room], losses: lossy[t.room.partition]}
+			j.judge()
+		}
+		c.conns = c.conns[max(0, len(c.conns)-1):]
+		c.mu.Unlock()
+	}
+	for _, r := range w.rooms {
+		w.pass(r, all[r], lossy[r.partition] > 0)
+	}
+	w.forgetLeft()
+}
+
+// awaitClients waits until every client has come to the end of its rooms. What one
+// has not got by then is missing.
+func (w *world) awaitClients() {
+	deadline := time.Now().Add(settleLimit)
+	for _, c := range w.everybody() {
+		for {
+			why := c.behind()
+			if why == "" {
+				break
+			}
+			if time.Now().After(deadline) {
+				w.t.Errorf("a client does not come to the end of its rooms: %s", why)
+				w.suspect(c, "behind")
+				break
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+}
+
+// gather returns what there is to know of a room, in the order of ids: what is in
+// the log, and what publishers were told is. It sets the target of the round.
+func (w *world) gather(r *room) []known {
+	w.t.Helper()
+	logged := w.readLog(r, r.end)
+	acked := r.takeAcked()
+	trimmed := streams.ID{} // what lies before has fallen off the log
+	if len(logged) >= r.keeps {
+		trimmed = logged[0].id
+	}
+	var round []known
+	for len(logged) > 0 || len(acked) > 0 {
+		switch {
+		case len(acked) == 0 || len(logged) > 0 && logged[0].id.Before(acked[0].id):
+			w.t.Errorf("%s has %v as %v, of which no publisher was told", r.name, logged[0].mark, logged[0].id)
+			w.counts.storedTwice.Add(1)
+			round = append(round, known{entry: logged[0]})
+			logged = logged[1:]
+		case len(logged) == 0 || acked[0].id.Before(logged[0].id):
+			lost := !acked[0].id.Before(trimmed)
+			round = append(round, known{acked[0].entry, acked[0].at, lost})
+			acked = acked[1:]
+		default:
+			if logged[0].mark != acked[0].mark {
+				w.t.Errorf("%s has %v as %v, the publisher of %v was told that id", r.name, logged[0].mark, logged[0].id, acked[0].mark)
+			}
+			round = append(round, known{logged[0], acked[0].at, false})
+			logged, acked = logged[1:], acked[1:]
+		}
+	}
+	target := r.end
+	if len(round) > 0 {
+		target = round[len(round)-1].id
+	}
+	r.target.Store(&target)
+	return append(slices.Clone(r.past), round...)
+}
+
+// lossy says for each partition how often its log really lost events in this
+// round: all that was injected, if something is known to be gone.
+func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
+	gone := make(map[streams.Partition]bool)
+	for r, events := range all {
+		for _, k := range events {
+			if k.lost {
+				gone[r.partition] = true
+				w.counts.lost.Add(1)
+			}
+		}
+	}
+	for _, c := range w.everybody() {
+		c.mu.Lock()
+		for _, t := range c.tracks {
+			gone[t.room.partition] = gone[t.room.partition] || t.hasUnknown(all[t.room])
+		}
+		c.mu.Unlock()
+	}
+	lossy := make(map[streams.Partition]int)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.losses {
+		for p := range w.redis.partitions() {
+			p := streams.Partition(p)
+			if l.hits(p) && (l.certain || gone[p]) {
+				lossy[p]++
+			}
+		}
+	}
+	for p := range gone {
+		if gone[p] && lossy[p] == 0 {
+			w.t.Errorf("partition %d has lost events, and nothing was done to it that may lose any", p)
+		}
+	}
+	w.losses = nil
+	return lossy
+}
+
+// hasUnknown reports whether the client got an event that nobody knows of any more.
+func (t *track) hasUnknown(events []known) bool {
+	for _, d := range t.got {
+		_, found := slices.BinarySearchFunc(events, d.id, func(k known, id streams.ID) int { return k.id.Compare(id) })
+		if !found {
+			return true
+		}
+	}
+	return false
+}
+
+// pass moves a room to the next round.
+func (w *world) pass(r *room, events []known, lossy bool) {
+	r.end = *r.target.Load()
+	if lossy { // what earlier rounds knew may be gone as well
+		events = nil
+		for _, e := range w.readLog(r, streams.ID{}) {
+			events = append(events, known{entry: e})
+		}
+	}
+	r.past = slices.Clone(events[max(0, len(events)-maxPast):])
+}
+
+// forgetLeft drops clients that have left and were judged.
+func (w *world) forgetLeft() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clients = slices.DeleteFunc(w.clients, func(c *client) bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.left
+	})
+}
+
+// A judge compares what a client was told of one room in this round with what is
+// known of it. Its methods are called with the client's mu held.
+type judge struct {
+	w      *world
+	c      *client
+	t      *track
+	known  []known
+	losses int // of the room's partition in this round
+
+	used []bool // of each notice: an event that is missing is excused by it, and was owed it
+}
+
+func (j *judge) judge() {
+	t := j.t
+	j.used = make([]bool, len(t.notices))
+	if t.based {
+		j.compare()
+		j.notices()
+		t.base = streams.Later(t.base, j.limit())
+	}
+	t.got, t.notices = t.got[:0], t.notices[:0]
+}
+
+// limit is how far the client should have come: one that has left, to its cursor,
+// or to its last event where the cursor was lowered for another room's sake.
+func (j *judge) limit() streams.ID {
+	if j.c.left {
+		return streams.Later(j.t.cursor, j.t.last)
+	}
+	return *j.t.room.target.Load()
+}
+
+// compare walks along what is known and what was received, both in the order of ids.
+func (j *judge) compare() {
+	got, limit := j.t.got, j.limit()
+	from := sort.Search(len(j.known), func(i int) bool { return j.t.base.Before(j.known[i].id) })
+	next := 0
+	for i, k := range j.known[from:] {
+		if limit.Before(k.id) {
+			break
+		}
+		for ; next < len(got) && got[next].id.Before(k.id); next++ {
+			j.unknown(got[next])
+		}
+		if next < len(got) && got[next].id == k.id {
+			j.received(got[next], k)
+			next++
+		} else {
+			j.missed(k, from+i, next)
+		}
+	}
+	for _, d := range got[next:] {
+		j.unknown(d)
+	}
+}
+
+// received notes how long an event took on a connection that was live when its
+// publisher was answered.
+func (j *judge) received(d delivery, k known) {
+	if d.mark != k.mark {
+		j.wrong(&j.w.counts.unexpected, "unexpected: %v under the id %v of %v", d.mark, d.id, k.mark)
+	}
+	live := j.c.conns[d.conn].live
+	if j.c.pause == 0 && live > 0 && live < k.ackedAt {
+		longest(&j.w.counts.lag, d.at-k.ackedAt)
+	}
+}
+
+// unknown judges an event that is neither in the log nor was acknowledged: one that
+// the log has lost before its publisher was answered, or a made-up one.
+func (j *judge) unknown(d delivery) {
+	if j.losses == 0 {
+		j.wrong(&j.w.counts.unexpected, "unexpected: %v (%v) came, and is not in the log", d.id, d.mark)
+	}
+}
+
+// missed judges an event that did not come. It stands at known[i], and its place was
+// before got[next].
+func (j *judge) missed(k known, i, next int) {
+	excused := false
+	for n := range j.t.notices {
+		if j.t.excuses(n, k.id, next) {
+			excused = true
+			j.used[n] = j.used[n] || j.trimmed(i, j.t.notices[n])
+		}
+	}
+	if !excused {
+		j.wrong(&j.w.counts.missing, "missing: %v (%v), acknowledged at %v, lost %v", k.id, k.mark, k.ackedAt, k.lost)
+	}
+}
+
+// excuses reports whether the n-th notice excuses an event that did not come before
+// got[next]: it names it, and stands where the event should have been. That the log
+// went back may be found out later, and told then.
+func (t *track) excuses(n int, id streams.ID, next int) bool {
+	g := t.notices[n]
+	inPlace := g.place == next || g.place > next && g.reason == "reset"
+	return inPlace && g.after.Before(id) && id.Before(g.before)
+}
+
+// trimmed reports whether known[i] had fallen off the log when the notice came.
+func (j *judge) trimmed(i int, g notice) bool {
+	now := uint64(j.w.began.Add(g.at).UnixMilli() + j.w.clockSlack.Milliseconds())
+	later := j.known[i+1:]
+	n := sort.Search(len(later), func(i int) bool { return later[i].id.Millis() > now })
+	return n >= j.t.room.keeps
+}
+
+// notices tells those that were owed from those that were not.
+func (j *judge) notices() {
+	resets := 0
+	for n, g := range j.t.notices {
+		owed := false
+		switch g.reason {
+		case "trimmed":
+			owed = j.used[n]
+		case "reset":
+			if n == 0 || !j.again(n) {
+				resets++
+			}
+			owed = resets <= j.losses
+		case "unknown":
+			owed = j.w.dropsFrames
+		}
+		if owed {
+			j.w.counts.owed.Add(1)
+		} else {
+			j.wrong(&j.w.counts.unowed, "unowed: a notice, %s, after %v before %v", g.reason, g.after, g.before)
+		}
+	}
+}
+
+// again reports whether the n-th notice is the one before, told again because the
+// client was cut right behind it: over WebSocket a notice moves no cursor.
+func (j *judge) again(n int) bool {
+	g, before := j.t.notices[n], j.t.notices[n-1]
+	return g.place == before.place && g.conn != before.conn && g.reason == before.reason
+}
+
+func (j *judge) wrong(count *counter, format string, args ...any) {
+	count.Add(1)
+	j.c.noteLocked(string(j.t.room.name)+": "+format, args...)
+	what, _, _ := strings.Cut(format, ":")
+	j.w.suspect(j.c, what)
+}

@@ -1,0 +1,184 @@
+package fault_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// errNotSubscribed is the answer of a node that has no log to start from.
+var errNotSubscribed = errors.New("not subscribed")
+
+// followSocket follows the client's rooms over WebSocket until the connection ends.
+func (c *client) followSocket(w *wire) error {
+	ws, err := openSocket(w)
+	if err != nil {
+		return err
+	}
+	if err := c.subscribe(ws); err != nil {
+		return err
+	}
+	return c.readSocket(w, ws)
+}
+
+// openSocket makes a WebSocket of a connection to a node.
+func openSocket(conn net.Conn) (*websocket.Conn, error) {
+	dialer := websocket.Dialer{
+		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return conn, nil },
+		HandshakeTimeout: openLimit,
+		Subprotocols:     []string{"tidemark.v1"},
+	}
+	ws, resp, err := dialer.Dial("ws://tidemark/v1/ws", nil)
+	if resp != nil {
+		resp.Body.Close()
+	}
+	return ws, err
+}
+
+// subscribe asks for each room, after its own cursor.
+func (c *client) subscribe(ws *websocket.Conn) error {
+	for i, t := range c.tracks {
+		ask := map[string]any{"op": "subscribe", "room": t.room.name, "ref": i}
+		c.mu.Lock()
+		cursor := t.cursor
+		c.mu.Unlock()
+		switch key, value, _ := strings.Cut(c.start, "="); {
+		case !cursor.IsZero():
+			ask["since"] = cursor.String()
+		case key == "last":
+			ask[key] = int(atou(value))
+		default:
+			ask[key] = value
+		}
+		if err := ws.WriteJSON(ask); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSocket takes frames until the connection ends.
+func (c *client) readSocket(w *wire, ws *websocket.Conn) error {
+	var buf bytes.Buffer
+	opened := 0
+	for {
+		_, in, err := ws.NextReader()
+		if err != nil {
+			return err
+		}
+		buf.Reset()
+		if _, err := io.Copy(&buf, in); err != nil {
+			return err
+		}
+		err = c.takeFrame(buf.Bytes(), &opened)
+		if errors.Is(err, errNotSubscribed) {
+			return err
+		}
+		if err != nil {
+			err = fmt.Errorf("frame %q: %w", buf.Bytes(), err)
+			c.w.t.Errorf("%s: %v", c.name, err)
+			return err
+		}
+		w.opened = opened == len(c.tracks)
+	}
+}
+
+// takeFrame takes one frame. opened counts the rooms for which the server has said
+// where they stand.
+func (c *client) takeFrame(text []byte, opened *int) error {
+	now := c.w.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if rest, ok := bytes.CutPrefix(text, []byte(`{"op":"event","room":"`)); ok {
+		return c.takeEventLocked(rest, now)
+	}
+	var said struct {
+		Op, Room, Cursor, Code, Detail string
+		Ref                            *int
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		return err
+	}
+	t := c.trackOf([]byte(said.Room))
+	switch {
+	case said.Op == "position":
+		return c.positionLocked([]byte(said.Cursor))
+	case said.Op == "error":
+		c.noteLocked("told: %s %s %s", said.Code, said.Room, said.Detail)
+		if said.Ref != nil {
+			return errNotSubscribed
+		}
+		return nil
+	case t == nil:
+		return fmt.Errorf("of a room that was not asked for")
+	case said.Op == "gap":
+		return c.takeGapLocked(text)
+	}
+	at, err := parseID([]byte(said.Cursor))
+	if err != nil {
+		return err
+	}
+	switch said.Op {
+	case "subscribed":
+		t.opened(at)
+		if *opened++; *opened == len(c.tracks) {
+			c.open = true
+		}
+	case "live":
+		t.moved(at)
+		c.liveLocked()
+	default:
+		return fmt.Errorf("unknown frame")
+	}
+	return nil
+}
+
+// takeEventLocked takes an event from behind the beginning of its room's name. It
+// takes the members in the order in which a node writes them, which is what makes
+// it fast.
+func (c *client) takeEventLocked(text []byte, now time.Duration) error {
+	name, rest, ok := bytes.Cut(text, []byte(`","id":"`))
+	t := c.trackOf(name)
+	if !ok || t == nil {
+		return fmt.Errorf("not an event of a room that was asked for")
+	}
+	if len(rest) < streams.IDLen {
+		return fmt.Errorf("no id")
+	}
+	id, err := parseID(rest[:streams.IDLen])
+	if err != nil {
+		return err
+	}
+	_, data, _ := bytes.Cut(rest, []byte(`"data":`))
+	m, ok := parseMark(data)
+	if !ok {
+		return fmt.Errorf("data without a mark")
+	}
+	c.eventLocked(t, entry{id, m}, now)
+	return nil
+}
+
+// positionLocked moves each room on to the position that is good for all of them.
+func (c *client) positionLocked(cursor []byte) error {
+	for _, t := range c.tracks {
+		if !t.joined {
+			continue
+		}
+		id, err := c.component(cursor, t.room.partition)
+		if err != nil {
+			return err
+		}
+		t.moved(id)
+	}
+	return nil
+}

@@ -1,0 +1,285 @@
+package fault_test
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// followStream follows the client's rooms over SSE until the connection ends.
+func (c *client) followStream(w *wire) error {
+	if _, err := io.WriteString(w, c.streamRequest()); err != nil {
+		return err
+	}
+	in := bufio.NewReaderSize(w, 4<<10)
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return c.refused(resp)
+	}
+	return c.readStream(w, resp.Body)
+}
+
+// A statusError is an answer that is no stream.
+type statusError int
+
+func (s statusError) Error() string { return "answered " + itoa(int(s)) }
+
+// refused is for answers of nginx without a node. What a node itself refuses for
+// good would be a mistake here.
+func (c *client) refused(resp *http.Response) error {
+	if resp.StatusCode < 500 {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
+		c.w.t.Errorf("%s: a follow was refused: %s %s", c.name, resp.Status, text)
+	}
+	return statusError(resp.StatusCode)
+}
+
+// streamRequest is the request with which the client comes, or comes back.
+func (c *client) streamRequest() string {
+	c.mu.Lock()
+	cursor := c.cursorsLocked()
+	c.mu.Unlock()
+	path, query := "/v1/rooms/"+string(c.tracks[0].room.name)+"/events", url.Values{}
+	if c.several {
+		path = "/v1/events"
+		for _, t := range c.tracks {
+			query.Add("room", string(t.room.name))
+		}
+	}
+	header := ""
+	switch {
+	case cursor == "":
+		key, value, _ := strings.Cut(c.start, "=")
+		query.Set(key, value)
+	case c.rng.IntN(2) == 0:
+		query.Set("last_event_id", cursor)
+	default:
+		header = "Last-Event-ID: " + cursor + "\r\n"
+	}
+	return "GET " + path + "?" + query.Encode() + " HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n" + header + "\r\n"
+}
+
+// readStream takes blocks until the stream ends. What is left of one that did not
+// come to its end is forgotten.
+func (c *client) readStream(w *wire, body io.Reader) error {
+	buf := make([]byte, 0, 8<<10)
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := body.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		rest, bad := c.takeBlocks(w, buf)
+		if bad != nil {
+			c.w.t.Errorf("%s: %v", c.name, bad)
+			return bad
+		}
+		buf = buf[:copy(buf, rest)]
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// takeBlocks takes the whole blocks of text, and returns what follows them.
+func (c *client) takeBlocks(w *wire, text []byte) (rest []byte, err error) {
+	now := c.w.now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for {
+		end := bytes.Index(text, []byte("\n\n"))
+		if end < 0 {
+			w.opened = c.open
+			return text, nil
+		}
+		b, err := parseBlock(text[:end])
+		if err == nil {
+			err = c.takeBlockLocked(b, now)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("block %q: %w", text[:end], err)
+		}
+		text = text[end+2:]
+	}
+}
+
+// A block is what an SSE block says. Its parts are of the text that was read.
+type block struct{ event, data, id []byte }
+
+func parseBlock(text []byte) (b block, err error) {
+	for len(text) > 0 {
+		line := text
+		if end := bytes.IndexByte(text, '\n'); end >= 0 {
+			line, text = text[:end], text[end+1:]
+		} else {
+			text = nil
+		}
+		name, value, _ := bytes.Cut(line, []byte(": "))
+		switch string(name) {
+		case "data":
+			b.data = value
+		case "id":
+			b.id = value
+		case "event":
+			b.event = value
+		case "retry", ":":
+		default:
+			return b, fmt.Errorf("unexpected line %q", line)
+		}
+	}
+	return b, nil
+}
+
+func (c *client) takeBlockLocked(b block, now time.Duration) error {
+	if own, ok := bytes.CutPrefix(b.event, []byte("tidemark.")); ok {
+		return c.takeNewsLocked(string(own), b)
+	}
+	if b.data == nil {
+		return c.movedLocked(b.id)
+	}
+	t, data := c.tracks[0], b.data
+	if c.several {
+		var name []byte
+		var ok bool
+		if name, data, ok = unwrap(data); !ok {
+			return fmt.Errorf("not an event of a room")
+		}
+		if t = c.trackOf(name); t == nil {
+			return fmt.Errorf("of a room that was not asked for")
+		}
+	}
+	id, err := c.component(b.id, t.room.partition)
+	if err != nil {
+		return err
+	}
+	m, ok := parseMark(data)
+	if !ok {
+		return fmt.Errorf("data without a mark")
+	}
+	c.eventLocked(t, entry{id, m}, now)
+	return c.movedLocked(b.id)
+}
+
+// takeNewsLocked takes a block of Tidemark's own.
+func (c *client) takeNewsLocked(kind string, b block) error {
+	switch kind {
+	case "open":
+		return c.openedLocked(b.id)
+	case "live":
+		c.liveLocked()
+		return c.movedLocked(b.id)
+	case "gap":
+		if err := c.takeGapLocked(b.data); err != nil {
+			return err
+		}
+		return c.movedLocked(b.id)
+	case "error":
+		c.noteLocked("told: %s", b.data)
+		return nil
+	}
+	return fmt.Errorf("unknown news")
+}
+
+func (c *client) openedLocked(cursor []byte) error {
+	for _, t := range c.tracks {
+		id, err := c.component(cursor, t.room.partition)
+		if err != nil {
+			return err
+		}
+		t.opened(id)
+	}
+	c.open = true
+	return nil
+}
+
+// movedLocked moves every room to the cursor of a block.
+func (c *client) movedLocked(cursor []byte) error {
+	if cursor == nil {
+		return nil // a comment, or an error
+	}
+	for _, t := range c.tracks {
+		id, err := c.component(cursor, t.room.partition)
+		if err != nil {
+			return err
+		}
+		t.moved(id)
+	}
+	return nil
+}
+
+// takeGapLocked takes the notice that both transports tell in the same words.
+func (c *client) takeGapLocked(text []byte) error {
+	var said struct {
+		Room, Reason  string
+		After, Before streams.ID
+	}
+	if err := json.Unmarshal(text, &said); err != nil {
+		return err
+	}
+	t := c.trackOf([]byte(said.Room))
+	if t == nil {
+		return fmt.Errorf("of a room that was not asked for")
+	}
+	c.gapLocked(t, notice{after: said.After, before: said.Before, reason: said.Reason})
+	return nil
+}
+
+// component returns the position in a partition of a cursor over the partitions of
+// the client's rooms.
+func (c *client) component(cursor []byte, p streams.Partition) (streams.ID, error) {
+	for len(cursor) > streams.IDLen {
+		if cursor[streams.IDLen] != '.' {
+			break
+		}
+		id, err := parseID(cursor[:streams.IDLen])
+		if err != nil || id.Partition() == p {
+			return id, err
+		}
+		cursor = cursor[streams.IDLen+1:]
+	}
+	id, err := parseID(cursor)
+	if err == nil && id.Partition() != p {
+		err = fmt.Errorf("the cursor does not speak of partition %d", p)
+	}
+	return id, err
+}
+
+func parseID(text []byte) (id streams.ID, err error) {
+	return id, id.UnmarshalText(text)
+}
+
+func (c *client) trackOf(name []byte) *track {
+	for _, t := range c.tracks {
+		if string(name) == string(t.room.name) {
+			return t
+		}
+	}
+	return nil
+}
+
+// unwrap reads {"room":"…","data":…}. It takes the members in the order in which a
+// node writes them, which is what makes it fast.
+func unwrap(text []byte) (room, data []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(text, []byte(`{"room":"`))
+	if !ok {
+		return nil, nil, false
+	}
+	room, rest, ok = bytes.Cut(rest, []byte(`","data":`))
+	if !ok {
+		return nil, nil, false
+	}
+	data, ok = bytes.CutSuffix(rest, []byte("}"))
+	return room, data, ok
+}

@@ -1,0 +1,206 @@
+package fault_test
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A result is one row of the table: what a run has come to.
+type result struct {
+	Run      string
+	Shape    string
+	Seed     uint64
+	Nodes    int
+	Lasted   seconds
+	Failures int // of all kinds: what must be 0 and is not
+
+	Published, Acknowledged        int64
+	Delivered                      int64 // and compared with what was published
+	Missing, Repeated, OutOfOrder  int64
+	Unexpected                     int64 // neither in the log nor acknowledged
+	Lost, StoredTwice              int64 // acknowledged and not in the log; twice in the log
+	Owed, Unowed                   int64 // notices of gaps
+	Connects, Resumes, Repeats     int64
+	Silence, Lag, Back             seconds // the longest; see the head of the table
+	MostGoroutines, GoroutinesLeft int
+	Faults                         map[string]int
+}
+
+// seconds is a time that is written as a number of seconds.
+type seconds float64
+
+func secondsOf(d time.Duration) seconds { return seconds(d.Seconds()) }
+
+func (s seconds) String() string { return fmt.Sprintf("%.1f s", float64(s)) }
+
+// results are those of this run of the tests: a package variable, for TestMain
+// writes them when the tests are done.
+var results table
+
+// A table is what runs have come to.
+type table struct {
+	mu   sync.Mutex // guards the field below
+	rows []result
+}
+
+func (t *table) add(r result) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows = append(t.rows, r)
+}
+
+// conclude makes a row of the world's run, and fails the test for what must not be.
+func (w *world) conclude() {
+	w.t.Helper()
+	c := &w.counts
+	w.mu.Lock()
+	faults := maps.Clone(w.injected)
+	w.mu.Unlock()
+	r := result{
+		Run: w.name, Shape: w.redis.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
+		Published: c.published.Load(), Acknowledged: c.acknowledged.Load(), Delivered: c.delivered.Load(),
+		Missing: c.missing.Load(), Repeated: c.repeated.Load(), OutOfOrder: c.outOfOrder.Load(),
+		Unexpected: c.unexpected.Load(), Lost: c.lost.Load(), StoredTwice: c.storedTwice.Load(),
+		Owed: c.owed.Load(), Unowed: c.unowed.Load(),
+		Connects: c.connects.Load(), Resumes: c.resumes.Load(), Repeats: c.repeats.Load(),
+		Silence: secondsOf(time.Duration(c.silence.Load())), Lag: secondsOf(time.Duration(c.lag.Load())),
+		Back: secondsOf(time.Duration(c.back.Load())), Faults: faults,
+	}
+	wrong := r.Missing + r.Repeated + r.OutOfOrder + r.Unexpected + r.StoredTwice + r.Unowed
+	if wrong > 0 || w.t.Failed() {
+		r.Failures = 1
+	}
+	results.add(r)
+	if wrong > 0 {
+		w.t.Errorf("%d missing, %d repeated, %d out of order, %d unexpected, %d stored twice, %d unowed notices",
+			r.Missing, r.Repeated, r.OutOfOrder, r.Unexpected, r.StoredTwice, r.Unowed)
+	}
+	w.t.Logf("%d published, %d delivered and compared in %v: %.0f/s", r.Published, r.Delivered, r.Lasted, float64(r.Delivered)/float64(r.Lasted))
+}
+
+// publish prints the table, and writes it where the flags say.
+func (t *table) publish() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.rows) == 0 {
+		return nil
+	}
+	text := t.markdown()
+	fmt.Print(text)
+	if *reportTo == "" {
+		return nil
+	}
+	rows, err := json.MarshalIndent(t.rows, "", "  ")
+	return errors.Join(err,
+		os.WriteFile(*reportTo+".json", append(rows, '\n'), 0o644),
+		os.WriteFile(*reportTo+".md", []byte(text), 0o644))
+}
+
+// A line of the table has what each run has of one thing.
+type property struct {
+	name  string
+	value func(r result) string
+}
+
+func number(of func(r result) int64) func(result) string {
+	return func(r result) string { return grouped(of(r)) }
+}
+
+// grouped is a number as people read it: 12,345.
+func grouped(n int64) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+var properties = []property{
+	{"Redis", func(r result) string { return r.Shape }},
+	{"nodes", func(r result) string { return itoa(r.Nodes) }},
+	{"lasted", func(r result) string { return r.Lasted.String() }},
+	{"published", number(func(r result) int64 { return r.Published })},
+	{"acknowledged", number(func(r result) int64 { return r.Acknowledged })},
+	{"delivered and compared", number(func(r result) int64 { return r.Delivered })},
+	{"**missing**", number(func(r result) int64 { return r.Missing })},
+	{"**repeated**", number(func(r result) int64 { return r.Repeated })},
+	{"**out of order**", number(func(r result) int64 { return r.OutOfOrder })},
+	{"delivered and never logged", number(func(r result) int64 { return r.Unexpected })},
+	{"stored twice", number(func(r result) int64 { return r.StoredTwice })},
+	{"gap notices, owed", number(func(r result) int64 { return r.Owed })},
+	{"**gap notices, not owed**", number(func(r result) int64 { return r.Unowed })},
+	{"acknowledged, then lost by Redis", number(func(r result) int64 { return r.Lost })},
+	{"connections", number(func(r result) int64 { return r.Connects })},
+	{"of these, resumed", number(func(r result) int64 { return r.Resumes })},
+	{"longest silence of a connection", func(r result) string { return r.Silence.String() }},
+	{"longest way to a live connection", func(r result) string { return r.Lag.String() }},
+	{"live again after Redis's return, at most", func(r result) string { return r.Back.String() }},
+	{"faults injected", func(r result) string { return itoa(r.total()) }},
+}
+
+func (r result) total() (n int) {
+	for _, times := range r.Faults {
+		n += times
+	}
+	return n
+}
+
+// markdown is the table: a column for each run, and below it the faults.
+func (t *table) markdown() string {
+	var b strings.Builder
+	cells := func(first string, of func(r result) string) {
+		b.WriteString("| " + first)
+		for _, r := range t.rows {
+			b.WriteString(" | " + of(r))
+		}
+		b.WriteString(" |\n")
+	}
+	b.WriteString("\n")
+	cells("run", func(r result) string { return r.Run })
+	b.WriteString("|---" + strings.Repeat("|--:", len(t.rows)) + "|\n")
+	for _, p := range properties {
+		cells(p.name, p.value)
+	}
+	fmt.Fprintf(&b, "\nAll runs together: %s deliveries compared. Seed %d.\n", grouped(t.sum(func(r result) int64 { return r.Delivered })), *seed)
+	b.WriteString("\n| fault" + strings.Repeat(" | ", 1) + "times |\n|---|--:|\n")
+	for _, f := range t.faults() {
+		fmt.Fprintf(&b, "| %s | %d |\n", f.name, f.times)
+	}
+	return b.String() + "\n"
+}
+
+func (t *table) sum(of func(r result) int64) (n int64) {
+	for _, r := range t.rows {
+		n += of(r)
+	}
+	return n
+}
+
+type times struct {
+	name  string
+	times int
+}
+
+// faults are those of all runs, by name.
+func (t *table) faults() []times {
+	all := make(map[string]int)
+	for _, r := range t.rows {
+		for name, n := range r.Faults {
+			all[name] += n
+		}
+	}
+	var sorted []times
+	for name, n := range all {
+		sorted = append(sorted, times{name, n})
+	}
+	slices.SortFunc(sorted, func(a, b times) int { return cmp.Compare(a.name, b.name) })
+	return sorted
+}

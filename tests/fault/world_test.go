@@ -1,0 +1,245 @@
+package fault_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// patience bounds each wait. It is no measure of anything: only what never comes
+// takes so long.
+const patience = time.Minute
+
+// counter counts from any goroutine.
+type counter = atomic.Int64
+
+// counts are what a run has come to.
+type counts struct {
+	published, acknowledged, repeats counter
+	connects, resumes                counter
+	delivered, again                 counter // again: what a levelled cursor brought a second time
+	missing, repeated, outOfOrder    counter
+	unexpected                       counter // neither in the log nor acknowledged, or under another's id
+	lost, storedTwice                counter // acknowledged and not in the log; twice in the log
+	owed, unowed                     counter // notices of gaps
+	silence, lag, back               counter // the longest, in nanoseconds
+}
+
+// A world is one Redis with the nodes on it, nginx before them, and everybody who
+// publishes and follows. Its parts end with the test.
+type world struct {
+	t     *testing.T
+	name  string
+	seed  uint64
+	keys  string // makes idempotency keys differ from those of other worlds
+	began time.Time
+	redis deployment
+	nodes []*node
+	edge  *edge
+	http  *http.Client
+	rooms []*room // in which is published, everyone's included
+
+	everyone       *room
+	probes         *room // in which only the world itself publishes
+	publisherCount int
+	probed         int           // guarded by mu
+	clockSlack     time.Duration // how far ids may be from the time of day
+	dropsFrames    bool          // single frames of Redis are swallowed
+
+	counts   counts
+	settling atomic.Bool // all is mended: clients hurry and cut nothing
+
+	mu       sync.Mutex // guards the fields below
+	rng      *rand.Rand
+	clients  []*client
+	suspects map[*client]string // of whom something is wrong, and what
+	diary    []string           // what was done to whom, and when
+	injected map[string]int     // faults, by name
+	losses   []loss             // of this round
+}
+
+// A loss is something that was done to the log and may have cost it events.
+type loss struct {
+	certain bool                         // it has
+	hits    func(streams.Partition) bool // whether a partition is concerned
+}
+
+// A plan says what a world is made of.
+type plan struct {
+	nodes int
+	rooms int // ordinary ones
+	tiny  int // rooms that keep few events, so that the slow fall off
+	flags []string
+}
+
+// tinyKeep is how many events a tiny room keeps.
+const tinyKeep = 300
+
+// newWorld starts a world on a Redis of its own.
+func newWorld(t *testing.T, name string, redis deployment, p plan) *world {
+	t.Helper()
+	w := &world{
+		t: t, name: name, seed: *seed, redis: redis, began: time.Now(), http: newHTTP(),
+		suspects: map[*client]string{}, injected: map[string]int{},
+	}
+	w.keys = fmt.Sprintf("%x", w.began.UnixNano())
+	w.rng = rand.New(rand.NewPCG(w.seed, 0))
+	t.Logf("seed %d", w.seed)
+	w.everyone = w.newRoom(string(streams.Everyone), 100_000)
+	w.probes = w.newRoom("probes", 100_000)
+	for i := range p.rooms {
+		w.newRoom("room-"+itoa(i), 100_000)
+	}
+	for i := range p.tiny {
+		w.newRoom("tiny-"+itoa(i), tinyKeep)
+	}
+	flags := append([]string{
+		"--redis-prefix=" + prefix, "--partitions=" + itoa(redis.partitions()),
+		"--retain=tiny-*=" + itoa(tinyKeep) + ",24h", "--retain=*=100000,24h",
+	}, p.flags...)
+	for i := range p.nodes {
+		w.addNode("n"+itoa(i+1), flags)
+	}
+	t.Cleanup(w.http.CloseIdleConnections)
+	t.Cleanup(w.evidence)
+	t.Cleanup(w.dismiss)
+	w.mend()
+	w.takeFootprints()
+	w.edge = newEdge(t, w.nodes)
+	for _, n := range w.nodes {
+		n.probe = w.newClient("probe-"+n.name, habits{over: overSSE, start: "since=now", at: n.addr}, w.probes)
+	}
+	return w
+}
+
+// addNode starts a node, with a line to Redis where the deployment has one address.
+func (w *world) addNode(name string, flags []string) *node {
+	w.t.Helper()
+	url, line := w.redis.reach(w.t)
+	n := newNode(w.t, tidemark, name, nil, append([]string{"--redis=" + url}, flags...)...)
+	n.redis = line
+	w.nodes = append(w.nodes, n)
+	return n
+}
+
+func (w *world) newRoom(name string, keeps int) *room {
+	r := &room{name: streams.Room(name), keeps: keeps}
+	r.target.Store(new(streams.ID))
+	r.partition = r.name.Partition(w.redis.partitions())
+	w.rooms = append(w.rooms, r)
+	return r
+}
+
+// newRand returns a source of random numbers for one goroutine.
+func (w *world) newRand() *rand.Rand {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return rand.New(rand.NewPCG(w.seed, w.rng.Uint64()))
+}
+
+// now is the time since the world began.
+func (w *world) now() time.Duration { return time.Since(w.began) }
+
+// clock is the time of day, as nodes write it.
+func (w *world) clock() string { return time.Now().UTC().Format("15:04:05.000") }
+
+// tell writes into the diary what is done to whom.
+func (w *world) tell(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.diary = append(w.diary, w.clock()+" "+fmt.Sprintf(format, args...))
+}
+
+// suspect keeps a client for the evidence.
+func (w *world) suspect(c *client, what string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.suspects[c]; !known {
+		w.suspects[c] = what
+	}
+}
+
+// noteSilence notes how long a connection said nothing.
+func (w *world) noteSilence(d time.Duration) { longest(&w.counts.silence, d) }
+
+// longest keeps the longest time in c.
+func longest(c *counter, d time.Duration) {
+	for {
+		old := c.Load()
+		if int64(d) <= old || c.CompareAndSwap(old, int64(d)) {
+			return
+		}
+	}
+}
+
+// everybody returns the clients of the world.
+func (w *world) everybody() []*client {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*client(nil), w.clients...)
+}
+
+// dismiss has all clients go for good.
+func (w *world) dismiss() {
+	var leaving sync.WaitGroup
+	for _, c := range w.everybody() {
+		leaving.Go(c.leave)
+	}
+	leaving.Wait()
+}
+
+// ordinary are the rooms in which publishers publish, but everyone's.
+func (w *world) ordinary() []*room {
+	return slices.DeleteFunc(slices.Clone(w.rooms), func(r *room) bool { return r == w.everyone || r == w.probes })
+}
+
+// mend waits until every node says that it is ready.
+func (w *world) mend() {
+	w.t.Helper()
+	for _, n := range w.nodes {
+		awaitTrue(w.t, "node "+n.name+" to be ready", n.ready)
+	}
+}
+
+// A deployment is the Redis of a world, in one of the shapes that people run.
+type deployment interface {
+	shape() string
+	partitions() int
+
+	// reach returns the address that a node is to be given, and the line that it
+	// leads over, if there is only one.
+	reach(t *testing.T) (url string, line *line)
+
+	// client reaches Redis past all lines.
+	client() redis.UniversalClient
+
+	// faults are those that can be done to this shape, and to the nodes' ways to it.
+	faults() []fault
+
+	// losers are faults that cost the log events, or may.
+	losers() []fault
+}
+
+// readLog reads a room's stream once Redis answers again.
+func (w *world) readLog(r *room, after streams.ID) []entry {
+	w.t.Helper()
+	var all []entry
+	var err error
+	awaitTrue(w.t, "Redis to say what it has of "+string(r.name), func() bool {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		all, err = readStream(ctx, w.redis.client(), r, after)
+		return err == nil
+	})
+	return all
+}
