@@ -7,7 +7,7 @@
 //	T:s:<room>        stream: the room's events; the entry id is the event's ms-seq
 //	T:t:<room>        the room's tail record, the ms-seq of its newest event
 //	T:k:<room>/<key>  idempotency record, "ms-seq fingerprint"
-//	T:c:<room>        channel, which carries each event as it is logged
+//	T:c:<room>        channel, which carries each event as it is logged; T:c<n>: in database n but 0
 //
 // Positions are written as "ms-seq", as Redis writes the ids of stream entries.
 //

@@ -13,6 +13,11 @@ import (
 // ErrTooOld reports a Redis before 7.0, which has no sharded pub/sub.
 var ErrTooOld = errors.New("redis 7.0 or newer is needed")
 
+// ErrSettings reports a Redis that is there and that the settings are not for: it
+// is of another shape than the URL's, or its user may not do what is needed. The
+// text says what to set.
+var ErrSettings = errors.New("the settings do not fit this Redis")
+
 // unavailable are the first words of the errors by which Redis says that it can't
 // answer now. All other errors are answers.
 var unavailable = []string{
@@ -47,7 +52,7 @@ func explain(err error) error {
 // ours reports whether err says what to do already.
 func ours(err error) bool {
 	for _, known := range []error{
-		streams.ErrUnavailable, streams.ErrRefused, streams.ErrClosed, streams.ErrMismatch, streams.ErrDurability, ErrTooOld,
+		streams.ErrUnavailable, streams.ErrRefused, streams.ErrClosed, streams.ErrMismatch, streams.ErrDurability, ErrTooOld, ErrSettings,
 	} {
 		if errors.Is(err, known) {
 			return true
@@ -69,6 +74,7 @@ func sayingLater(err error) bool {
 // does with all other errors, would hide a mistake in the settings.
 func permanent(err error) bool {
 	return errors.Is(err, streams.ErrMismatch) || errors.Is(err, streams.ErrDurability) || errors.Is(err, ErrTooOld) ||
+		errors.Is(err, ErrSettings) || refusedByTLS(err) ||
 		redis.IsAuthError(err) || redis.IsPermissionError(err) ||
 		redis.HasErrorPrefix(err, "The user executing the script") // may not do something, says Redis 7.0
 }

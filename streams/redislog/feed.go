@@ -2,6 +2,7 @@ package redislog
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -110,10 +111,19 @@ func (f *feed) run() {
 				return
 			}
 		} else {
-			f.log.opt.Logger.Debug("live feed cannot connect", "partition", f.p.id, "err", err)
+			f.log.opt.Logger.Log(f.ctx, levelOf(err), "live feed cannot connect", "partition", f.p.id, "err", err)
 		}
 		_ = again.wait(f.ctx) // which the loop looks at
 	}
+}
+
+// levelOf says how loud to tell of a feed that cannot connect. That Redis is away
+// others tell; that this user may no longer subscribe, nobody.
+func levelOf(err error) slog.Level {
+	if permanent(err) {
+		return slog.LevelWarn
+	}
+	return slog.LevelDebug
 }
 
 // say hands a signal to the reader, however long it takes, and reports whether it

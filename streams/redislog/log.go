@@ -33,21 +33,18 @@ var _ streams.Log = (*Log)(nil)
 
 // Open returns the log that opt describes. A Redis that can't be reached is no
 // error: the log joins it when it is there. Errors are those that waiting would
-// not mend: settings that make no sense, ErrTooOld, a Redis that does not let
-// this user in, streams.ErrMismatch, and streams.ErrDurability for a default that
-// it can't give.
+// not mend: settings that make no sense, ErrSettings, ErrTooOld, a Redis that does
+// not let this user in, streams.ErrMismatch, and streams.ErrDurability for a default
+// that it can't give.
 func Open(ctx context.Context, opt Options) (*Log, error) {
 	opt, err := opt.withDefaults()
 	if err != nil {
 		return nil, fmt.Errorf("redis log: %w", err)
 	}
-	client, err := connect(opt)
-	if err != nil {
-		return nil, fmt.Errorf("redis log: %w", err)
-	}
+	client := connect(opt)
 	l := &Log{opt: opt, client: client, feeds: map[*feed]struct{}{}}
 	for p := range opt.Partitions {
-		l.addPartition(newPartition(opt.Prefix, streams.Partition(p)))
+		l.addPartition(newPartition(opt.Prefix, streams.Partition(p)).inDatabase(opt.place.db))
 	}
 	if err := l.firstCheck(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis log: %w", err), client.Close())
@@ -186,7 +183,7 @@ func (l *Log) ensure(ctx context.Context, p *partition) error {
 	if p.checked.Load() {
 		return nil
 	}
-	err := l.create(ctx, p)
+	err := l.admit(ctx, p)
 	p.checked.Store(err == nil)
 	return err
 }

@@ -1,16 +1,12 @@
 package redislog
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
 )
@@ -18,6 +14,9 @@ import (
 const (
 	defaultPrefix  = "tidemark"
 	defaultTimeout = 3 * time.Second
+
+	// clusterPartitions is the default where there are nodes to share the work.
+	clusterPartitions = 16
 )
 
 // Options says which Redis and how to use it. URL is needed; the zero value of
@@ -25,35 +24,64 @@ const (
 type Options struct {
 	// URL is one of
 	//
-	//	redis://user:password@host:port/db     rediss:// for TLS
-	//	unix:///path/to/redis.sock
-	//	redis+cluster://host:port?addr=host2:port2
-	//	redis+sentinel://host:port?master_name=name&addr=host2:port2
+	//	redis://user:password@host:port/db
+	//	unix:///path/to/redis.sock?db=1
+	//	redis+sentinel://user:password@host1:port,host2:port/db?master_name=name
+	//	redis+cluster://user:password@host1:port,host2:port
 	//
-	// with go-redis's settings as parameters. It is a URL and not a client, for
-	// what is promised here hangs on the client's settings: above all that it
-	// never repeats a write by itself.
+	// with rediss in place of redis for TLS. The user is Redis's; that of Sentinels
+	// is given by the parameters sentinel_username and sentinel_password. Others
+	// are addr (one more address), db, client_name, pool_size, min_idle_conns,
+	// conn_max_idle_time and conn_max_lifetime, as in go-redis.
+	//
+	// It is a URL and not a client, for what is promised here hangs on the client's
+	// settings: above all that it never repeats a write by itself.
 	URL string
 
-	Partitions int           // of the log, fixed when it is created; 0 means 1
+	PasswordFile         string // holds Redis's password, in place of the URL
+	SentinelPasswordFile string // holds the Sentinels' password, in place of the URL
+	TLS                  TLS
+
+	// Timeout is the limit for one call, whatever it takes, such as a connection if
+	// there is none at hand; an append that waits for replicas or the disk may take
+	// twice that. 0 means 3s. DialTimeout is the limit for one attempt to get a
+	// connection, with TLS's handshake; 0 means half of Timeout, so that a call
+	// outlives an attempt that fails.
+	Timeout     time.Duration
+	DialTimeout time.Duration
+
+	Partitions int           // of the log, fixed when it is created; 0 means 1, and 16 in a Cluster
 	Prefix     string        // of all keys and channels, so that deployments can share a Redis; "" means "tidemark"
 	KeyLife    time.Duration // of idempotency keys; 0 means streams.DefaultKeyLife
 	TailLife   time.Duration // of tail records, after their events; 0 means streams.DefaultTailLife
-	Timeout    time.Duration // limit for one call; 0 means 3s
 	Logger     *slog.Logger  // nil means slog.Default()
 
 	// Durability of the drafts that ask for none; 0 means Logged. Fsynced needs
 	// Redis 7.2 with appendonly on.
 	Durability streams.Durability
 	Replicas   int // that Replicated waits for; 0 means 1
+
+	// What the URL and the files say; filled in by withDefaults.
+	place place
+	certs *tls.Config // nil without TLS
 }
 
+// withDefaults completes o, and reads the files that it names. Its errors never
+// hold a password.
 func (o Options) withDefaults() (Options, error) {
-	o.Partitions = orDefault(o.Partitions, 1)
+	if err := o.locate(); err != nil {
+		return o, err
+	}
+	partitions := 1
+	if o.place.shape == cluster {
+		partitions = clusterPartitions
+	}
+	o.Partitions = orDefault(o.Partitions, partitions)
 	o.Prefix = orDefault(o.Prefix, defaultPrefix)
 	o.KeyLife = orDefault(o.KeyLife, streams.DefaultKeyLife)
 	o.TailLife = orDefault(o.TailLife, streams.DefaultTailLife)
 	o.Timeout = orDefault(o.Timeout, defaultTimeout)
+	o.DialTimeout = orDefault(o.DialTimeout, o.Timeout/2)
 	o.Logger = orDefault(o.Logger, slog.Default())
 	o.Durability = orDefault(o.Durability, streams.Logged)
 	o.Replicas = orDefault(o.Replicas, 1)
@@ -66,6 +94,8 @@ func (o Options) withDefaults() (Options, error) {
 		return o, errors.New("key life, tail life and timeout: at least a millisecond")
 	case o.Replicas < 1:
 		return o, fmt.Errorf("%d replicas to wait for, want 1 or more", o.Replicas)
+	case o.DialTimeout < 0 || o.DialTimeout > o.Timeout:
+		return o, fmt.Errorf("%v for dialling, want at most the %v that a call may take", o.DialTimeout, o.Timeout)
 	}
 	return o, nil
 }
@@ -76,103 +106,4 @@ func orDefault[T comparable](v, def T) T {
 		return def
 	}
 	return v
-}
-
-// connect returns a client for o.URL. It does not talk to Redis yet.
-func connect(o Options) (redis.UniversalClient, error) {
-	scheme, rest, _ := strings.Cut(o.URL, "://")
-	plain, kind, _ := strings.Cut(scheme, "+")
-	switch kind {
-	case "cluster":
-		opt, err := redis.ParseClusterURL(plain + "://" + rest)
-		if err != nil {
-			return nil, err
-		}
-		return redis.NewClusterClient(tuneCluster(opt, o.Timeout)), nil
-	case "sentinel":
-		opt, err := redis.ParseFailoverURL(plain + "://" + rest)
-		if err != nil {
-			return nil, err
-		}
-		return redis.NewFailoverClient(tuneSentinel(opt, o.Timeout)), nil
-	default:
-		opt, err := redis.ParseURL(o.URL)
-		if err != nil {
-			return nil, err
-		}
-		return redis.NewClient(tune(opt, o.Timeout)), nil
-	}
-}
-
-// settings are the fields that go-redis's three kinds of options have in common.
-type settings struct {
-	protocol, maxRetries, dialerRetries *int
-	noIdentity, contextTimeouts         *bool
-	dial, read, write, pool             *time.Duration
-	dialer                              *func(context.Context, string, string) (net.Conn, error)
-	tls                                 *tls.Config
-}
-
-// tune sets what the promises hang on, over what the URL says.
-func (s settings) tune(timeout time.Duration) {
-	// Nothing here needs RESP3: the client would look for push messages around
-	// every reply, and ask for maintenance notices and introduce itself on every
-	// new connection.
-	*s.protocol, *s.noIdentity = 2, true
-
-	// A repeated append is stored twice, unless it has a key.
-	*s.maxRetries, *s.dialerRetries = -1, 1
-
-	// An append may dial twice: for its own pool, and then for the common one.
-	*s.dial = timeout / 2
-	*s.write, *s.pool = timeout, timeout
-	*s.read = waitingFactor * timeout // each call has a deadline of its own
-	*s.contextTimeouts = true
-
-	*s.dialer = dialOnce(*s.dial, s.tls)
-}
-
-func tune(o *redis.Options, timeout time.Duration) *redis.Options {
-	settings{
-		&o.Protocol, &o.MaxRetries, &o.DialerRetries, &o.DisableIdentity, &o.ContextTimeoutEnabled,
-		&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.PoolTimeout,
-		&o.Dialer, o.TLSConfig,
-	}.tune(timeout)
-	return o
-}
-
-func tuneCluster(o *redis.ClusterOptions, timeout time.Duration) *redis.ClusterOptions {
-	settings{
-		&o.Protocol, &o.MaxRetries, &o.DialerRetries, &o.DisableIdentity, &o.ContextTimeoutEnabled,
-		&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.PoolTimeout,
-		&o.Dialer, o.TLSConfig,
-	}.tune(timeout)
-	return o
-}
-
-func tuneSentinel(o *redis.FailoverOptions, timeout time.Duration) *redis.FailoverOptions {
-	settings{
-		&o.Protocol, &o.MaxRetries, &o.DialerRetries, &o.DisableIdentity, &o.ContextTimeoutEnabled,
-		&o.DialTimeout, &o.ReadTimeout, &o.WriteTimeout, &o.PoolTimeout,
-		&o.Dialer, o.TLSConfig,
-	}.tune(timeout)
-	return o
-}
-
-// settled marks the context of a subscription that has its connection.
-type settled struct{}
-
-var errSettled = errors.New("the subscription has lost its connection")
-
-// dialOnce is the client's dialer. It does not dial for a settled subscription:
-// go-redis would reconnect and subscribe again by itself, and what was published
-// meanwhile would be a hole that nobody has told of.
-func dialOnce(timeout time.Duration, tls *tls.Config) func(context.Context, string, string) (net.Conn, error) {
-	dial := redis.NewDialer(&redis.Options{DialTimeout: timeout, TLSConfig: tls})
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if ctx.Value(settled{}) != nil {
-			return nil, errSettled
-		}
-		return dial(ctx, network, addr)
-	}
 }

@@ -2,6 +2,7 @@ package redislog
 
 import (
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -11,8 +12,9 @@ import (
 // A partition is what this process knows of one partition of the log.
 type partition struct {
 	// Fixed by newPartition, and by Open the writers.
-	id  streams.Partition
-	tag string // what all its keys and channels start with
+	id       streams.Partition
+	tag      string // what all its keys and channels start with
+	channels string // what all its channels start with
 
 	writers  [needs]*writer // by what their appends wait for
 	checked  atomic.Bool    // its clock is there and fits
@@ -31,14 +33,25 @@ func newPartition(prefix string, id streams.Partition) *partition {
 		tag:      "{" + prefix + ":" + strconv.Itoa(int(id)) + "}",
 		checking: make(chan struct{}, 1),
 	}
+	p.channels = p.tag + ":c:"
 	p.checking <- struct{}{}
+	return p
+}
+
+// inDatabase gives p channels of its own in any database but 0, for to Redis a
+// channel is the same in all of them: a log with the same prefix in another
+// database would be heard here.
+func (p *partition) inDatabase(db int) *partition {
+	if db != 0 {
+		p.channels = p.tag + ":c" + strconv.Itoa(db) + ":"
+	}
 	return p
 }
 
 func (p *partition) clock() string                    { return p.tag + ":clock" }
 func (p *partition) stream(room streams.Room) string  { return p.tag + ":s:" + string(room) }
 func (p *partition) tail(room streams.Room) string    { return p.tag + ":t:" + string(room) }
-func (p *partition) channel(room streams.Room) string { return p.tag + ":c:" + string(room) }
+func (p *partition) channel(room streams.Room) string { return p.channels + string(room) }
 
 // record is the key of an idempotency record. No room has a slash in its name.
 func (p *partition) record(room streams.Room, key string) string {
@@ -47,11 +60,8 @@ func (p *partition) record(room streams.Room, key string) string {
 
 // roomOf is the reverse of channel.
 func (p *partition) roomOf(channel string) (streams.Room, bool) {
-	skip := len(p.tag) + len(":c:")
-	if len(channel) < skip || channel[:skip] != p.channel("") {
-		return "", false
-	}
-	return streams.Room(channel[skip:]), true
+	room, ours := strings.CutPrefix(channel, p.channels)
+	return streams.Room(room), ours
 }
 
 // saw notes that the event id of room was in the log.

@@ -1,0 +1,118 @@
+package redislog
+
+import (
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// aclRule returns the words that docs/redis.md says after ACL SETUSER, for the
+// prefixes of the tests. The password in it is "secret", the user "tidemark".
+func aclRule(t testing.TB) []string {
+	t.Helper()
+	for line := range strings.Lines(redisDocs(t)) {
+		if rule, found := strings.CutPrefix(strings.TrimSpace(line), "ACL SETUSER "); found {
+			return strings.Fields(strings.ReplaceAll(rule, "{tidemark:", "{test-"))
+		}
+	}
+	t.Fatal("docs/redis.md has no line with ACL SETUSER")
+	return nil
+}
+
+func redisDocs(t testing.TB) string {
+	t.Helper()
+	text, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func setUser(t testing.TB, admin *redis.Client, rule []string) {
+	t.Helper()
+	words := []any{"acl", "setuser"}
+	for _, word := range rule {
+		words = append(words, word)
+	}
+	if err := admin.Do(t.Context(), words...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each part of the rule is needed, and the start says so where one is left out: not
+// the first event, and not a feed that only waits.
+func TestEachPermissionIsNeeded(t *testing.T) {
+	server := redistest.Start(t)
+	admin, rule := server.Client(), aclRule(t)
+	url := strings.Replace(server.URL(), "://", "://tidemark:secret@", 1)
+	parts := 0
+	for i, part := range rule {
+		if !strings.ContainsAny(part[:1], "+~&") {
+			continue
+		}
+		parts++
+		t.Run(part, func(t *testing.T) {
+			setUser(t, admin, []string{"tidemark", "reset"})
+			setUser(t, admin, slices.Delete(slices.Clone(rule), i, i+1))
+			want := strings.TrimPrefix(part, "+")
+			switch part[0] {
+			case '~':
+				want = "keys"
+			case '&':
+				want = "channels"
+			}
+			_, err := Open(t.Context(), Options{URL: url, Prefix: newPrefix(), Logger: quiet()})
+			if !permanent(err) || !strings.Contains(err.Error(), want) {
+				t.Errorf("Open = %v, want a permanent error with %q", err, want)
+			}
+		})
+	}
+	if parts < 10 {
+		t.Errorf("only %d parts of %v were left out", parts, rule)
+	}
+}
+
+// What only some deployments need is as docs/redis.md says, and missed at the start.
+func TestFurtherPermissions(t *testing.T) {
+	_, clusterURL := oneNodeCluster(t)
+	server := redistest.Start(t)
+	for part, opt := range map[string]Options{
+		"+cluster|slots":  {URL: clusterURL},
+		"+select":         {URL: server.URL() + "/1"},
+		"+client|setname": {URL: server.URL() + "?client_name=n1"},
+		"+wait":           {URL: server.URL(), Durability: streams.Replicated},
+	} {
+		t.Run(part, func(t *testing.T) {
+			place, err := parseURL(opt.URL)
+			if err != nil {
+				t.Fatal(err)
+			}
+			admin := redis.NewClient(&redis.Options{Addr: place.addrs[0]})
+			defer admin.Close()
+			opt.URL = strings.Replace(opt.URL, "://", "://tidemark:secret@", 1)
+			opt.Prefix, opt.Logger = newPrefix(), quiet()
+			setUser(t, admin, []string{"tidemark", "reset"})
+			setUser(t, admin, aclRule(t))
+			_, err = Open(t.Context(), opt)
+			if !permanent(err) || !strings.Contains(err.Error(), strings.TrimPrefix(part, "+")) {
+				t.Errorf("Open = %v, want a permanent error with %q", err, part[1:])
+			}
+			if docs := redisDocs(t); !strings.Contains(docs, "`"+strings.ReplaceAll(part, "|", `\|`)+"`") {
+				t.Errorf("docs/redis.md lacks %s", part)
+			}
+			setUser(t, admin, []string{"tidemark", part})
+			l := open(t, opt)
+			put := l.Append(t.Context(), []streams.Draft{draft("r", "1")})
+			if id := put[0].ID; id.IsZero() {
+				t.Errorf("append: %v", put[0].Err)
+			}
+			follow(t, l, "r")
+		})
+	}
+}
