@@ -10,6 +10,7 @@ import (
 	"errors"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -64,21 +65,29 @@ func execute(args []string, std stdio) int {
 		kong.Description(description),
 		kong.DefaultEnvars(envPrefix),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoAppDescFormat: true, WrapUpperBound: 100}),
-		kong.ExplicitGroups([]kong.Group{{Key: "log", Title: "The log of events:"}, {Key: "logs", Title: "What the node says about itself:"}}),
+		kong.ExplicitGroups([]kong.Group{{Key: "log", Title: "The log of events:"}, {Key: "redis", Title: "The log in Redis:"}, {Key: "logs", Title: "What the node says about itself:"}}),
 		kong.Writers(std.out, std.err),
 		kong.BindFor(std),
 	)
 	command, err := parser.Parse(args)
 	if err != nil {
-		parser.Errorf("%v", err)
+		parser.Errorf("%s", withoutPasswords(err))
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
-		parser.Errorf("%v", err)
+		parser.Errorf("%s", withoutPasswords(err))
 		return exitCode(err)
 	}
 	return exitOK
 }
+
+// withoutPasswords is err's text without what stands between :// and @ in it: a URL
+// may be in the wrong place of a command line, and errors quote that.
+func withoutPasswords(err error) string {
+	return userinfo.ReplaceAllString(err.Error(), "://…@")
+}
+
+var userinfo = regexp.MustCompile(`://\S*@`)
 
 func exitCode(err error) int {
 	if errors.As(err, new(usageError)) {

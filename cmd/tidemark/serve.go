@@ -44,15 +44,12 @@ type serveCmd struct {
 	Node     string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
 	MaxData  int    `default:"65536" placeholder:"BYTES" help:"Largest event data, as compact JSON (default ${default})."`
 
-	Data          string             `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log (default ${default})."`
-	Redis         string             `placeholder:"URL" group:"log" help:"Keep the log in Redis 7, shared by any number of nodes: redis://…, rediss://…, redis+sentinel://…, redis+cluster://…"`
-	RedisPrefix   string             `default:"tidemark" placeholder:"NAME" group:"log" help:"Start of all keys and channels in Redis (default ${default})."`
-	Partitions    int                `default:"1" placeholder:"N" group:"log" help:"Partitions of a log in Redis, fixed when it is created: 1, or 16 for a cluster (default ${default})."`
-	Retain        []rule             `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
-	Durability    streams.Durability `default:"logged" placeholder:"LEVEL" group:"log" help:"How safe an event in Redis is when its publish is answered, unless the publish says: logged, replicated (on --redis-replicas replicas) or fsynced (Redis 7.2 with appendonly). The embedded log is always fsynced. (default ${default})"`
-	RedisReplicas int                `default:"1" placeholder:"N" group:"log" help:"Replicas of Redis that 'replicated' waits for (default ${default})."`
-	KeyLife       age                `default:"24h" placeholder:"AGE" group:"log" help:"How long idempotency keys are known (default ${default})."`
-	TailLife      age                `default:"30d" placeholder:"AGE" group:"log" help:"How long a room's last position is known after its events have expired (default ${default})."`
+	Data     string `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log (default ${default})."`
+	Retain   []rule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
+	KeyLife  age    `default:"24h" placeholder:"AGE" group:"log" help:"How long idempotency keys are known (default ${default})."`
+	TailLife age    `default:"30d" placeholder:"AGE" group:"log" help:"How long a room's last position is known after its events have expired (default ${default})."`
+
+	redisFlags
 
 	LogFormat logFormat  `default:"auto" enum:"auto,text,json" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" group:"logs" help:"debug, info, warn or error (default ${default})."`
@@ -72,6 +69,9 @@ SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that h
 func (c *serveCmd) Run(std stdio) error {
 	if c.MaxData < 1 {
 		return usageError("--max-data: want 1 or more")
+	}
+	if err := c.check(); err != nil {
+		return err
 	}
 	ctx, stop := interruptible()
 	defer stop()
@@ -143,12 +143,9 @@ func (s *server) listen() (net.Listener, error) {
 func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (streams.Log, error) {
 	if s.Redis != "" {
 		redis.SetLogger(redisLogger{s.logger})
-		log, err := redislog.Open(ctx, redislog.Options{
-			URL: s.Redis, Prefix: s.RedisPrefix, Partitions: s.Partitions,
-			KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),
-			Durability: s.Durability, Replicas: s.RedisReplicas,
-			Logger: s.logger,
-		})
+		opt := s.redisFlags.options()
+		opt.KeyLife, opt.TailLife, opt.Logger = time.Duration(s.KeyLife), time.Duration(s.TailLife), s.logger
+		log, err := redislog.Open(ctx, opt)
 		if err != nil {
 			return nil, err // not log: a nil pointer in an interface is not nil
 		}
