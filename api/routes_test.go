@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/api/console"
 )
 
 func TestAddressesThatAreNot(t *testing.T) {
@@ -95,6 +96,20 @@ func TestPagesThatAreOff(t *testing.T) {
 		if p := h.request("GET", path, "").problem(t); p.Code != "not-found" {
 			t.Errorf("GET %s: %s", path, p.Code)
 		}
+	}
+}
+
+// What the console does not have is a problem like any other.
+func TestConsoleLacksIt(t *testing.T) {
+	h := start(t, func(s *setup) { s.api.Console = console.Handler() })
+	for _, path := range []string{"/console/nothing.js", "/console/", "/console/a/../app.js", "/console/%00"} {
+		a := h.request("GET", path, "")
+		if p := a.problem(t); a.status != http.StatusNotFound || p.Code != "not-found" || a.header.Get("Location") != "" {
+			t.Errorf("GET %s: %d %s", path, a.status, a.body)
+		}
+	}
+	if a := h.request("GET", "/console/app.js", ""); a.status != http.StatusOK || a.header.Get("ETag") == "" {
+		t.Errorf("app.js: %d %v", a.status, a.header)
 	}
 }
 

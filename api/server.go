@@ -69,9 +69,8 @@ func (s *Server) route(e *echo.Echo) {
 		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{})))
 	}
 	if s.opts.Console != nil {
-		page := echo.WrapHandler(s.opts.Console)
-		e.GET("/", page)
-		e.GET("/console/*", page)
+		e.GET("/", s.servePage)
+		e.GET("/console/*", s.servePage)
 	}
 }
 
