@@ -1,0 +1,100 @@
+//go:build linux
+
+package edge
+
+import (
+	"context"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams/embedded"
+)
+
+// A node is one in this process, whose rooms are left soon.
+type node struct {
+	t      *testing.T
+	edge   *api.Server
+	http   *httptest.Server
+	gauges *prometheus.Registry
+}
+
+// startNode starts a node that ends with the test.
+func startNode(t *testing.T) *node {
+	t.Helper()
+	log, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = log.Close() })
+	n := &node{t: t, gauges: prometheus.NewRegistry()}
+	inner := service.New(log, &service.Options{CheckEvery: pollEvery, Linger: pollEvery, Metrics: n.gauges})
+	t.Cleanup(inner.Close)
+	n.edge = api.New(inner, &api.Options{DrainSpread: 200 * time.Millisecond, Registerer: n.gauges})
+	n.http = httptest.NewServer(n.edge)
+	t.Cleanup(n.http.Close)
+	return n
+}
+
+// gauge adds up the values of a gauge.
+func (n *node) gauge(name string) (sum float64) {
+	n.t.Helper()
+	families, err := n.gauges.Gather()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, family := range families {
+		if family.GetName() == name {
+			for _, m := range family.GetMetric() {
+				sum += m.GetGauge().GetValue()
+			}
+		}
+	}
+	return sum
+}
+
+// A node drains while clients storm it. However each of them fares, nobody is
+// counted in the end, no room is held, and no goroutine is left.
+func TestScenario36Draining(t *testing.T) {
+	const drains, storm = 4, 800
+	for range drains {
+		t.Run("", func(t *testing.T) {
+			n := startNode(t)
+			c := &caller{to: strings.TrimPrefix(n.http.URL, "http://")}
+			fillNode(t, n)
+			crowd := &crowd{dial: c.dial}
+			var running sync.WaitGroup
+			running.Go(func() { crowd.visit(storm, func(error) {}) }) // who is refused now fails rightly
+			if !poll(func() bool { return crowd.made.Load() > storm/2 }) {
+				t.Error("the storm does not begin")
+			}
+			if err := n.edge.Shutdown(context.Background()); err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			running.Wait()
+			for _, name := range []string{"tidemark_connections", "tidemark_subscriptions", "tidemark_rooms"} {
+				if !poll(func() bool { return n.gauge(name) == 0 }) {
+					t.Errorf("%s is %v", name, n.gauge(name))
+				}
+			}
+		})
+	}
+}
+
+// fillNode publishes what the visits expect to find.
+func fillNode(t *testing.T, n *node) {
+	t.Helper()
+	client := n.http.Client()
+	defer client.CloseIdleConnections()
+	for range 10 {
+		if _, err := publishTo(client, n.http.URL, "lobby", "x", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,261 @@
+//go:build linux
+
+package edge
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+const (
+	// visits is how many connections come and go.
+	visits = 100_000
+	// visited is how many rooms they are about.
+	visited = 300
+	// staying is how many followers stay all the while, on each transport.
+	staying = 40
+)
+
+// A visit is one connection, from its first byte to its last.
+type visit struct {
+	name string
+	play func(l *line, room string) error
+}
+
+// allVisits are the ways in which a connection can go, well or badly.
+func allVisits() []visit {
+	path := func(room string) string { return "/v1/rooms/" + room + "/events" }
+	return slices.Concat([]visit{
+		{"a publish", func(l *line, room string) error { return l.expect(post(path(room), `{"data":1}`), http.StatusCreated) }},
+		{"history", func(l *line, room string) error { return l.expect(request("GET", path(room)), http.StatusOK) }},
+		{"half a header", func(l *line, room string) error { text := stream(path(room)); return l.send(text[:len(text)/2]) }},
+	}, streamVisits(path), socketVisits(), frameVisits())
+}
+
+func streamVisits(path func(room string) string) []visit {
+	open := func(path func(room string) string, fields ...string) func(*line, string) error {
+		return func(l *line, room string) error {
+			_, _, err := l.openStream(path(room), fields...)
+			return err
+		}
+	}
+	several := func(room string) string { return "/v1/events?room=lobby&since=earliest&room=" + room }
+	refused := func(status int, path string) func(*line, string) error {
+		return func(l *line, _ string) error { return l.expect(stream(path), status) }
+	}
+	return []visit{
+		{"a stream that is cut when it stands", open(path)},
+		{"a stream that is cut before its answer", func(l *line, room string) error { return l.send(stream(path(room))) }},
+		{"a stream of several rooms that is cut in its replay", open(several)},
+		{"a stream with a bad cursor", func(l *line, room string) error {
+			blocks, block, err := l.openStream(path("lobby"), "Last-Event-ID: nonsense")
+			for err == nil && !strings.Contains(block, "tidemark.gap") {
+				block, err = readBlock(blocks)
+			}
+			return err
+		}},
+		{"a stream of a room that can't be", refused(400, "/v1/rooms/no*room/events")},
+		{"a stream of one room too many", refused(400, "/v1/events?"+strings.Repeat("room=r&", 101))},
+		{"a stream from no number of events", refused(400, "/v1/rooms/lobby/events?last=0")},
+		{"a stream that is not acceptable", func(l *line, room string) error {
+			return l.expect(request("GET", path(room), "Accept: image/png"), http.StatusNotAcceptable)
+		}},
+	}
+}
+
+func socketVisits() []visit {
+	return []visit{
+		{"a socket that is cut when it stands", func(l *line, _ string) error { return l.openSocket() }},
+		{"a socket that is cut before its answer", func(l *line, _ string) error { return l.send(upgrade()) }},
+		{"a handshake that is refused", func(l *line, _ string) error {
+			return l.expect(upgrade("Sec-WebSocket-Protocol: chat"), http.StatusBadRequest)
+		}},
+		{"a socket of two rooms", talk(
+			`{"op":"subscribe","room":"ROOM"}`, `"live"`,
+			`{"op":"subscribe","room":"lobby","since":"earliest"}`, `"live"`)},
+		{"a socket that leaves its room", talk(
+			`{"op":"subscribe","room":"ROOM"}`, `"subscribed"`,
+			`{"op":"unsubscribe","room":"ROOM"}`, `"unsubscribed"`)},
+		{"a socket that is cut while it subscribes", talk(`{"op":"subscribe","room":"ROOM","since":"earliest"}`, ``)},
+		{"a socket that is cut while it leaves", talk(
+			`{"op":"subscribe","room":"ROOM"}`, ``,
+			`{"op":"unsubscribe","room":"ROOM"}`, ``)},
+		{"a socket with a bad cursor", talk(`{"op":"subscribe","room":"lobby","since":"nonsense"}`, `"gap"`)},
+		{"a socket that is refused a room", talk(`{"op":"subscribe","room":"no*room"}`, `"room-invalid"`)},
+		{"a socket that subscribes twice", talk(
+			`{"op":"subscribe","room":"ROOM"}`, ``,
+			`{"op":"subscribe","room":"ROOM"}`, `"already-subscribed"`)},
+		{"a socket that publishes", talk(`{"op":"publish","room":"ROOM","data":1}`, `"published"`)},
+		{"a socket that talks nonsense", talk(`{]`, `"message-invalid"`)},
+	}
+}
+
+// talk returns a visit to a socket: of what is given, the first of two is said, in
+// the place of ROOM the visit's, and then the second heard.
+func talk(lines ...string) func(*line, string) error {
+	return func(l *line, room string) error {
+		if err := l.openSocket(); err != nil {
+			return err
+		}
+		for i := 0; i < len(lines); i += 2 {
+			if err := l.say(strings.ReplaceAll(lines[i], "ROOM", room)); err != nil {
+				return err
+			}
+			if want := lines[i+1]; want == "" {
+				continue
+			} else if err := l.hear(want); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// frameVisits are those whose frames break the rules: all are closed for it.
+func frameVisits() []visit {
+	closed := func(text string, want int) func(*line, string) error {
+		return func(l *line, _ string) error {
+			if err := l.openSocket(); err != nil {
+				return err
+			}
+			if err := l.send(text); err != nil {
+				return err
+			}
+			code, err := l.hearClose()
+			if err == nil && code != want {
+				err = fmt.Errorf("closed with %d, want %d", code, want)
+			}
+			return err
+		}
+	}
+	return []visit{
+		{"a frame that is too large", closed(frame(textFrame, strings.Repeat("x", 140<<10))[:1<<10], 1009)},
+		{"a binary frame", closed(frame(binaryFrame, "{}"), 1003)},
+		{"a frame without a mask", closed("\x81\x02{}", 1002)},
+		{"a farewell", closed(frame(closeFrame, "\x03\xe8"), 1000)},
+		{"half a frame", func(l *line, room string) error {
+			if err := l.openSocket(); err != nil {
+				return err
+			}
+			return l.send(frame(textFrame, `{"op":"subscribe","room":"`+room+`"}`)[:20])
+		}},
+	}
+}
+
+// expect sends a request and reads the header of its answer.
+func (l *line) expect(text string, status int) error {
+	if err := l.send(text); err != nil {
+		return err
+	}
+	res, err := l.answer()
+	if err == nil && res.StatusCode != status {
+		err = fmt.Errorf("%.60q: %s, want %d", text, res.Status, status)
+	}
+	return err
+}
+
+// A crowd makes visits.
+type crowd struct {
+	dial func() (*line, error)
+	made atomic.Int64
+}
+
+// visit makes n visits of all kinds, many at once, and hands over what went wrong.
+func (c *crowd) visit(n int, wrong func(error)) {
+	kinds := allVisits()
+	var running sync.WaitGroup
+	for worker := range atOnce {
+		running.Go(func() {
+			random := rand.New(rand.NewPCG(36, uint64(worker)))
+			for i := worker; i < n; i += atOnce {
+				v := kinds[random.IntN(len(kinds))]
+				if err := c.one(v, fmt.Sprint("room", random.IntN(visited)), random.IntN(2) == 0); err != nil {
+					wrong(fmt.Errorf("%s: %w", v.name, err))
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// one makes one visit, which ends with a reset or in order.
+func (c *crowd) one(v visit, room string, reset bool) error {
+	l, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	defer c.made.Add(1)
+	if reset {
+		defer l.reset()
+	}
+	return v.play(l, room)
+}
+
+// A hundred thousand connections come and go, well and badly, while some stay.
+// Then the gauges are what is there: the connections and rooms of those that
+// stayed, and the channels that Redis knows of; and in the end nothing.
+func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
+	redis := redistest.StartProcess(t)
+	channels := channelCount(t, redis)
+	s := serve(t, "--redis", redis.URL())
+	c := &caller{to: s.Addr}
+	fill(t, s, "lobby", 50)
+	var stays []*follower
+	for i := range staying {
+		for _, over := range transports() {
+			stays = append(stays, follow(t, &follower{over: over, room: fmt.Sprint("staying", i), dial: c.dial}))
+		}
+	}
+	atRest := func(h holdings) bool {
+		return h.sse == staying && h.sockets == staying && h.subscriptions == 2*staying
+	}
+	wrong := func(err error) { t.Error(err) }
+	crowd := &crowd{dial: c.dial}
+	crowd.visit(visits/50, wrong) // until connections to Redis are as many as will be
+	before := s.await("only those that stay", atRest)
+	crowd.visit(visits-visits/50, wrong)
+	s.await("only those that stay", atRest)
+	s.awaitReturn(before)
+	after := s.holdings()
+	t.Logf("%d visits; before: %+v, after: %+v; channels in Redis: %d", crowd.made.Load(), before, after, channels())
+	if n := channels(); after.rooms != n || n < staying {
+		t.Errorf("%d rooms, and %d channels in Redis", after.rooms, n)
+	}
+	for i := range staying {
+		id := publish(t, s, fmt.Sprint("staying", i), "one")
+		for _, f := range stays[2*i : 2*i+2] {
+			f.exactly([]string{id})
+			f.stayed()
+			f.leave()
+		}
+	}
+	s.awaitRest()
+	t.Parallel() // rooms are kept for half a minute: others need not wait for that
+	if h := s.await("no room", func(h holdings) bool { return h.rooms == 0 }); channels() != 0 {
+		t.Errorf("%+v, and %d channels in Redis", h, channels())
+	}
+}
+
+// channelCount returns a function that counts the rooms' channels that anybody
+// follows. (A log follows one more, which is no room's.)
+func channelCount(t *testing.T, redis *redistest.Server) func() int {
+	client := redis.Client()
+	return func() int {
+		t.Helper()
+		names, err := client.PubSubShardChannels(context.Background(), "*:c:?*").Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+}

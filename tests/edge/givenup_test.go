@@ -1,0 +1,176 @@
+//go:build linux
+
+package edge
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+)
+
+const (
+	// givenUp is how many upgrades, and how many requests, are given up.
+	givenUp = 10_000
+	// atOnce is how many clients are at it at the same time.
+	atOnce = 64
+	// silent is how many clients send half a header and no more.
+	silent = 100
+)
+
+// A retreat is how a client gives up what it asked for.
+type retreat struct {
+	text  string // of the request
+	sent  int    // bytes of it that are sent
+	read  int    // bytes of the answer that are waited for
+	reset bool   // the line is reset, not closed
+
+	// after, if set, is sent when the answer's header has come.
+	after string
+}
+
+// play calls the server and leaves it.
+func (r retreat) play(c *caller) error {
+	l, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	if err := l.send(r.text[:r.sent]); err != nil {
+		return fmt.Errorf("%.40q: %w", r.text, err)
+	}
+	if _, err := io.ReadFull(l, make([]byte, r.read)); err != nil {
+		return fmt.Errorf("%.40q: the answer: %w", r.text, err)
+	}
+	if r.after != "" {
+		if _, err := l.answer(); err != nil {
+			return fmt.Errorf("%.40q: the answer: %w", r.text, err)
+		}
+		if err := l.send(r.after); err != nil {
+			return err
+		}
+	}
+	if r.reset {
+		l.reset()
+	}
+	return nil
+}
+
+// leastAnswer is a number of bytes that every answer's header has.
+const leastAnswer = 100
+
+// retreatFrom returns a way to give up the request, or what comes after it.
+func retreatFrom(random *rand.Rand, text, after string) retreat {
+	r := retreat{text: text, sent: len(text), reset: random.IntN(2) == 0}
+	switch random.IntN(4) {
+	case 0: // while the request goes out
+		r.sent = random.IntN(len(text))
+	case 1: // while the answer is made
+	case 2: // while the answer comes back
+		r.read = 1 + random.IntN(leastAnswer)
+	case 3: // in the first thing that is said afterwards
+		r.after = after[:random.IntN(len(after)+1)]
+	}
+	return r
+}
+
+// Ten thousand upgrades are given up half-way, and ten thousand requests while
+// their headers go out or come back; a hundred more clients fall silent in the
+// middle of theirs. The server is left as it was before.
+func TestScenario34GivenUpHalfWay(t *testing.T) {
+	s := serve(t, "--data", t.TempDir())
+	c := &caller{to: s.Addr}
+	fill(t, s, "lobby", 50)
+	before := s.awaitRest()
+
+	quiet := fallSilent(t, c)
+	subscribe := frame(textFrame, `{"op":"subscribe","room":"lobby","since":"earliest"}`)
+	body := `{"data":1}`
+	streams := []string{
+		stream("/v1/rooms/lobby/events?since=earliest"),
+		stream("/v1/events?room=lobby&room=hall", "Last-Event-ID: earliest"),
+	}
+	requests := []string{
+		request("GET", "/v1/rooms/lobby/events"),
+		post("/v1/rooms/hall/events", body),
+		post("/v1/events", `{"events":[{"room":"hall","data":1}]}`),
+		request("GET", "/readyz"),
+	}
+	abandon(t, "upgrades", func(random *rand.Rand) error {
+		return retreatFrom(random, upgrade(), subscribe).play(c)
+	})
+	abandon(t, "requests", func(random *rand.Rand) error {
+		if i := random.IntN(2 * len(streams)); i < len(streams) {
+			return retreatFrom(random, streams[i], "").play(c)
+		}
+		text := requests[random.IntN(len(requests))]
+		return retreatFrom(random, text, text).play(c) // the next one on the same line
+	})
+	for _, l := range quiet {
+		if _, err := l.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a client that sends half a header is still there: %v", err)
+		}
+		l.Close()
+	}
+	s.awaitReturn(before)
+	t.Logf("before: %+v, after: %+v", before, s.holdings())
+	fill(t, s, "lobby", 1)
+}
+
+// abandon has one after the other given up, many at once.
+func abandon(t *testing.T, what string, one func(*rand.Rand) error) {
+	t.Helper()
+	var running sync.WaitGroup
+	for worker := range atOnce {
+		running.Go(func() {
+			random := rand.New(rand.NewPCG(34, uint64(worker)))
+			for i := worker; i < givenUp; i += atOnce {
+				if err := one(random); err != nil {
+					t.Errorf("%s: %v", what, err)
+					return
+				}
+			}
+		})
+	}
+	running.Wait()
+}
+
+// fallSilent returns lines on which half a header was sent.
+func fallSilent(t *testing.T, c *caller) []*line {
+	t.Helper()
+	lines := make([]*line, silent)
+	for i := range lines {
+		l, err := c.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := upgrade()
+		if err := l.send(text[:len(text)/2]); err != nil {
+			t.Fatal(err)
+		}
+		lines[i] = l
+	}
+	return lines
+}
+
+// fill publishes n events into room.
+func fill(t testing.TB, s *server, room string, n int) {
+	t.Helper()
+	for range n {
+		l, err := (&caller{to: s.Addr}).dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.send(post("/v1/rooms/"+room+"/events", `{"data":1}`)); err != nil {
+			t.Fatal(err)
+		}
+		if res, err := l.answer(); err != nil || res.StatusCode != http.StatusCreated {
+			t.Fatalf("publish: %v, %v", res, err)
+		}
+		l.Close()
+	}
+}

@@ -1,0 +1,61 @@
+//go:build linux
+
+package edge
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// publish publishes one event, whose data is the text, and returns its id.
+func publish(t testing.TB, s *server, room, text string) string {
+	t.Helper()
+	id, err := publishTo(s.http, s.URL(), room, text, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// publishTo publishes one event through the node or proxy at url, with a key if
+// there is one. An error says nothing about whether it is in the log.
+func publishTo(client *http.Client, url, room, text, key string) (id string, err error) {
+	body, err := json.Marshal(map[string]string{"data": text})
+	if err != nil {
+		return "", err
+	}
+	r, err := http.NewRequest("POST", url+"/v1/rooms/"+room+"/events", strings.NewReader(string(body)))
+	if err != nil {
+		return "", err
+	}
+	if key != "" {
+		r.Header.Set("Idempotency-Key", key)
+	}
+	res, err := client.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer res.Body.Close()
+	answer, err := io.ReadAll(res.Body)
+	if err != nil {
+		return "", err
+	}
+	if res.StatusCode != http.StatusCreated && res.StatusCode != http.StatusOK {
+		return "", &refusal{res.StatusCode, string(answer)}
+	}
+	var published struct{ ID string }
+	err = json.Unmarshal(answer, &published)
+	return published.ID, err
+}
+
+// A refusal is an answer other than "it is in the log".
+type refusal struct {
+	status int
+	text   string
+}
+
+func (r *refusal) Error() string { return fmt.Sprintf("%d %s", r.status, r.text) }

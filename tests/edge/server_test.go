@@ -1,0 +1,144 @@
+//go:build linux
+
+package edge
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/program"
+)
+
+const (
+	// patience bounds a wait that only a hang makes long.
+	patience = time.Minute
+	// pollEvery is how often something is looked at that says nothing by itself.
+	pollEvery = 20 * time.Millisecond
+)
+
+// A server is a running tidemark, and a client that looks at what it holds.
+type server struct {
+	*program.Server
+	t    testing.TB
+	http *http.Client // each request on a connection of its own
+}
+
+// serve starts the program. It ends with the test.
+func serve(t testing.TB, args ...string) *server {
+	t.Helper()
+	once := &http.Transport{DisableKeepAlives: true}
+	return &server{
+		Server: tidemark.Serve(t, program.Options{}, args...),
+		t:      t,
+		http:   &http.Client{Transport: once, Timeout: patience},
+	}
+}
+
+// holdings are what a server holds for its clients.
+type holdings struct {
+	sse, sockets         int // connections, as /metrics says
+	subscriptions, rooms int // as /metrics says
+	descriptors          int // as the system says
+	goroutines           int // as /metrics says
+}
+
+// holdings returns what the server holds now, which includes the connection that
+// asks.
+func (s *server) holdings() holdings {
+	s.t.Helper()
+	m := s.metrics()
+	return holdings{
+		sse:           int(m[`tidemark_connections{transport="sse"}`]),
+		sockets:       int(m[`tidemark_connections{transport="websocket"}`]),
+		subscriptions: int(m["tidemark_subscriptions"]),
+		rooms:         int(m["tidemark_rooms"]),
+		goroutines:    int(m["go_goroutines"]),
+		descriptors:   s.descriptors(),
+	}
+}
+
+// metrics returns the values that /metrics shows, by name and labels.
+func (s *server) metrics() map[string]float64 {
+	s.t.Helper()
+	status, text := s.get("/metrics")
+	if status != http.StatusOK {
+		s.t.Fatalf("/metrics: %d %s", status, text)
+	}
+	values := make(map[string]float64)
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if number, err := strconv.ParseFloat(value, 64); err == nil && name != "#" {
+			values[name] = number
+		}
+	}
+	return values
+}
+
+// get asks for a page.
+func (s *server) get(path string) (status int, text string) {
+	s.t.Helper()
+	res, err := s.http.Get(s.URL() + path)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, string(body)
+}
+
+// descriptors counts the process's open files and sockets.
+func (s *server) descriptors() int {
+	s.t.Helper()
+	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return len(open)
+}
+
+// awaitRest waits until nobody is connected, and returns what the server holds then.
+func (s *server) awaitRest() holdings {
+	s.t.Helper()
+	return s.await("nobody is connected", func(h holdings) bool {
+		return h.sse == 0 && h.sockets == 0 && h.subscriptions == 0
+	})
+}
+
+// awaitReturn waits until the server holds no more than before.
+func (s *server) awaitReturn(before holdings) {
+	s.t.Helper()
+	s.await(fmt.Sprintf("no more than %+v", before), func(h holdings) bool {
+		return h.sse == before.sse && h.sockets == before.sockets && h.subscriptions == before.subscriptions &&
+			h.descriptors <= before.descriptors && h.goroutines <= before.goroutines
+	})
+}
+
+// await waits until ok holds of what the server holds, which it returns.
+func (s *server) await(what string, ok func(holdings) bool) (h holdings) {
+	s.t.Helper()
+	if !poll(func() bool { h = s.holdings(); return ok(h) }) {
+		s.t.Fatalf("want %s; the server holds %+v", what, h)
+	}
+	return h
+}
+
+// poll reports whether ok came to hold.
+func poll(ok func() bool) bool {
+	deadline := time.Now().Add(patience)
+	for !ok() {
+		if time.Now().After(deadline) {
+			return false
+		}
+		time.Sleep(pollEvery)
+	}
+	return true
+}
