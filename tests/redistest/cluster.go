@@ -9,11 +9,16 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 const (
 	shards = 3
 	slots  = 16384
+
+	// failoverEvery is how long a replica tries to take over. It gets no votes soon
+	// after another election in its shard, and then gives up.
+	failoverEvery = 5500 * time.Millisecond
 )
 
 // ClusterOptions say what StartCluster starts. The zero value and nil mean the
@@ -50,9 +55,7 @@ func StartCluster(t testing.TB, opt *ClusterOptions) *Cluster {
 		}
 		c.shards = append(c.shards, shard)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), settleWait)
-	defer cancel()
-	if err := c.create(ctx); err != nil {
+	if err := c.create(t.Context()); err != nil {
 		t.Fatalf("start Cluster: %v", err)
 	}
 	return c
@@ -186,10 +189,8 @@ func (c *Cluster) Nodes() []*Server { return slices.Concat(c.shards...) }
 // Primary is the node that leads the shard now.
 func (c *Cluster) Primary(shard int) *Server {
 	c.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), settleWait)
-	defer cancel()
 	var primary *Server
-	err := until(ctx, func(ctx context.Context) (err error) {
+	err := until(context.Background(), func(ctx context.Context) (err error) {
 		primary, err = c.primary(ctx, shard)
 		return err
 	})
@@ -273,12 +274,26 @@ func (c *Cluster) Failover(ctx context.Context, shard int) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, n := range c.shards[shard] {
-		if n != old {
-			if err := n.admin().ClusterFailover(ctx).Err(); err != nil {
-				return nil, fmt.Errorf("fail over to %s: %w", n.Addr(), err)
+	var asked time.Time
+	err = until(ctx, func(ctx context.Context) error {
+		leads, err := c.primary(ctx, shard)
+		if err != nil || leads != old {
+			return err
+		}
+		err = fmt.Errorf("%s still leads", old.Addr())
+		if time.Since(asked) < failoverEvery {
+			return err
+		}
+		asked = time.Now()
+		for _, n := range c.shards[shard] {
+			if n != old {
+				err = errors.Join(err, n.admin().ClusterFailover(ctx).Err())
 			}
 		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("fail over: %w", err)
 	}
 	promoted, err := c.Promoted(ctx, shard, old)
 	if err != nil {

@@ -1,7 +1,6 @@
 package redistest
 
 import (
-	"context"
 	"net"
 	"testing"
 )
@@ -67,9 +66,7 @@ func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 	opt := p.opt
 	opt.Args = append(replicaOf(primary), args...)
 	s := StartWith(t, opt)
-	ctx, cancel := context.WithTimeout(t.Context(), settleWait)
-	defer cancel()
-	if err := until(ctx, s.linked); err != nil {
+	if err := until(t.Context(), s.linked); err != nil {
 		t.Fatalf("replica of %s: %v", primary.Addr(), err)
 	}
 	return s

@@ -49,9 +49,7 @@ func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
 	for range sentinels {
 		s.watch = append(s.watch, s.startOne(opt))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), settleWait)
-	defer cancel()
-	if err := s.Settle(ctx); err != nil {
+	if err := s.Settle(t.Context()); err != nil {
 		t.Fatalf("start Sentinel: %v", err)
 	}
 	return s
@@ -98,10 +96,8 @@ func (s *Sentinel) Sentinels() []*Server { return s.watch }
 // Primary is the server that the Sentinels call primary now.
 func (s *Sentinel) Primary() *Server {
 	s.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), settleWait)
-	defer cancel()
 	var primary *Server
-	err := until(ctx, func(ctx context.Context) (err error) {
+	err := until(context.Background(), func(ctx context.Context) (err error) {
 		primary, err = s.primary(ctx)
 		return err
 	})

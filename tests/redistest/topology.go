@@ -13,7 +13,7 @@ import (
 const (
 	// settleWait is how long servers may take to find each other before a test
 	// gives up. It takes them 1 to 3 s where nothing else runs.
-	settleWait = time.Minute
+	settleWait = 40 * time.Second
 
 	// adminWait bounds one question to a server, which may be stopped.
 	adminWait = time.Second
@@ -21,19 +21,26 @@ const (
 	settlePoll = 10 * time.Millisecond
 )
 
-// until repeats try until it has no complaint. When ctx ends it returns the last one.
+// until repeats try until it has no complaint. When ctx ends, or after settleWait,
+// it returns the last one.
 func until(ctx context.Context, try func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, settleWait)
+	defer cancel()
 	poll := time.NewTicker(settlePoll)
 	defer poll.Stop()
+	var complaint error
 	for {
 		err := try(ctx)
 		if err == nil {
 			return nil
 		}
+		if complaint == nil || ctx.Err() == nil { // else it was interrupted
+			complaint = err
+		}
 		select {
 		case <-poll.C:
 		case <-ctx.Done():
-			return fmt.Errorf("%w; the last look: %w", ctx.Err(), err)
+			return fmt.Errorf("%w; the last look: %w", ctx.Err(), complaint)
 		}
 	}
 }
