@@ -81,6 +81,7 @@ func (s *Server) serveSocket(c echo.Context) error {
 		conn:     w.conn,
 		leave:    leave,
 		commands: make(chan command, maxCommands),
+		turn:     make(chan struct{}, 1),
 		wake:     make(chan struct{}, 1),
 		written:  make(chan struct{}),
 		rooms:    make(map[streams.Room]bool),
@@ -100,6 +101,7 @@ type socket struct {
 	conn     *corkedConn     // beneath ws
 	leave    <-chan struct{} // closed when the client is to be sent away
 	commands chan command    // from the reader to the writer
+	turn     chan struct{}   // full while something is done that the client asked for
 	wake     chan struct{}   // a follow is ready
 	written  chan struct{}   // closed when the writer has ended
 
@@ -214,10 +216,22 @@ func (k *socket) read(ctx context.Context) error {
 			k.hangUp(websocket.CloseUnsupportedData, "frames are text here")
 			return errMessage
 		}
-		if !k.obey(k.understand(ctx, text)) {
+		if !k.serveMessage(ctx, text) {
 			return errDraining
 		}
 	}
+}
+
+// serveMessage does what a message asks for, unless the client is being sent away.
+// It reports whether there still is a writer.
+func (k *socket) serveMessage(ctx context.Context, text []byte) bool {
+	select {
+	case k.turn <- struct{}{}:
+	case <-k.written:
+		return false
+	}
+	defer func() { <-k.turn }()
+	return k.obey(k.understand(ctx, text))
 }
 
 // obey has the writer do cmd. It waits while the writer is behind: a client that
@@ -254,8 +268,10 @@ func (k *socket) write(ctx context.Context) {
 		case <-keepAlive.C:
 			err = k.position()
 		case <-k.leave:
-			k.hangUp(websocket.CloseServiceRestart, "draining")
-			return // the reader waits for the client to agree
+			if err = k.answerLast(ctx); err == nil {
+				k.hangUp(websocket.CloseServiceRestart, "draining")
+				return // the reader waits for the client to agree
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -263,6 +279,37 @@ func (k *socket) write(ctx context.Context) {
 	k.server.opts.Logger.Debug("socket ends", "error", err)
 	if !k.closed.Load() {
 		k.ws.Close() // which ends the reader
+	}
+}
+
+// answerLast answers what the client has asked for, and keeps the reader from doing
+// more. A publish that was begun must not end without a word: its client could not
+// tell whether it was stored.
+func (k *socket) answerLast(ctx context.Context) error {
+	for {
+		select {
+		case cmd := <-k.commands:
+			if err := k.do(cmd); err != nil {
+				return err
+			}
+		case k.turn <- struct{}{}: // for good
+			return k.answerQueued()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (k *socket) answerQueued() error {
+	for {
+		select {
+		case cmd := <-k.commands:
+			if err := k.do(cmd); err != nil {
+				return err
+			}
+		default:
+			return nil
+		}
 	}
 }
 
