@@ -138,6 +138,9 @@ func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 	}
 	var page HistoryPage
 	oldest := events[len(events)-1].ID // the page is complete down to here
+	if lo := streams.Later(q.After, oldest); lo.Before(edges.Floor) && !q.Before.Before(edges.Floor) {
+		page.Truncated = true // the log has lost what was newest
+	}
 	for i := len(events) - 1; i >= 0; i-- {
 		e := events[i]
 		if e.ID.Before(oldest) { // there were others between it and the one after
@@ -169,7 +172,7 @@ func (n *Node) emptied(ctx context.Context, room streams.Room, q HistoryQuery, e
 	if err != nil {
 		return false, err
 	}
-	complete := streams.Later(edges.Tails[0], edges.Floor)
+	complete := edges.CompleteAt(0)
 	if len(next) > 0 {
 		complete = next[0].Prev
 	}

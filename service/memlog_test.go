@@ -12,17 +12,18 @@ import (
 // memLog is a streams.Log for tests, with switches for what a real one won't do
 // on demand. It has one partition, and its clock is a counter.
 type memLog struct {
-	mu     sync.Mutex
-	clock  uint64
-	floor  streams.ID
-	cap    int
-	logged map[streams.Room][]*streams.Event // kept
-	tails  map[streams.Room]streams.ID
-	chain  map[streams.Room][]*streams.Event // kept or trimmed, and not lost
-	ever   map[streams.Room][]*streams.Event
-	feeds  []*memFeed
-	reads  int // calls of After and Before
-	looks  int // calls of Edges
+	mu      sync.Mutex
+	clock   uint64
+	floor   streams.ID
+	horizon streams.ID
+	cap     int
+	logged  map[streams.Room][]*streams.Event // kept
+	tails   map[streams.Room]streams.ID
+	chain   map[streams.Room][]*streams.Event // kept or trimmed, and not lost
+	ever    map[streams.Room][]*streams.Event
+	feeds   []*memFeed
+	reads   int // calls of After and Before
+	looks   int // calls of Edges
 
 	away      bool                      // every call fails
 	failReads int                       // so many reads of events fail, each after a second
@@ -35,11 +36,12 @@ type memLog struct {
 	// Each runs once, unlocked: before a read of events, before Edges reads, and
 	// before it answers what it has read.
 	onRead, beforeEdges, onEdges func()
+	hooks                        sync.WaitGroup // those that run
 }
 
 func newMemLog() *memLog {
 	return &memLog{
-		clock: 1, floor: streams.MakeID(1, 1, 0), cap: 1000,
+		clock: 1, floor: streams.MakeID(1, 1, 0), horizon: streams.MakeID(1, 0, 0), cap: 1000,
 		logged: map[streams.Room][]*streams.Event{},
 		tails:  map[streams.Room]streams.ID{},
 		chain:  map[streams.Room][]*streams.Event{},
@@ -74,7 +76,11 @@ func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 		}
 		return e
 	}
-	e := &streams.Event{Prev: streams.Later(l.tails[d.Room], l.floor), Room: d.Room, Type: d.Type, Data: d.Data}
+	prev, recorded := l.tails[d.Room]
+	if !recorded {
+		prev = l.horizon
+	}
+	e := &streams.Event{Prev: streams.Later(prev, l.floor), Room: d.Room, Type: d.Type, Data: d.Data}
 	l.clock++
 	e.ID = l.lastLocked()
 	kept := append(l.logged[d.Room], e)
@@ -88,6 +94,25 @@ func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 		}
 	}
 	return e
+}
+
+// trim removes the oldest n events of a room.
+func (l *memLog) trim(room streams.Room, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.logged[room] = slices.Clone(l.logged[room][min(n, len(l.logged[room])):])
+}
+
+// expire removes a room's events, and if it is forgotten its tail record too, as
+// Redis does when their time is over.
+func (l *memLog) expire(room streams.Room, forgotten bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.logged, room)
+	if forgotten {
+		delete(l.tails, room)
+		l.horizon = l.lastLocked()
+	}
 }
 
 // loseEnd loses the newest n events of the partition and raises the floor, as a
@@ -126,8 +151,12 @@ func (l *memLog) hook(at *func()) {
 	l.mu.Lock()
 	run := *at
 	*at = nil
+	if run != nil {
+		l.hooks.Add(1)
+	}
 	l.mu.Unlock()
 	if run != nil {
+		defer l.hooks.Done()
 		run()
 	}
 }
@@ -139,7 +168,7 @@ func (l *memLog) edges(rooms []streams.Room) (streams.Edges, error) {
 		return streams.Edges{}, streams.ErrUnavailable
 	}
 	l.looks++
-	e := streams.Edges{Last: l.lastLocked(), Floor: l.floor, Horizon: streams.MakeID(1, 0, 0)}
+	e := streams.Edges{Last: l.lastLocked(), Floor: l.floor, Horizon: l.horizon}
 	for _, r := range rooms {
 		e.Tails = append(e.Tails, l.tails[r])
 	}

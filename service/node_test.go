@@ -3,6 +3,7 @@ package service_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -18,7 +19,16 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// lives is how many random ones the model goes through; -rapid.checks says another
+// number. A hundred, rapid's own, were too few to find what ten thousand did.
+const lives = "3000"
+
+func TestMain(m *testing.M) {
+	if err := flag.Set("rapid.checks", lives); err != nil { // before the command line is read
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // ids are those of the events among items.
 func ids(items []replay.Item) []streams.ID {

@@ -554,7 +554,7 @@ func (p *pump) compare(ctx context.Context, now check) {
 	var complete []*room
 	for i, r := range then.rooms {
 		pos, _ := r.position()
-		if !pos.Before(then.edges.Tails[i]) && !pos.Before(then.edges.Floor) {
+		if !pos.Before(then.edges.CompleteAt(i)) {
 			complete = append(complete, r)
 		}
 	}

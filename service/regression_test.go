@@ -342,3 +342,56 @@ func TestNoticeComesBeforeWhatFollowsIt(t *testing.T) {
 		}
 	})
 }
+
+// A room's tail record is forgotten while its newest event is still on its way: the
+// record's absence proves nothing, and must not vouch for what has not come.
+func TestTailRecordForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		node := service.New(log, nil)
+		defer node.Close()
+		f, err := follow(node, "f", []streams.Room{"a"}, replay.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.cut()
+		synctest.Wait()
+		log.set(func() { log.slow = true })
+		sent := log.publish("a", 1)
+		log.expire("a", true)
+		time.Sleep(20 * time.Second) // several tail checks
+		synctest.Wait()
+		log.flow()
+		synctest.Wait()
+		if err := log.verify(f, sent[0]); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The newest events of a room are lost: a page that ends with older ones says so,
+// and one of before the loss does not.
+func TestHistoryOfALoss(t *testing.T) {
+	log := newMemLog()
+	node := service.New(log, nil)
+	defer node.Close()
+	sent := log.publish("a", 5)
+	log.loseEnd(2)
+	for name, c := range map[string]struct {
+		query     service.HistoryQuery
+		truncated bool
+	}{
+		"newest":                       {service.HistoryQuery{Newest: true, Limit: 10}, true},
+		"newest after the last kept":   {service.HistoryQuery{Newest: true, Limit: 10, After: sent[2]}, true},
+		"newest of before the loss":    {service.HistoryQuery{Newest: true, Limit: 10, Before: sent[2]}, false},
+		"newest after a lost one":      {service.HistoryQuery{Newest: true, Limit: 10, After: sent[3]}, true},
+		"oldest":                       {service.HistoryQuery{Limit: 10, After: sent[0]}, true},
+		"oldest of before the loss":    {service.HistoryQuery{Limit: 10, After: sent[0], Before: sent[2]}, false},
+		"oldest, from the first there": {service.HistoryQuery{Limit: 10}, true},
+	} {
+		page, err := node.History(t.Context(), "a", c.query)
+		if err != nil || page.Truncated != c.truncated {
+			t.Errorf("%s: truncated %v, want %v; %v", name, page.Truncated, c.truncated, err)
+		}
+	}
+}

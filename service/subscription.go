@@ -49,12 +49,22 @@ type leg struct {
 	trusted bool           // pos comes from the log, not only from the client
 	reader  *replay.Reader // of the replay in progress, if it is one of the log
 	uneven  bool           // its rooms do not all begin at pos: it alone knows where they do
+	noticed []notice       // that were taken, of a place which pos has not reached
 
 	// Guarded by sub.mu; only the writer changes pos, and reads it without.
 	pos    streams.ID // after the last item taken
 	live   bool
 	queued streams.ID // position of the newest item queued, or pos when it went live
 	proof  proof
+}
+
+// A notice stands for a gap notice. Where those of several rooms stand in one place
+// only the last one moves the position, so that a client which is cut between them
+// is told of all. If the queue overflows between them the connection still has the
+// first ones.
+type notice struct {
+	room  streams.Room
+	place streams.ID
 }
 
 // A Batch is what a connection is to be told next.
@@ -150,8 +160,29 @@ func (s *Subscription) takeLocked() []replay.Item {
 		l := s.legOf(items[i].Position)
 		items[i].Position = streams.Later(items[i].Position, l.pos)
 		l.pos = items[i].Position
+		l.notice(items[i])
 	}
 	return items
+}
+
+// notice remembers a notice that was taken while it may have to be read again.
+func (l *leg) notice(it replay.Item) {
+	switch {
+	case it.Gap != nil && l.pos.Before(it.Place):
+		l.noticed = append(l.noticed, notice{it.Gap.Room, it.Place})
+	case len(l.noticed) > 0 && !l.pos.Before(l.noticed[0].place):
+		l.noticed = nil
+	}
+}
+
+// news are the items without the notices that the connection has had.
+func (l *leg) news(items []replay.Item) []replay.Item {
+	if len(l.noticed) == 0 {
+		return items
+	}
+	return slices.DeleteFunc(items, func(it replay.Item) bool {
+		return it.Gap != nil && slices.Contains(l.noticed, notice{it.Gap.Room, it.Place})
+	})
 }
 
 func (s *Subscription) allLive() bool {
@@ -565,6 +596,9 @@ func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
 		}
 		l.trusted = true
 		l.advance(items[len(items)-1].Position, true)
+		if items = l.news(items); len(items) == 0 {
+			continue
+		}
 		for _, it := range items {
 			if it.Gap != nil {
 				l.sub.node.metrics.gaps.WithLabelValues(string(it.Gap.Reason)).Inc()

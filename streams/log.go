@@ -114,6 +114,16 @@ type Edges struct {
 // and the Prev of its next event.
 func (e Edges) Origin() ID { return Later(e.Floor, e.Horizon) }
 
+// CompleteAt is the position from which on whoever stands there has all of the i-th
+// room that there was: its newest id or, where there is no record, the origin; and
+// never before the floor.
+func (e Edges) CompleteAt(i int) ID {
+	if e.Tails[i].IsZero() {
+		return e.Origin()
+	}
+	return Later(e.Tails[i], e.Floor)
+}
+
 // A Feed is the live side of one partition, for one reader of Signals. Join and
 // Leave may be called from any goroutine and never block.
 //
