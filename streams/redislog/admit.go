@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"sync"
 
@@ -102,7 +103,16 @@ func (l *Log) misfit(ctx context.Context, err error) error {
 	if answer := redis.Error(nil); !errors.As(err, &answer) && !refusedByTLS(err) {
 		return cmp.Or(probe(ctx, l.opt), l.explain(err))
 	}
-	return l.explain(err)
+	return notLetIn(err)
+}
+
+// notLetIn is explain for what comes before the first event: a user who is not let in
+// is a matter of settings.
+func notLetIn(err error) error {
+	if !errors.Is(err, ErrSettings) && permanent(err) {
+		return fmt.Errorf("%w: %w", ErrSettings, err)
+	}
+	return explain(err)
 }
 
 // A sentinelAnswer is what one Sentinel says of the master.
@@ -123,11 +133,16 @@ func askSentinels(ctx context.Context, o Options) []sentinelAnswer {
 	return answers
 }
 
-func askSentinel(ctx context.Context, o Options, addr string) sentinelAnswer {
+// sentinelClient returns a client of one Sentinel.
+func (o Options) sentinelClient(addr string) *redis.SentinelClient {
 	u := o.universal()
 	u.Addrs, u.DB, u.MinIdleConns = []string{addr}, 0, 0
 	u.Username, u.Password = u.SentinelUsername, u.SentinelPassword
-	c := redis.NewSentinelClient(u.Simple())
+	return redis.NewSentinelClient(u.Simple())
+}
+
+func askSentinel(ctx context.Context, o Options, addr string) sentinelAnswer {
+	c := o.sentinelClient(addr)
 	defer c.Close()
 	at, err := c.GetMasterAddrByName(ctx, o.place.master).Result()
 	switch {
@@ -137,9 +152,9 @@ func askSentinel(ctx context.Context, o Options, addr string) sentinelAnswer {
 		err = fmt.Errorf("%w: %s is no Sentinel: the URL has to be %s:// or %s://", ErrSettings, addr,
 			o.place.scheme(""), o.place.scheme("+cluster"))
 	case err != nil:
-		err = fmt.Errorf("the Sentinel %s: %w", addr, explain(err))
+		err = fmt.Errorf("the Sentinel %s: %w", addr, notLetIn(err))
 	case len(at) == 2:
-		return sentinelAnswer{addr: addr, master: at[0] + ":" + at[1]}
+		return sentinelAnswer{addr: addr, master: net.JoinHostPort(at[0], at[1])}
 	}
 	return sentinelAnswer{addr: addr, err: err}
 }

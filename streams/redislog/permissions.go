@@ -79,7 +79,7 @@ func (l *Log) allowed(ctx context.Context, p *partition) error {
 	denied, err := allowedScript.Run(ctx, l.client, []string{p.clock()}, words...).StringSlice()
 	switch {
 	case err != nil:
-		return l.explain(err)
+		return notLetIn(err)
 	case len(denied) > 0:
 		return fmt.Errorf("%w: its user may not run %s on the keys and channels that start with %s; docs/redis.md has the rule for its ACL",
 			ErrSettings, strings.Join(denied, ", "), p.tag[:strings.LastIndexByte(p.tag, ':')+1])
