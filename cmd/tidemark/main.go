@@ -46,6 +46,7 @@ type cli struct {
 	Publish publishCmd `cmd:"" help:"Publish events into a room."`
 	Tail    tailCmd    `cmd:"" help:"Follow a room, across disconnects."`
 	History historyCmd `cmd:"" help:"Print what the log keeps of a room."`
+	Doctor  doctorCmd  `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
 	Health  healthCmd  `cmd:"" help:"Ask a node whether it can serve."`
 	Version versionCmd `cmd:"" help:"Print the version."`
 }

@@ -41,6 +41,7 @@ func TestHelpTeaches(t *testing.T) {
 		"publish --help": {"tidemark publish lobby --text", "reported with its number"},
 		"tail --help":    {"tidemark tail lobby --since 15m", "Ctrl-C"},
 		"history --help": {"--newest --limit 10"},
+		"doctor --help":  {"tidemark doctor --config", "The log in Redis:", "Exits with 1"},
 	} {
 		help := tidemark.Must(t, program.Options{}, strings.Fields(args)...)
 		for _, want := range wants {
