@@ -91,8 +91,10 @@ type track struct {
 	cursor  streams.ID // to hand back; the zero ID before the first
 	based   bool
 	base    streams.ID // everything after it is to come
+	settled bool       // base is the end of a round
 	last    streams.ID // the newest event
 	excused streams.ID // everything before it has come or is excused by a notice
+	handed  streams.ID // the cursor with which this connection was made
 	joined  bool       // on this connection, the server has said where the room stands
 	floor   streams.ID // on this connection, what comes must be after it
 	got     []delivery
@@ -114,6 +116,7 @@ type notice struct {
 	at            time.Duration
 	place         int // how many deliveries came before it
 	conn          int32
+	cursor        streams.ID // with which the connection was made
 }
 
 // A conn is one connection of a client.
@@ -213,7 +216,7 @@ func (c *client) begin(over transport) {
 		c.levelLocked()
 	}
 	for _, t := range c.tracks {
-		t.floor, t.joined = t.cursor, false
+		t.handed, t.floor, t.joined = t.cursor, t.cursor, false
 	}
 	c.noteLocked("connects over %v after %v", over, c.cursorsLocked())
 }
@@ -226,6 +229,9 @@ func (c *client) levelLocked() {
 			if other.room.partition == t.room.partition && other.cursor.Before(t.cursor) {
 				t.cursor = other.cursor
 			}
+		}
+		if t.based && !t.settled && t.cursor.Before(t.base) {
+			t.base = t.cursor // the rooms began at different positions
 		}
 	}
 }
@@ -295,7 +301,7 @@ func (t *track) has(id streams.ID) bool {
 
 // gapLocked takes a gap notice. The caller holds c.mu.
 func (c *client) gapLocked(t *track, n notice) {
-	n.at, n.place, n.conn = c.w.now(), len(t.got), int32(len(c.conns)-1)
+	n.at, n.place, n.conn, n.cursor = c.w.now(), len(t.got), int32(len(c.conns)-1), t.handed
 	t.notices = append(t.notices, n)
 	t.excused = streams.Later(t.excused, n.before)
 	c.noteLocked("gap in %s: %s, after %v before %v", t.room.name, n.reason, n.after, n.before)

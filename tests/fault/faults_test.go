@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -166,10 +168,12 @@ func (s *standalone) faults() []fault {
 }
 
 // say has Redis do something, and takes no failure for an answer.
-func (s *standalone) say(w *world, words ...any) {
+func (s *standalone) say(w *world, words ...any) { say(w, s.direct, words...) }
+
+func say(w *world, c redis.UniversalClient, words ...any) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if err := s.direct.Do(ctx, words...).Err(); err != nil {
+	if err := c.Do(ctx, words...).Err(); err != nil {
 		w.t.Errorf("%v: %v", words, err)
 	}
 }

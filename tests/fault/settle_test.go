@@ -1,6 +1,7 @@
 package fault_test
 
 import (
+	"fmt"
 	"slices"
 	"sort"
 	"strings"
@@ -143,12 +144,31 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 		}
 	}
 	for p := range gone {
+		if lostHere := w.lostIn(p, all); lostHere > 0 && w.redis.keepsAcknowledged() && !w.certainLossLocked(p) {
+			w.t.Errorf("partition %d has lost %d acknowledged events", p, lostHere)
+		}
 		if gone[p] && lossy[p] == 0 {
 			w.t.Errorf("partition %d has lost events, and nothing was done to it that may lose any", p)
 		}
 	}
 	w.losses = nil
 	return lossy
+}
+
+func (w *world) lostIn(p streams.Partition, all map[*room][]known) (n int) {
+	for r, events := range all {
+		for _, k := range events {
+			if k.lost && r.partition == p {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// certainLossLocked reports whether the log was made to lose events of p for sure.
+func (w *world) certainLossLocked(p streams.Partition) bool {
+	return slices.ContainsFunc(w.losses, func(l loss) bool { return l.certain && l.hits(p) })
 }
 
 // hasUnknown reports whether the client got an event that nobody knows of any more.
@@ -203,7 +223,7 @@ func (j *judge) judge() {
 	if t.based {
 		j.compare()
 		j.notices()
-		t.base = streams.Later(t.base, j.limit())
+		t.base, t.settled = streams.Later(t.base, j.limit()), true
 	}
 	t.got, t.notices = t.got[:0], t.notices[:0]
 }
@@ -272,7 +292,8 @@ func (j *judge) missed(k known, i, next int) {
 		}
 	}
 	if !excused {
-		j.wrong(&j.w.counts.missing, "missing: %v (%v), acknowledged at %v, lost %v", k.id, k.mark, k.ackedAt, k.lost)
+		j.wrong(&j.w.counts.missing, "missing: %v (%v), acknowledged at %s, lost %v; came before: %s, after: %s; base %v, limit %v",
+			k.id, k.mark, j.w.timeOf(k.ackedAt), k.lost, j.around(next-1), j.around(next), j.t.base, j.limit())
 	}
 }
 
@@ -302,7 +323,7 @@ func (j *judge) notices() {
 		case "trimmed":
 			owed = j.used[n]
 		case "reset":
-			if n == 0 || !j.again(n) {
+			if !j.again(n) {
 				resets++
 			}
 			owed = resets <= j.losses
@@ -317,11 +338,23 @@ func (j *judge) notices() {
 	}
 }
 
-// again reports whether the n-th notice is the one before, told again because the
-// client was cut right behind it: over WebSocket a notice moves no cursor.
+// again reports whether the n-th notice is an earlier one, told again because the
+// client came back with a cursor from before it: over WebSocket a notice moves no
+// cursor, and of several rooms the cursor is the earliest.
 func (j *judge) again(n int) bool {
-	g, before := j.t.notices[n], j.t.notices[n-1]
-	return g.place == before.place && g.conn != before.conn && g.reason == before.reason
+	g := j.t.notices[n]
+	return slices.ContainsFunc(j.t.notices[:n], func(old notice) bool {
+		return old.reason == g.reason && old.conn != g.conn && g.cursor.Before(old.before)
+	})
+}
+
+// around names what came at a place, for people.
+func (j *judge) around(place int) string {
+	if place < 0 || place >= len(j.t.got) {
+		return "nothing"
+	}
+	d := j.t.got[place]
+	return fmt.Sprintf("%v (%v) at %s on conn %d", d.id, d.mark, j.w.timeOf(d.at), d.conn)
 }
 
 func (j *judge) wrong(count *counter, format string, args ...any) {

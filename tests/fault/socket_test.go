@@ -131,12 +131,14 @@ func (c *client) takeFrame(text []byte, opened *int) error {
 	switch said.Op {
 	case "subscribed":
 		t.opened(at)
+		c.noteLocked("%s: opened at %v", t.room.name, at)
 		if *opened++; *opened == len(c.tracks) {
 			c.open = true
 		}
 	case "live":
 		t.moved(at)
 		c.liveLocked()
+		c.noteLocked("%s: live at %v", t.room.name, at)
 	default:
 		return fmt.Errorf("unknown frame")
 	}

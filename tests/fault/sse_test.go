@@ -176,9 +176,10 @@ func (c *client) takeBlockLocked(b block, now time.Duration) error {
 func (c *client) takeNewsLocked(kind string, b block) error {
 	switch kind {
 	case "open":
-		return c.openedLocked(b.id)
+		return c.openedLocked(b)
 	case "live":
 		c.liveLocked()
+		c.noteLocked("live at %s, %s", b.id, b.data)
 		return c.movedLocked(b.id)
 	case "gap":
 		if err := c.takeGapLocked(b.data); err != nil {
@@ -192,15 +193,16 @@ func (c *client) takeNewsLocked(kind string, b block) error {
 	return fmt.Errorf("unknown news")
 }
 
-func (c *client) openedLocked(cursor []byte) error {
+func (c *client) openedLocked(b block) error {
 	for _, t := range c.tracks {
-		id, err := c.component(cursor, t.room.partition)
+		id, err := c.component(b.id, t.room.partition)
 		if err != nil {
 			return err
 		}
 		t.opened(id)
 	}
 	c.open = true
+	c.noteLocked("opened by %s at %s", b.data, b.id)
 	return nil
 }
 

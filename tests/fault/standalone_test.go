@@ -28,6 +28,8 @@ func newStandalone(t *testing.T, fsync string) *standalone {
 }
 
 func (s *standalone) shape() string                 { return "standalone" }
+func (s *standalone) keepsAcknowledged() bool       { return s.fsync == "always" }
+func (s *standalone) flags() []string               { return nil }
 func (s *standalone) partitions() int               { return 1 }
 func (s *standalone) client() redis.UniversalClient { return s.direct }
 

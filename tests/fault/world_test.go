@@ -106,7 +106,8 @@ func newWorld(t *testing.T, name string, redis deployment, p plan) *world {
 	flags := append([]string{
 		"--redis-prefix=" + prefix, "--partitions=" + itoa(redis.partitions()),
 		"--retain=tiny-*=" + itoa(tinyKeep) + ",24h", "--retain=*=100000,24h",
-	}, p.flags...)
+	}, redis.flags()...)
+	flags = append(flags, p.flags...)
 	for i := range p.nodes {
 		w.addNode("n"+itoa(i+1), flags)
 	}
@@ -151,7 +152,9 @@ func (w *world) newRand() *rand.Rand {
 func (w *world) now() time.Duration { return time.Since(w.began) }
 
 // clock is the time of day, as nodes write it.
-func (w *world) clock() string { return time.Now().UTC().Format("15:04:05.000") }
+func (w *world) clock() string { return w.timeOf(w.now()) }
+
+func (w *world) timeOf(d time.Duration) string { return w.began.Add(d).UTC().Format("15:04:05.000") }
 
 // tell writes into the diary what is done to whom.
 func (w *world) tell(format string, args ...any) {
@@ -215,6 +218,11 @@ func (w *world) mend() {
 type deployment interface {
 	shape() string
 	partitions() int
+	flags() []string // of the nodes, beside the address
+
+	// keepsAcknowledged reports whether what publishers were told is logged is safe
+	// from all faults but losers.
+	keepsAcknowledged() bool
 
 	// reach returns the address that a node is to be given, and the line that it
 	// leads over, if there is only one.

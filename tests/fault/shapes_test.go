@@ -1,0 +1,246 @@
+package fault_test
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// behindLines starts servers that are to be found behind lines, each behind its own.
+type behindLines struct {
+	t     *testing.T
+	lines map[string]*line // by the server's own address
+}
+
+func newBehindLines(t *testing.T) *behindLines { return &behindLines{t, make(map[string]*line)} }
+
+// announce is for redistest.Options.
+func (b *behindLines) announce(addr string) string {
+	b.t.Helper()
+	l := newLine(b.t, addr)
+	b.lines[addr] = l
+	return l.addr
+}
+
+func (b *behindLines) of(s *redistest.Server) *line { return b.lines[s.Addr()] }
+
+// settled returns a context for waiting until servers have found each other.
+func settled() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), patience)
+}
+
+// sentinel is a primary with a replica and three Sentinels. Nodes publish with
+// durability replicated, so that no failover costs an acknowledged event.
+type sentinel struct {
+	*behindLines
+	servers *redistest.Sentinel
+	direct  map[*redistest.Server]*redis.Client
+}
+
+var _ deployment = (*sentinel)(nil)
+
+func newSentinel(t *testing.T) *sentinel {
+	t.Helper()
+	s := &sentinel{behindLines: newBehindLines(t), direct: make(map[*redistest.Server]*redis.Client)}
+	s.servers = redistest.StartSentinel(t, &redistest.SentinelOptions{Options: redistest.Options{Announce: s.announce}})
+	for _, server := range s.servers.Nodes() {
+		s.direct[server] = server.Client()
+	}
+	return s
+}
+
+func (s *sentinel) shape() string                          { return "primary, replica, 3 Sentinels" }
+func (s *sentinel) partitions() int                        { return 1 }
+func (s *sentinel) keepsAcknowledged() bool                { return true }
+func (s *sentinel) flags() []string                        { return []string{"--durability=replicated"} }
+func (s *sentinel) client() redis.UniversalClient          { return s.direct[s.servers.Primary()] }
+func (s *sentinel) reach(*testing.T) (string, *line)       { return s.servers.URL(), nil }
+func (s *sentinel) primaries(*rand.Rand) *redistest.Server { return s.servers.Primary() }
+
+// promoted waits for the replica to take over from old and for old to be its replica
+// in turn, and measures how long the nodes take from there: before, there is nobody
+// to replicate to.
+func (s *sentinel) promoted(w *world, old *redistest.Server, again func()) {
+	ctx, cancel := settled()
+	defer cancel()
+	if _, err := s.servers.Promoted(ctx, old); err != nil {
+		w.t.Errorf("failover: %v", err)
+	}
+	again()
+	if err := s.servers.Settle(ctx); err != nil {
+		w.t.Errorf("after a failover: %v", err)
+	}
+	w.returned(w.nodes...)
+}
+
+// faults implements deployment.
+func (s *sentinel) faults() []fault {
+	return append(primaryFaults(s.behindLines, s.primaries),
+		fault{"Sentinel: failover ordered", func(w *world, r *rand.Rand) {
+			w.lose(false) // what the old primary still takes meanwhile
+			ctx, cancel := settled()
+			defer cancel()
+			if _, err := s.servers.Failover(ctx); err != nil {
+				w.t.Errorf("failover: %v", err)
+			}
+			w.returned(w.nodes...)
+		}},
+		fault{"Sentinel: primary killed -9", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			old := s.servers.Kill()
+			s.promoted(w, old, old.Restart)
+		}},
+		fault{"Sentinel: primary stops until it is replaced", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			old := s.servers.Primary()
+			old.Pause()
+			s.promoted(w, old, old.Resume)
+		}},
+		fault{"Sentinel: failover to a replica that lags", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			replica := s.servers.Replicas()[0]
+			replica.Pause()
+			time.Sleep(600 * time.Millisecond) // what is published now does not reach it
+			old := s.servers.Kill()
+			replica.Resume()
+			s.promoted(w, old, old.Restart)
+		}},
+	)
+}
+
+func (s *sentinel) losers() []fault {
+	return []fault{{"FLUSHALL", func(w *world, r *rand.Rand) {
+		w.lose(true)
+		say(w, s.client(), "FLUSHALL")
+	}}}
+}
+
+// cluster is three primaries, each with a replica, and 16 partitions over them.
+// Nodes publish with durability logged: a failover may cost acknowledged events,
+// and who has missed them must be told.
+type cluster struct {
+	*behindLines
+	servers *redistest.Cluster
+	direct  *redis.ClusterClient
+	each    map[*redistest.Server]*redis.Client
+}
+
+var _ deployment = (*cluster)(nil)
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	c := &cluster{behindLines: newBehindLines(t), each: make(map[*redistest.Server]*redis.Client)}
+	c.servers = redistest.StartCluster(t, &redistest.ClusterOptions{Options: redistest.Options{Announce: c.announce}})
+	var addrs []string
+	for _, server := range c.servers.Nodes() {
+		c.each[server] = server.Client()
+		addrs = append(addrs, server.Announced())
+	}
+	c.direct = redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() { _ = c.direct.Close() })
+	return c
+}
+
+const shards = 3
+
+func (c *cluster) shape() string                    { return "Cluster of 6, 16 partitions" }
+func (c *cluster) partitions() int                  { return 16 }
+func (c *cluster) keepsAcknowledged() bool          { return false }
+func (c *cluster) flags() []string                  { return nil }
+func (c *cluster) client() redis.UniversalClient    { return c.direct }
+func (c *cluster) reach(*testing.T) (string, *line) { return c.servers.URL(), nil }
+
+func (c *cluster) primaries(r *rand.Rand) *redistest.Server {
+	return c.servers.Primary(r.IntN(shards))
+}
+
+// promoted is sentinel.promoted for one shard.
+func (c *cluster) promoted(w *world, shard int, old *redistest.Server, again func()) {
+	ctx, cancel := settled()
+	defer cancel()
+	if _, err := c.servers.Promoted(ctx, shard, old); err != nil {
+		w.t.Errorf("failover: %v", err)
+	}
+	again()
+	if err := c.servers.Settle(ctx); err != nil {
+		w.t.Errorf("after a failover: %v", err)
+	}
+	w.returned(w.nodes...)
+}
+
+// faults implements deployment.
+func (c *cluster) faults() []fault {
+	return append(primaryFaults(c.behindLines, c.primaries),
+		fault{"Cluster: failover ordered", func(w *world, r *rand.Rand) {
+			ctx, cancel := settled()
+			defer cancel()
+			if _, err := c.servers.Failover(ctx, r.IntN(shards)); err != nil {
+				w.t.Errorf("failover: %v", err)
+			}
+			w.returned(w.nodes...)
+		}},
+		fault{"Cluster: primary killed -9", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			shard := r.IntN(shards)
+			old := c.servers.Kill(shard)
+			c.promoted(w, shard, old, old.Restart)
+		}},
+		fault{"Cluster: primary stops until it is replaced", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			shard := r.IntN(shards)
+			old := c.servers.Primary(shard)
+			old.Pause()
+			c.promoted(w, shard, old, old.Resume)
+		}},
+		fault{"Cluster: failover to a replica that lags", func(w *world, r *rand.Rand) {
+			w.lose(false)
+			shard := r.IntN(shards)
+			replica := c.servers.Replica(shard)
+			replica.Pause()
+			time.Sleep(600 * time.Millisecond)
+			old := c.servers.Kill(shard)
+			replica.Resume()
+			c.promoted(w, shard, old, old.Restart)
+		}},
+		fault{"Cluster: slot moves", func(w *world, r *rand.Rand) {
+			ctx, cancel := settled()
+			defer cancel()
+			slot := c.servers.Slot("{" + prefix + ":" + itoa(r.IntN(c.partitions())) + "}")
+			to := (c.servers.Shard(slot) + 1 + r.IntN(shards-1)) % shards
+			if err := c.servers.MoveSlot(ctx, slot, to); err != nil {
+				w.t.Errorf("move a slot: %v", err)
+			}
+			w.returned(w.nodes...)
+		}},
+	)
+}
+
+func (c *cluster) losers() []fault {
+	return []fault{{"FLUSHALL on a primary", func(w *world, r *rand.Rand) {
+		w.lose(false)
+		say(w, c.each[c.primaries(r)], "FLUSHALL")
+	}}}
+}
+
+// primaryFaults are what happens between everybody and one of the primaries. They
+// are too short for a failover, or leave it at that: a black hole may lead to one.
+func primaryFaults(b *behindLines, primary func(*rand.Rand) *redistest.Server) []fault {
+	return []fault{
+		{"primary: slow", func(w *world, r *rand.Rand) {
+			b.of(primary(r)).suffer(slow(20+r.IntN(100)), between(r, time.Second, 3*time.Second))
+		}},
+		{"primary: cut", func(w *world, r *rand.Rand) {
+			b.of(primary(r)).cut()
+			w.returned(w.nodes...)
+		}},
+		{"primary: black hole", func(w *world, r *rand.Rand) {
+			b.of(primary(r)).suffer(blackHole(), between(r, 300*time.Millisecond, 800*time.Millisecond))
+			w.returned(w.nodes...)
+		}},
+	}
+}
