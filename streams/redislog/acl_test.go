@@ -63,9 +63,9 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 			want := strings.TrimPrefix(part, "+")
 			switch part[0] {
 			case '~':
-				want = "keys"
+				want = "key"
 			case '&':
-				want = "channels"
+				want = "channel"
 			}
 			_, err := Open(t.Context(), Options{URL: url, Prefix: newPrefix(), Logger: quiet()})
 			if !permanent(err) || !strings.Contains(err.Error(), want) {
@@ -81,12 +81,13 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 // What only some deployments need is as docs/redis.md says, and missed at the start.
 func TestFurtherPermissions(t *testing.T) {
 	_, clusterURL := oneNodeCluster(t)
-	server := redistest.Start(t)
+	server, newer := redistest.Start(t), redistest.StartNewer(t, "--appendonly", "yes")
 	for part, opt := range map[string]Options{
 		"+cluster|slots":  {URL: clusterURL},
 		"+select":         {URL: server.URL() + "/1"},
 		"+client|setname": {URL: server.URL() + "?client_name=n1"},
 		"+wait":           {URL: server.URL(), Durability: streams.Replicated},
+		"+waitaof":        {URL: newer.URL(), Durability: streams.Fsynced},
 	} {
 		t.Run(part, func(t *testing.T) {
 			place, err := parseURL(opt.URL)

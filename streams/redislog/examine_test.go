@@ -84,6 +84,10 @@ func TestExamineFindsEachSetting(t *testing.T) {
 	server := redistest.StartProcess(t, goodArgs...)
 	redistest.StartReplica(t, server)
 	admin := server.Client()
+	eventually(t, "the master counts its replica", func() bool {
+		f := facts{info: parseInfo(admin.Info(t.Context(), "replication").Val())}
+		return f.inStep() == 1 && f.info["min_slaves_good_slaves"] == "1"
+	})
 	for range 20 { // connections, for one of the settings
 		if err := server.Client().Ping(t.Context()).Err(); err != nil {
 			t.Fatal(err)
@@ -93,8 +97,10 @@ func TestExamineFindsEachSetting(t *testing.T) {
 	open(t, opt)
 
 	good := examine(t, opt)
-	if good.Count(Problem)+good.Count(Warning) != 0 || good.Count(Note) != 1 || !good.has(Note, "version", "7.0") {
-		t.Errorf("a good Redis: want a note about its version and nothing else, have%s", good)
+	for _, f := range good.Findings {
+		if f.Level != OK && f.About != "version" { // the tests' Redis may be old enough for a note
+			t.Errorf("a good Redis: %s %s: %s", f.Level, f.About, f.Read)
+		}
 	}
 	for _, c := range []struct {
 		settings    string // name value, name value
@@ -171,6 +177,9 @@ func TestExamineFindsStates(t *testing.T) {
 		server := redistest.Shared(t)
 		wants(t, Options{URL: server.URL(), Durability: streams.Replicated}, Problem, "durability", "replicated: no")
 		wants(t, Options{URL: server.URL(), Durability: streams.Fsynced}, Problem, "durability", "fsynced: no")
+		newer := redistest.StartNewer(t, "--appendonly", "yes")
+		wants(t, Options{URL: newer.URL(), Durability: streams.Fsynced}, OK, "durability", "fsynced: yes")
+		wants(t, Options{URL: newer.URL()}, OK, "version", "Redis ")
 		wants(t, Options{URL: server.URL()}, OK, "durability", "logged: yes; replicated: no")
 	})
 	t.Run("another time", func(t *testing.T) {
