@@ -3,11 +3,8 @@
 package edge
 
 import (
-	"encoding/binary"
 	"fmt"
-	"net"
 	"net/http"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -171,43 +168,4 @@ func look(peers []*peer, connections map[string]connection, now time.Duration) (
 		}
 	}
 	return standing
-}
-
-// A connection is what the system knows of one of the server's.
-type connection struct {
-	probing bool // the client's window is closed, and the server asks
-}
-
-// connections returns the server's established connections, by the address of
-// the client. See proc_net_tcp in the kernel's documentation.
-func (s *server) connections() map[string]connection {
-	s.t.Helper()
-	const established, windowProbe = "01", "04"
-	// A server that listens on all addresses has IPv6 sockets.
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp6", s.PID()))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	found := make(map[string]connection)
-	for row := range strings.Lines(string(text)) {
-		fields := strings.Fields(row) // number, local, remote, state, queues, timer, …
-		if len(fields) < 6 || fields[3] != established {
-			continue
-		}
-		timer, _, _ := strings.Cut(fields[5], ":")
-		found[remoteAddress(fields[2])] = connection{probing: timer == windowProbe}
-	}
-	return found
-}
-
-// remoteAddress reads an IPv4 address as /proc/net/tcp6 writes it: sixteen bytes in
-// groups of four, each in the machine's own order, of which the last group counts.
-func remoteAddress(text string) string {
-	var ip uint32
-	var port int
-	if _, err := fmt.Sscanf(text[min(len(text), 24):], "%08X:%04X", &ip, &port); err != nil {
-		return text
-	}
-	at := net.TCPAddr{IP: binary.NativeEndian.AppendUint32(nil, ip), Port: port}
-	return at.String()
 }

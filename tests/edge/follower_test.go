@@ -40,6 +40,7 @@ type follower struct {
 	dial    func() (*line, error)
 	returns bool            // it comes back when it was cut
 	asleep  <-chan struct{} // it reads nothing after the opening until this is closed; nil: it reads
+	parted  func()          // called when it is sent away; may be nil
 
 	// Fixed by follow.
 	t     testing.TB
@@ -116,10 +117,20 @@ func (f *follower) address() string {
 	return f.line.LocalAddr().String()
 }
 
+// connections counts those that stood, with the one that does.
+func (f *follower) connections() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.opened
+}
+
 // exactly waits for the last of want, and fails the test unless f has heard just
 // those events, in order, and nothing that it should not have.
 func (f *follower) exactly(want []string) {
 	f.t.Helper()
+	if len(want) == 0 {
+		f.t.Fatalf("%v: nothing was published", f.over)
+	}
 	last := want[len(want)-1]
 	f.await("for the last event", func() bool { return slices.Contains(f.ids[max(0, len(f.ids)-atOnce):], last) })
 	f.mu.Lock()
@@ -307,6 +318,9 @@ func (f *follower) hear(id string) {
 
 func (f *follower) part(p parting) {
 	p.at = time.Now()
+	if f.parted != nil {
+		f.parted()
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.partings = append(f.partings, p)

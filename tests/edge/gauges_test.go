@@ -12,6 +12,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -21,6 +24,8 @@ const (
 	visits = 100_000
 	// visited is how many rooms they are about.
 	visited = 300
+	// stallEvery and stallFor are how often and how long Redis answers nobody.
+	stallEvery, stallFor = 2 * time.Second, 200 * time.Millisecond
 	// staying is how many followers stay all the while, on each transport.
 	staying = 40
 )
@@ -55,6 +60,9 @@ func streamVisits(path func(room string) string) []visit {
 	return []visit{
 		{"a stream that is cut when it stands", open(path)},
 		{"a stream that is cut before its answer", func(l *line, room string) error { return l.send(stream(path(room))) }},
+		{"a stream that is cut while the log is asked", func(l *line, room string) error {
+			return l.send(stream(path(room) + "?last=5"))
+		}},
 		{"a stream of several rooms that is cut in its replay", open(several)},
 		{"a stream with a bad cursor", func(l *line, room string) error {
 			blocks, block, err := l.openStream(path("lobby"), "Last-Event-ID: nonsense")
@@ -86,6 +94,7 @@ func socketVisits() []visit {
 			`{"op":"subscribe","room":"ROOM"}`, `"subscribed"`,
 			`{"op":"unsubscribe","room":"ROOM"}`, `"unsubscribed"`)},
 		{"a socket that is cut while it subscribes", talk(`{"op":"subscribe","room":"ROOM","since":"earliest"}`, ``)},
+		{"a socket that is cut while the log is asked", talk(`{"op":"subscribe","room":"ROOM","last":5}`, ``)},
 		{"a socket that is cut while it leaves", talk(
 			`{"op":"subscribe","room":"ROOM"}`, ``,
 			`{"op":"unsubscribe","room":"ROOM"}`, ``)},
@@ -205,9 +214,8 @@ func (c *crowd) one(v visit, room string, reset bool) error {
 // Then the gauges are what is there: the connections and rooms of those that
 // stayed, and the channels that Redis knows of; and in the end nothing.
 func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
-	redis := redistest.StartProcess(t)
-	channels := channelCount(t, redis)
-	s := serve(t, "--redis", redis.URL())
+	redis := &registry{t: t, client: redistest.StartProcess(t).Client()}
+	s := serve(t, "--redis", "redis://"+redis.client.Options().Addr)
 	c := &caller{to: s.Addr}
 	fill(t, s, "lobby", 50)
 	var stays []*follower
@@ -221,14 +229,17 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 	}
 	wrong := func(err error) { t.Error(err) }
 	crowd := &crowd{dial: c.dial}
-	crowd.visit(visits/50, wrong) // until connections to Redis are as many as will be
-	before := s.await("only those that stay", atRest)
+	crowd.visit(visits/50, wrong)
+	before := redis.without(s.await("only those that stay", atRest))
+	stalled := redis.stallNowAndThen()
 	crowd.visit(visits-visits/50, wrong)
-	s.await("only those that stay", atRest)
-	s.awaitReturn(before)
-	after := s.holdings()
-	t.Logf("%d visits; before: %+v, after: %+v; channels in Redis: %d", crowd.made.Load(), before, after, channels())
-	if n := channels(); after.rooms != n || n < staying {
+	stalls := stalled()
+	after := s.await(fmt.Sprintf("only those that stay, and no more than %+v", before), func(h holdings) bool {
+		now := redis.without(h)
+		return atRest(h) && now.descriptors <= before.descriptors && now.goroutines <= before.goroutines
+	})
+	t.Logf("%d visits, %d stalls of Redis; before: %+v, after: %+v", crowd.made.Load(), stalls, before, redis.without(after))
+	if n := redis.channels(); after.rooms != n || n < staying {
 		t.Errorf("%d rooms, and %d channels in Redis", after.rooms, n)
 	}
 	for i := range staying {
@@ -241,21 +252,53 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 	}
 	s.awaitRest()
 	t.Parallel() // rooms are kept for half a minute: others need not wait for that
-	if h := s.await("no room", func(h holdings) bool { return h.rooms == 0 }); channels() != 0 {
-		t.Errorf("%+v, and %d channels in Redis", h, channels())
+	if h := s.await("no room", func(h holdings) bool { return h.rooms == 0 }); redis.channels() != 0 {
+		t.Errorf("%+v, and %d channels in Redis", h, redis.channels())
 	}
 }
 
-// channelCount returns a function that counts the rooms' channels that anybody
-// follows. (A log follows one more, which is no room's.)
-func channelCount(t *testing.T, redis *redistest.Server) func() int {
-	client := redis.Client()
-	return func() int {
-		t.Helper()
-		names, err := client.PubSubShardChannels(context.Background(), "*:c:?*").Result()
-		if err != nil {
-			t.Fatal(err)
+// A registry is what Redis knows of a node.
+type registry struct {
+	t      *testing.T
+	client *redis.Client
+}
+
+// channels counts the rooms that the node follows. (It follows one more channel,
+// which is no room's.)
+func (r *registry) channels() int {
+	r.t.Helper()
+	names, err := r.client.PubSubShardChannels(context.Background(), "*:c:?*").Result()
+	must(r.t, err)
+	return len(names)
+}
+
+// without returns h without the descriptors of connections to Redis, which the node
+// keeps.
+func (r *registry) without(h holdings) holdings {
+	r.t.Helper()
+	list, err := r.client.ClientList(context.Background()).Result()
+	must(r.t, err)
+	h.descriptors -= strings.Count(list, "\n")
+	return h
+}
+
+// stallNowAndThen has Redis answer nobody for a while, again and again, so that
+// clients leave while the node waits for it. stop ends that, and returns how often
+// it was.
+func (r *registry) stallNowAndThen() (stop func() int) {
+	quit, times := make(chan struct{}), make(chan int)
+	go func() {
+		for n := 0; ; n++ {
+			select {
+			case <-quit:
+				times <- n
+				return
+			case <-time.After(stallEvery):
+			}
+			if err := r.client.Do(context.Background(), "CLIENT", "PAUSE", stallFor.Milliseconds(), "ALL").Err(); err != nil {
+				r.t.Errorf("stall Redis: %v", err)
+			}
 		}
-		return len(names)
-	}
+	}()
+	return func() int { close(quit); return <-times }
 }

@@ -165,7 +165,7 @@ func fill(t testing.TB, s *server, room string, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.send(post("/v1/rooms/"+room+"/events", `{"data":1}`)); err != nil {
+		if err := l.send(post("/v1/rooms/"+room+"/events", `{"data":"x"}`)); err != nil {
 			t.Fatal(err)
 		}
 		if res, err := l.answer(); err != nil || res.StatusCode != http.StatusCreated {

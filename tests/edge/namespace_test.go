@@ -17,7 +17,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// insideVar says to a test that it runs in namespaces of its own.
+// insideVar says to a test that it runs in namespaces of its own, and where the
+// program is.
 const insideVar = "TIDEMARK_EDGE_INSIDE"
 
 // inside runs the test once more, in a process that has a network of its own to
@@ -28,13 +29,13 @@ func inside(t *testing.T) bool {
 	if os.Getenv(insideVar) != "" {
 		return true
 	}
-	program, err := os.Executable()
+	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	var output bytes.Buffer
-	cmd := exec.Command(program, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
-	cmd.Env = append(os.Environ(), insideVar+"=1")
+	cmd := exec.Command(self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=10m")
+	cmd.Env = append(os.Environ(), insideVar+"="+tidemark.Path())
 	cmd.Stdout, cmd.Stderr = &output, &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Cloneflags: syscall.CLONE_NEWNET}
 	if os.Geteuid() != 0 {

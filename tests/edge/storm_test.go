@@ -114,7 +114,10 @@ func settleIn(c *caller, i int) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	room := fmt.Sprint("room", i/2%100)
+	room := "busy"
+	if n := i / 2 % 100; n > 0 {
+		room = fmt.Sprint("room", n)
+	}
 	if i%2 == 0 {
 		_, _, err = l.openStream("/v1/rooms/" + room + "/events")
 	} else {

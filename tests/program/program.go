@@ -37,6 +37,12 @@ func Build(flags ...string) (p Program, remove func(), err error) {
 	return p, func() { _ = os.RemoveAll(dir) }, err
 }
 
+// At returns the tidemark that another process has built at path.
+func At(path string) Program { return Program{path: path} }
+
+// Path is where p is, for At.
+func (p Program) Path() string { return p.path }
+
 // Options say how to start a process.
 type Options struct {
 	Env   []string // beside what a program needs to run at all

@@ -1,0 +1,250 @@
+//go:build linux
+
+package edge
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+const (
+	// nodes is how many there are behind nginx, and rounds how often each is
+	// restarted.
+	nodes, rounds = 3, 2
+	// followers of each transport, publishers over REST and over a WebSocket.
+	rollFollowers, rollPublishers = 10, 4
+	// pace is how long each publisher waits between two events.
+	pace = 10 * time.Millisecond
+)
+
+// A fleet is three nodes on one Redis, behind nginx.
+type fleet struct {
+	redis *redistest.Server
+	nodes [nodes]*server
+	front string // nginx's host:port
+}
+
+// launch starts a fleet, which ends with the test.
+func launch(t *testing.T) *fleet {
+	t.Helper()
+	f := &fleet{redis: redistest.StartProcess(t)}
+	for i := range f.nodes {
+		f.nodes[i] = f.start(t, "127.0.0.1:0")
+	}
+	f.startNginx(t)
+	return f
+}
+
+func (f *fleet) start(t *testing.T, addr string) *server {
+	t.Helper()
+	return serve(t, "--redis", f.redis.URL(), "--listen", addr, "--retain", "*=1000000")
+}
+
+// startNginx runs deploy/nginx.conf with other addresses and directories.
+func (f *fleet) startNginx(t *testing.T) {
+	t.Helper()
+	text, err := os.ReadFile("../../deploy/nginx.conf")
+	must(t, err)
+	conf, dir := string(text), t.TempDir()
+	f.front = freeAddr(t)
+	var upstreams strings.Builder
+	for _, n := range f.nodes {
+		fmt.Fprintf(&upstreams, "server %s max_fails=1 fail_timeout=2s;\n", n.Addr)
+	}
+	var paths strings.Builder // not the machine's own
+	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
+		fmt.Fprintf(&paths, "%s_temp_path %s/%s;\n", kind, dir, kind)
+	}
+	for old, new := range map[string]string{
+		"listen 8080;": "listen " + f.front + ";",
+		"server node1:8080 max_fails=1 fail_timeout=2s;": upstreams.String(),
+		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
+		"http {\n": "http {\n" + paths.String(),
+	} {
+		if strings.Count(conf, old) != 1 {
+			t.Fatalf("deploy/nginx.conf has %q %d times, want once", old, strings.Count(conf, old))
+		}
+		conf = strings.Replace(conf, old, new, 1)
+	}
+	head := "daemon off;\nerror_log stderr notice;\npid " + dir + "/pid;\n"
+	if os.Geteuid() == 0 {
+		head = "user root;\n" + head // its directory is ours alone
+	}
+	name := filepath.Join(dir, "nginx.conf")
+	must(t, os.WriteFile(name, []byte(head+conf), 0o600))
+	nginx := program.Start(t, program.Options{}, "nginx", "-p", dir, "-c", name, "-e", "stderr")
+	t.Cleanup(func() { // in order, for its workers would outlive a kill
+		nginx.Signal(syscall.SIGTERM)
+		nginx.Wait()
+	})
+	nginx.Stderr.AwaitText(t, "start worker process")
+}
+
+// freeAddr returns an address of loopback that nobody listens on just now.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// restart ends a node with SIGTERM, and starts it again at its address.
+func (f *fleet) restart(t *testing.T, i int) {
+	t.Helper()
+	old := f.nodes[i]
+	old.Signal(syscall.SIGTERM)
+	if code := old.Wait(); code != 0 {
+		t.Errorf("node %d: exit code %d\n%s", i, code, old.Stderr)
+	}
+	f.nodes[i] = f.start(t, old.Addr)
+	if !poll(func() bool { return ready(f.nodes[i]) }) {
+		t.Errorf("node %d is not ready", i)
+	}
+}
+
+// A sender publishes one event over a connection of its own. Without an id nobody
+// knows whether the event is stored.
+type sender interface {
+	send(data, key string) (id string, err error)
+	close()
+}
+
+type restSender struct {
+	client *http.Client
+	url    string
+}
+
+func (s restSender) send(data, key string) (string, error) {
+	return publishTo(s.client, s.url, "lobby", data, key)
+}
+
+func (s restSender) close() { s.client.CloseIdleConnections() }
+
+type socketSender struct {
+	caller *caller
+	line   *line // nil while there is none
+}
+
+func (s *socketSender) send(data, key string) (id string, err error) {
+	if s.line == nil {
+		if s.line, err = s.caller.dial(); err != nil {
+			return "", err
+		}
+		err = s.line.openSocket()
+	}
+	if err == nil {
+		id, err = s.line.publish("lobby", data, key)
+	}
+	if err != nil {
+		s.close()
+	}
+	return id, err
+}
+
+func (s *socketSender) close() {
+	if s.line != nil {
+		s.line.Close()
+		s.line = nil
+	}
+}
+
+// A persistent publisher repeats what was not answered with an id, with the same
+// key, for as long as it takes.
+type persistent struct {
+	name    string
+	sender  sender
+	ledger  *ledger
+	repeats int // owned by run
+}
+
+// run publishes until quit is closed.
+func (p *persistent) run(t *testing.T, quit <-chan struct{}) {
+	defer p.sender.close()
+	for i := 0; ; i++ {
+		select {
+		case <-quit:
+			return
+		case <-time.After(pace):
+		}
+		if err := p.publish(fmt.Sprint(p.name, i)); err != nil {
+			t.Errorf("%s%d is not answered: %v", p.name, i, err)
+			return
+		}
+	}
+}
+
+func (p *persistent) publish(data string) error {
+	deadline := time.Now().Add(patience)
+	for {
+		id, err := p.sender.send(data, data)
+		if id != "" {
+			p.ledger.note(data, id)
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return err
+		}
+		p.repeats++
+		time.Sleep(again)
+	}
+}
+
+// Every node is restarted, one after the other, while publishers repeat with their
+// keys and followers come back with their cursors: nothing is lost, and nothing
+// is there twice.
+func TestScenario39RollingRestart(t *testing.T) {
+	f := launch(t)
+	c := &caller{to: f.front}
+	var follows []*follower
+	for range rollFollowers {
+		for _, over := range transports() {
+			follows = append(follows, follow(t, &follower{over: over, room: "lobby", cursor: "earliest", dial: c.dial, returns: true}))
+		}
+	}
+	l := newLedger()
+	quit := make(chan struct{})
+	var publishers []*persistent
+	var running sync.WaitGroup
+	for i := range rollPublishers {
+		client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+		publishers = append(publishers,
+			&persistent{name: fmt.Sprintf("rest%d/", i), ledger: l, sender: restSender{client, "http://" + f.front}},
+			&persistent{name: fmt.Sprintf("socket%d/", i), ledger: l, sender: &socketSender{caller: c}})
+	}
+	for _, p := range publishers {
+		running.Go(func() { p.run(t, quit) })
+	}
+	for range rounds {
+		for i := range f.nodes {
+			f.restart(t, i)
+		}
+	}
+	close(quit)
+	running.Wait()
+	log := f.nodes[0].history("lobby")
+	l.settle(t, log)
+	repeats, returns := 0, 0
+	for _, p := range publishers {
+		repeats += p.repeats
+	}
+	for _, f := range follows {
+		f.exactly(idsOf(log))
+		returns += f.connections() - 1
+	}
+	t.Logf("%d events, %d publishes repeated; %d followers came back %d times", len(log), repeats, len(follows), returns)
+	if repeats == 0 || returns < rounds*nodes {
+		t.Error("nobody noticed a restart: the test tests nothing")
+	}
+}

@@ -1,0 +1,433 @@
+//go:build linux
+
+package edge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// A ledger is what publishers were told of what they published.
+type ledger struct {
+	mu      sync.Mutex        // guards the fields below
+	ids     map[string]string // by data; empty where the answer was that it is not in the log
+	refused int
+}
+
+func newLedger() *ledger { return &ledger{ids: make(map[string]string)} }
+
+// note writes down that data was answered, with its id if it has one.
+func (l *ledger) note(data, id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ids[data] = id
+	if id == "" {
+		l.refused++
+	}
+}
+
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ids)
+}
+
+// acknowledged returns the ids that were answered, in the order of the log.
+func (l *ledger) acknowledged() (ids []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, id := range l.ids {
+		if id != "" {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// settle compares what was answered with the log: what was acknowledged is there,
+// once; and what is there was acknowledged.
+func (l *ledger) settle(t *testing.T, log []logged) {
+	t.Helper()
+	if d := logtest.Compare(l.acknowledged(), idsOf(log)); !d.OK() {
+		t.Errorf("the log against what was acknowledged: %v", d)
+	}
+	for _, e := range log {
+		if l.ids[e.Data] == "" {
+			t.Errorf("%q is in the log, and its publisher was not told", e.Data)
+		}
+	}
+}
+
+// A logged is an event as history has it.
+type logged struct{ ID, Data string }
+
+func idsOf(log []logged) []string {
+	ids := make([]string, len(log))
+	for i, e := range log {
+		ids[i] = e.ID
+	}
+	return ids
+}
+
+// history reads all that the log keeps of room.
+func (s *server) history(room string) (all []logged) {
+	s.t.Helper()
+	for next := ""; ; {
+		status, text := s.get("/v1/rooms/" + room + "/events?limit=1000&after=" + next)
+		var page struct {
+			Events []logged
+			Next   string
+		}
+		if err := json.Unmarshal([]byte(text), &page); err != nil || status != http.StatusOK {
+			s.t.Fatalf("history: %d %s", status, text)
+		}
+		all = append(all, page.Events...)
+		if next = page.Next; next == "" {
+			return all
+		}
+	}
+}
+
+// hammer publishes over REST, one event after the other, until it is refused or
+// cut off.
+func hammer(t *testing.T, s *server, name string, l *ledger) {
+	kept := &http.Transport{}
+	defer kept.CloseIdleConnections()
+	client := &http.Client{Transport: kept, Timeout: patience}
+	for i := 0; ; i++ {
+		data := fmt.Sprint(name, i)
+		id, err := publishTo(client, s.URL(), "lobby", data, "")
+		var refused *refusal
+		switch {
+		case err == nil:
+			l.note(data, id)
+			continue
+		case errors.As(err, &refused) && refused.status == http.StatusServiceUnavailable && strings.Contains(refused.text, `"code":"draining"`):
+			l.note(data, "")
+		case errors.As(err, &refused):
+			t.Errorf("publish: %v", err)
+		}
+		return
+	}
+}
+
+// hammerSocket does the same over a WebSocket.
+func hammerSocket(t *testing.T, c *caller, name string, l *ledger) {
+	line, err := c.dial()
+	if err == nil {
+		defer line.Close()
+		err = line.openSocket()
+	}
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	for i := 0; ; i++ {
+		data := fmt.Sprint(name, i)
+		id, err := line.publish("lobby", data, "")
+		if err == nil {
+			l.note(data, id)
+		}
+		if err != nil || id == "" {
+			return
+		}
+	}
+}
+
+// publish publishes over the socket, with a key if there is one, and returns the
+// id; none says that it was refused because the node is going away. After an
+// error nothing is known.
+func (l *line) publish(room, data, key string) (id string, err error) {
+	ask := map[string]string{"op": "publish", "room": room, "data": data}
+	if key != "" {
+		ask["key"] = key
+	}
+	text, err := json.Marshal(ask)
+	if err != nil {
+		return "", err
+	}
+	if err := l.say(string(text)); err != nil {
+		return "", err
+	}
+	return l.hearPublished()
+}
+
+// hearPublished reads the answer to a publish.
+func (l *line) hearPublished() (id string, err error) {
+	kind, text, err := l.readFrame()
+	if err != nil {
+		return "", err
+	}
+	var said struct{ Op, ID, Code string }
+	if kind == closeFrame || json.Unmarshal(text, &said) != nil || said.Op != "published" && said.Code != "draining" {
+		return "", fmt.Errorf("instead of an answer: %q", text)
+	}
+	return said.ID, nil
+}
+
+// A node that is told to go under load is first not ready any more; then its
+// clients are sent away over some time, each told to come back at another; what
+// it has begun is answered; and it ends in order.
+func TestScenario39SIGTERMUnderLoad(t *testing.T) {
+	const clients, publishers = 100, 8 // of each transport
+	redis := redistest.StartProcess(t)
+	s := serve(t, "--redis", redis.URL(), "--retain", "*=100000")
+	c := &caller{to: s.Addr}
+	var follows []*follower
+	for range clients {
+		for _, over := range transports() {
+			follows = append(follows, follow(t, &follower{over: over, room: "quiet", dial: c.dial, parted: func() {
+				if ready(s) {
+					t.Errorf("%v: sent away from a node that says it is ready", over)
+				}
+			}}))
+		}
+	}
+	l := newLedger()
+	var running sync.WaitGroup
+	for i := range publishers {
+		running.Go(func() { hammer(t, s, fmt.Sprintf("rest%d/", i), l) })
+		running.Go(func() { hammerSocket(t, c, fmt.Sprintf("socket%d/", i), l) })
+	}
+	slow := beginSlowly(t, c, publishers)
+	if !poll(func() bool { return l.len() > 50*publishers }) {
+		t.Fatal("the load does not begin")
+	}
+	if !ready(s) {
+		t.Fatal("not ready before the signal")
+	}
+	s.Signal(syscall.SIGTERM)
+	for _, f := range follows {
+		f.await("to be sent away", func() bool { return len(f.partings) > 0 })
+	}
+	for _, p := range slow {
+		p.end(t, l)
+	}
+	if code := s.Wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.Stderr)
+	}
+	running.Wait()
+	checkPartings(t, follows)
+	again := serve(t, "--redis", redis.URL())
+	l.settle(t, again.history("lobby"))
+	t.Logf("%d publishes acknowledged, %d told that the node is going", len(l.acknowledged()), l.refused)
+}
+
+// ready reports whether the node says that it is: false also where nobody answers.
+func ready(s *server) bool {
+	res, err := s.http.Get(s.URL() + "/readyz")
+	if err != nil {
+		return false
+	}
+	res.Body.Close()
+	return res.StatusCode == http.StatusOK
+}
+
+// checkPartings fails the test unless each client was sent away once, properly,
+// and all of them over some time.
+func checkPartings(t *testing.T, follows []*follower) {
+	t.Helper()
+	var times []time.Time
+	retries := make(map[time.Duration]bool)
+	for _, f := range follows {
+		<-f.ended
+		p := f.partings[0]
+		times = append(times, p.at)
+		if f.over == overSSE {
+			retries[p.retry] = true
+		}
+		want := [...]parting{overSSE: {code: "draining"}, overWebSocket: {code: "1012"}}[f.over].code
+		if len(f.partings) != 1 || p.code != want || f.over == overSSE && (p.retry < 2*time.Second || p.retry > 3*time.Second) {
+			t.Errorf("%v: sent away with %+v", f.over, f.partings)
+		}
+	}
+	slices.SortFunc(times, time.Time.Compare)
+	spread := times[len(times)-1].Sub(times[0])
+	t.Logf("%d clients were sent away over %v, with %d times to come back", len(times), spread, len(retries))
+	if spread < time.Second || len(retries) < len(times)/8 {
+		t.Errorf("%d clients are sent away within %v and come back at %d different times", len(times), spread, len(retries))
+	}
+}
+
+// A slowPublish is one of which the node has taken up the first half.
+type slowPublish struct {
+	line       *line
+	data, rest string
+}
+
+// beginSlowly begins n publishes. Each was asked to go on by the handler that reads
+// its body.
+func beginSlowly(t *testing.T, c *caller, n int) (begun []slowPublish) {
+	t.Helper()
+	for i := range n {
+		l, err := c.dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.reset)
+		p := slowPublish{line: l, data: fmt.Sprint("slow", i)}
+		body := fmt.Sprintf(`{"data":%q}`, p.data)
+		head, _ := strings.CutSuffix(post("/v1/rooms/lobby/events", body, "Expect: 100-continue"), body)
+		if err := l.expect(head, http.StatusContinue); err != nil {
+			t.Fatal(err)
+		}
+		if err := l.send(body[:5]); err != nil {
+			t.Fatal(err)
+		}
+		p.rest = body[5:]
+		begun = append(begun, p)
+	}
+	return begun
+}
+
+// end sends the other half: the event is stored.
+func (p slowPublish) end(t *testing.T, l *ledger) {
+	t.Helper()
+	if err := p.line.send(p.rest); err != nil {
+		t.Errorf("%s: %v", p.data, err)
+		return
+	}
+	id, err := p.line.readReceipt()
+	if err != nil {
+		t.Errorf("%s: %v", p.data, err)
+		return
+	}
+	l.note(p.data, id)
+}
+
+// readReceipt reads the answer to a publish over REST.
+func (l *line) readReceipt() (id string, err error) {
+	res, err := l.answer()
+	if err != nil {
+		return "", err
+	}
+	if res.StatusCode != http.StatusCreated {
+		return "", errors.New(res.Status)
+	}
+	var receipt struct{ ID string }
+	err = json.NewDecoder(res.Body).Decode(&receipt)
+	return receipt.ID, err
+}
+
+// Publishes that wait for the log when the signal comes are answered, over either
+// transport, although the time to send their connections away passes meanwhile.
+func TestScenario39InFlight(t *testing.T) {
+	const publishers = 40 // on each transport
+	redis := redistest.StartProcess(t)
+	s := serve(t, "--redis", redis.URL(), "--retain", "*=100000")
+	c := &caller{to: s.Addr}
+	fill(t, s, "lobby", 1)
+	var idle []*follower
+	for range publishers {
+		idle = append(idle, follow(t, &follower{over: overWebSocket, room: "quiet", dial: c.dial}))
+	}
+	var rest, sockets []*line
+	for range publishers {
+		rest, sockets = append(rest, mustDial(t, c)), append(sockets, mustDial(t, c))
+		must(t, sockets[len(sockets)-1].openSocket())
+	}
+	client := redis.Client()
+	ctx := context.Background()
+	must(t, client.Do(ctx, "CLIENT", "PAUSE", patience.Milliseconds(), "WRITE").Err())
+	for i := range publishers {
+		must(t, rest[i].send(post("/v1/rooms/lobby/events", `{"data":"rest"}`)))
+		must(t, sockets[i].say(`{"op":"publish","room":"lobby","data":"socket"}`))
+	}
+	s.awaitRead(slices.Concat(rest, sockets))
+	s.Signal(syscall.SIGTERM)
+	if !poll(func() bool { return sentAway(idle) >= publishers/2 }) {
+		t.Fatal("the clients that do nothing are not sent away")
+	}
+	must(t, client.Do(ctx, "CLIENT", "UNPAUSE").Err())
+	var answered []string
+	for i := range publishers {
+		id, err := rest[i].readReceipt()
+		if err != nil {
+			t.Errorf("REST: %v", err)
+		}
+		other, err := sockets[i].hearPublished()
+		if err != nil || other == "" {
+			t.Errorf("WebSocket: %v", err)
+		}
+		answered = append(answered, id, other)
+		if code, err := sockets[i].hearClose(); code != 1012 {
+			t.Errorf("WebSocket: closed with %d, %v", code, err)
+		}
+		must(t, sockets[i].Close())
+	}
+	if code := s.Wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.Stderr)
+	}
+	again := serve(t, "--redis", redis.URL())
+	slices.Sort(answered)
+	if d := logtest.Compare(answered, idsOf(again.history("lobby"))[1:]); !d.OK() {
+		t.Errorf("the log against what was answered: %v", d)
+	}
+}
+
+// A second signal ends a node at once that waits for somebody.
+func TestScenario39SecondSignal(t *testing.T) {
+	s := serve(t, "--data", t.TempDir())
+	beginSlowly(t, &caller{to: s.Addr}, 1)
+	s.Signal(syscall.SIGTERM)
+	if !poll(func() bool { return !ready(s) }) {
+		t.Fatal("it is still ready")
+	}
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != -1 {
+		t.Errorf("exit code %d: it ended in order, want by the signal", code)
+	}
+}
+
+// sentAway counts those that were.
+func sentAway(follows []*follower) (n int) {
+	for _, f := range follows {
+		f.mu.Lock()
+		n += len(f.partings)
+		f.mu.Unlock()
+	}
+	return n
+}
+
+// awaitRead waits until the server has read all that was sent on the lines.
+func (s *server) awaitRead(lines []*line) {
+	s.t.Helper()
+	read := func() bool {
+		connections := s.connections()
+		return !slices.ContainsFunc(lines, func(l *line) bool {
+			c, stands := connections[l.LocalAddr().String()]
+			return !stands || c.unread
+		})
+	}
+	if !poll(read) {
+		s.t.Fatal("the server does not read")
+	}
+}
+
+func mustDial(t *testing.T, c *caller) *line {
+	t.Helper()
+	l, err := c.dial()
+	must(t, err)
+	t.Cleanup(l.reset)
+	return l
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
