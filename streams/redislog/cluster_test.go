@@ -1,56 +1,210 @@
 package redislog
 
 import (
-	"strings"
+	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/tidemark/tidemark/streams"
-	"github.com/tidemark/tidemark/streams/logtest"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// startCluster starts a Cluster of one node, which checks slots as one of many does.
-func startCluster(t *testing.T) (server *redistest.Server, url string) {
+// inCluster is a log in a Cluster, and where its partitions are.
+type inCluster struct {
+	*Log
+	c      *redistest.Cluster
+	shards [][]streams.Partition // the partitions of each shard
+}
+
+func openInCluster(t *testing.T, c *redistest.Cluster, opt Options) *inCluster {
 	t.Helper()
-	server = redistest.StartProcess(t, "--cluster-enabled", "yes")
-	admin := server.Client()
-	if err := admin.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
+	opt.URL, opt.Prefix, opt.Partitions = c.URL(), newPrefix(), 16
+	l := &inCluster{Log: open(t, opt), c: c, shards: make([][]streams.Partition, 3)}
+	for _, p := range l.partitions {
+		shard := c.Shard(l.slot(p.id))
+		l.shards[shard] = append(l.shards[shard], p.id)
 	}
-	eventually(t, "the cluster is up", func() bool {
-		return strings.Contains(admin.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
-	})
-	return server, strings.Replace(server.URL(), "redis://", "redis+cluster://", 1)
+	return l
 }
 
-func TestPromisesInCluster(t *testing.T) {
-	_, url := startCluster(t)
-	logtest.Run(t, func(t *testing.T) *logtest.Harness {
-		opt := Options{URL: url, Prefix: newPrefix(), Partitions: 16}
-		h := &logtest.Harness{Log: open(t, opt), Second: open(t, opt)}
-		h.Reopen = func() streams.Log {
-			_ = h.Log.Close()
-			h.Log = open(t, opt)
-			return h.Log
+func (l *inCluster) slot(p streams.Partition) int { return l.c.Slot(l.partitions[p].clock()) }
+
+// some are two partitions of each shard.
+func (l *inCluster) some() []streams.Partition {
+	return slices.Concat(l.shards[0][:2], l.shards[1][:2], l.shards[2][:2])
+}
+
+// lostAt checks that the feeds of shard were lost, and those of other shards never.
+func (tr *traffic) lostAt(l *inCluster, shard int) {
+	tr.t.Helper()
+	for _, r := range tr.readers {
+		if ours := slices.Contains(l.shards[shard], r.p); ours != (r.lost() > 0) {
+			tr.t.Errorf("the feed of partition %d, in shard %d: %v, was lost %d times", r.p, shard, ours, r.lost())
 		}
-		return h
-	})
+	}
 }
 
-// A slot that is taken from the node ends its subscriptions, which is told.
-func TestSlotMovesAway(t *testing.T) {
-	server, url := startCluster(t)
-	l := open(t, Options{URL: url, Partitions: 2})
-	room := roomOfFirst(2)
-	feed := follow(t, l, room)
-	admin := server.Client()
-	slot := int(admin.ClusterKeySlot(t.Context(), l.partitions[0].clock()).Val())
-	if err := admin.ClusterDelSlots(t.Context(), slot).Err(); err != nil {
+// followedAt returns once the feeds of the partitions are at server, and checks that
+// they are nowhere else.
+func (tr *traffic) followedAt(server, other *redistest.Server, partitions []streams.Partition) {
+	tr.t.Helper()
+	at := func(s *redistest.Server, channel string) int64 {
+		return s.Client().PubSubShardNumSub(tr.t.Context(), channel).Val()[channel]
+	}
+	for _, r := range tr.readers {
+		if slices.Contains(partitions, r.p) {
+			channel := tr.log.partitions[r.p].channel(r.room)
+			eventually(tr.t, "the feed of "+string(r.room)+" is at the master", func() bool { return at(server, channel) > 0 })
+			if n := at(other, channel); n != 0 {
+				tr.t.Errorf("%d subscriptions of %s elsewhere", n, r.room)
+			}
+		}
+	}
+}
+
+// What a Cluster goes through in its life, one after the other.
+func TestCluster(t *testing.T) {
+	c := redistest.StartCluster(t, nil)
+	t.Run("Promises", func(t *testing.T) { promises(t, Options{URL: c.URL(), Partitions: 16}) })
+	t.Run("FailoverOfAShard", func(t *testing.T) { testFailoverOfAShard(t, c) })
+	t.Run("PrimaryKilled", func(t *testing.T) { testPrimaryKilled(t, c) })
+	t.Run("PrimaryStops", func(t *testing.T) { testPrimaryStops(t, c) })
+	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
+}
+
+// An operator's failover of one shard loses nothing, and the others go on. The
+// feeds follow the master: a replica would serve them too.
+func testFailoverOfAShard(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{})
+	tr := startTraffic(t, l.Log, l.some()...)
+	tr.goOn(20)
+	promoted, err := c.Failover(t.Context(), 1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	lost(t, feed)
-	if err := admin.ClusterAddSlots(t.Context(), slot).Err(); err != nil {
+	tr.goOn(20)
+	tr.followedAt(promoted, c.Replica(1), l.shards[1])
+	tr.finish()
+	tr.nothingLost()
+	tr.lostAt(l, 1)
+}
+
+// A master that is killed may take with it what its replica does not have yet. It
+// comes back with nothing, as a replica.
+func testPrimaryKilled(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{})
+	tr := startTraffic(t, l.Log, l.some()...)
+	tr.goOn(20)
+	old := c.Kill(2)
+	if _, err := c.Promoted(t.Context(), 2, old); err != nil {
 		t.Fatal(err)
 	}
-	joined(t, feed, room, 1)
+	tr.goOn(20)
+	old.Restart()
+	if err := c.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tr.goOn(20)
+	tr.followedAt(c.Primary(2), old, l.shards[2])
+	tr.finish()
+	tr.lossesTold()
+	tr.lostAt(l, 2)
+}
+
+// A master that stops and says nothing is replaced; when it goes on, it is a
+// replica, and takes nothing with it that nobody has told of.
+func testPrimaryStops(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{Timeout: time.Second})
+	tr := startTraffic(t, l.Log, l.some()...)
+	tr.goOn(20)
+	old := c.Primary(0)
+	old.Pause()
+	promoted, err := c.Promoted(t.Context(), 0, old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.goOn(20)
+	old.Resume()
+	if err := c.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tr.goOn(20)
+	tr.finish()
+	tr.followedAt(promoted, old, l.shards[0])
+	tr.lossesTold()
+	tr.lostAt(l, 0)
+}
+
+// While a partition's slot moves from node to node, publishes to it may have to be
+// repeated; nothing is lost or stored twice, what is logged can be read, and the
+// feed moves with the slot.
+func testSlotMoves(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{Timeout: 300 * time.Millisecond})
+	moves := l.shards[0][0]
+	tr := startTraffic(t, l.Log, moves, l.shards[1][0])
+	tr.goOn(20)
+	move, err := c.StartMove(t.Context(), l.slot(moves), 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moveKeys := func(n int) (moved int) {
+		moved, err := move.Keys(t.Context(), n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return moved
+	}
+	moveKeys(10)
+	pub := tr.pubs[0]
+	eventually(t, "a publish fails, for its keys are here and there", func() bool { return pub.failed() > 0 })
+	follow(t, open(t, Options{URL: l.opt.URL, Prefix: l.opt.Prefix, Partitions: 16}), pub.room)
+
+	for moveKeys(100) > 0 {
+	}
+	if n := len(all(t, l.Log, pub.room)); n < 20 {
+		t.Errorf("%d events can be read while the slot moves, 20 are acknowledged", n)
+	}
+	if err := move.Finish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tr.goOn(20)
+	tr.followedAt(c.Primary(1), c.Primary(0), []streams.Partition{moves})
+	tr.finish()
+	tr.nothingLost()
+	if n := tr.readers[1].lost(); n > 0 {
+		t.Errorf("the feed of a partition that did not move was lost %d times", n)
+	}
+}
+
+// With a shard gone its partitions can't be used, and all others can, if the
+// Cluster is set to that; when the shard comes back, so do they.
+func TestClusterWithoutAShard(t *testing.T) {
+	c := redistest.StartCluster(t, &redistest.ClusterOptions{NoReplicas: true, Options: redistest.Options{Args: []string{
+		"--cluster-require-full-coverage", "no", "--appendonly", "yes", "--appendfsync", "always",
+	}}})
+	l := openInCluster(t, c, Options{Timeout: time.Second})
+	tr := startTraffic(t, l.Log, l.some()...)
+	tr.goOn(20)
+	gone := c.Kill(1)
+	for range 3 {
+		refusedBy(t, l.Log, draft(roomOf(l.Log, "other", l.shards[1][2]), "1"), streams.ErrUnavailable)
+		if _, err := l.Edges(t.Context(), l.shards[1][2], nil); !errors.Is(err, streams.ErrUnavailable) {
+			t.Errorf("Edges = %v, want ErrUnavailable", err)
+		}
+		for _, p := range slices.Concat(l.shards[0], l.shards[2]) {
+			put(t, l.Log, draft(roomOf(l.Log, "other", p), "1"))
+		}
+	}
+	if err := l.Ping(t.Context()); !errors.Is(err, streams.ErrUnavailable) {
+		t.Errorf("Ping = %v, want ErrUnavailable", err)
+	}
+	gone.Restart()
+	tr.goOn(20)
+	if err := l.Ping(t.Context()); err != nil {
+		t.Errorf("Ping = %v with all shards", err)
+	}
+	tr.finish()
+	tr.nothingLost()
+	tr.lostAt(l, 1)
 }

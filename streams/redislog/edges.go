@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -23,21 +25,23 @@ func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Ro
 	if int(p) >= len(l.partitions) {
 		return streams.Edges{}, fmt.Errorf("%w: no partition %d", streams.ErrUnavailable, p)
 	}
-	all, err := l.edges(ctx, l.partitions[p], rooms[:min(maxTails, len(rooms))])
+	all, err := l.edges(ctx, l.client, l.partitions[p], rooms[:min(maxTails, len(rooms))])
 	for from := maxTails; from < len(rooms) && err == nil; from += maxTails {
 		var more streams.Edges
-		more, err = l.edges(ctx, l.partitions[p], rooms[from:min(from+maxTails, len(rooms))])
+		more, err = l.edges(ctx, l.client, l.partitions[p], rooms[from:min(from+maxTails, len(rooms))])
 		all.Tails = append(all.Tails, more.Tails...)
 		all.Floor = streams.Later(all.Floor, more.Floor)
 		all.Horizon = streams.Later(all.Horizon, more.Horizon)
 	}
 	if err != nil {
+		l.doubt(ctx, err)
 		return streams.Edges{}, reading(err)
 	}
 	return all, nil
 }
 
-func (l *Log) edges(ctx context.Context, p *partition, rooms []streams.Room) (streams.Edges, error) {
+// edges asks at, which finds the partition or is its node.
+func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms []streams.Room) (streams.Edges, error) {
 	room, known := p.newestKnown()
 	keys := make([]string, 0, 3+len(rooms))
 	keys = append(keys, p.clock(), p.stream(room), p.tail(room))
@@ -45,7 +49,7 @@ func (l *Log) edges(ctx context.Context, p *partition, rooms []streams.Room) (st
 		keys = append(keys, p.tail(r))
 	}
 	reply, err := l.withClock(ctx, p, func() (any, error) {
-		return edgesScript.Run(ctx, l.client, keys, len(l.partitions), position(known)).Result()
+		return edgesScript.Run(ctx, at, keys, len(l.partitions), position(known)).Result()
 	})
 	if err != nil {
 		return streams.Edges{}, err

@@ -104,6 +104,7 @@ func (f *feed) run() {
 		if f.ctx.Err() != nil {
 			return
 		}
+		f.log.doubt(f.ctx, err)
 		if connected {
 			again.reset()
 			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "err", err)

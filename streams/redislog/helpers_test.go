@@ -119,10 +119,10 @@ func describe(s streams.Signal) string {
 	return fmt.Sprintf("%+v", s)
 }
 
-// follow opens a feed of partition 0 in which room is joined.
+// follow opens a feed of the room's partition, in which room is joined.
 func follow(t testing.TB, l *Log, room streams.Room) streams.Feed {
 	t.Helper()
-	f := l.Feed(0)
+	f := l.Feed(room.Partition(l.Partitions()))
 	t.Cleanup(f.Close)
 	f.Join(room, 1)
 	joined(t, f, room, 1)

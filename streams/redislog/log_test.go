@@ -47,18 +47,27 @@ func newPrefix() string { return fmt.Sprintf("test-%d", prefixes.Add(1)) }
 func TestPromises(t *testing.T) {
 	for _, partitions := range []int{1, 4} {
 		t.Run(fmt.Sprintf("partitions=%d", partitions), func(t *testing.T) {
-			logtest.Run(t, func(t *testing.T) *logtest.Harness {
-				opt := Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), Partitions: partitions}
-				h := &logtest.Harness{Log: open(t, opt), Second: open(t, opt)}
-				h.Reopen = func() streams.Log {
-					_ = h.Log.Close()
-					h.Log = open(t, opt)
-					return h.Log
-				}
-				return h
-			})
+			promises(t, Options{URL: redistest.Shared(t).URL(), Partitions: partitions})
 		})
 	}
+}
+
+func TestPromisesOnNewerRedis(t *testing.T) {
+	promises(t, Options{URL: redistest.StartNewer(t, "--appendonly", "yes").URL()})
+}
+
+// promises runs the suite, each test under a prefix of its own.
+func promises(t *testing.T, opt Options) {
+	logtest.Run(t, func(t *testing.T) *logtest.Harness {
+		opt.Prefix = newPrefix()
+		h := &logtest.Harness{Log: open(t, opt), Second: open(t, opt)}
+		h.Reopen = func() streams.Log {
+			_ = h.Log.Close()
+			h.Log = open(t, opt)
+			return h.Log
+		}
+		return h
+	})
 }
 
 func TestCloseLeavesNothingBehind(t *testing.T) {

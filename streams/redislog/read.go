@@ -56,6 +56,7 @@ func (l *Log) page(ctx context.Context, room streams.Room, command, from, to str
 			return nil, nil
 		}
 		if err != nil {
+			l.doubt(ctx, err)
 			return nil, reading(l.explain(err))
 		}
 		for _, entry := range reply {

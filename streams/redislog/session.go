@@ -33,14 +33,11 @@ const (
 // hear of every break.
 //
 // The channel of the partition itself, that of the room "", is subscribed first
-// and for ever: in a Cluster it takes the connection to the right node, and its
-// confirmation says that the connection works.
+// and for ever: its confirmation says that the connection works.
 type session struct {
 	// Fixed by feed.session.
 	f  *feed
 	ps *redis.PubSub
-
-	connected bool // owned by read: a subscription was confirmed
 
 	mu    sync.Mutex // guards rooms
 	rooms map[streams.Room]*subscription
@@ -56,17 +53,15 @@ type subscription struct {
 
 // session connects and serves the feed until something breaks. It reports
 // whether the connection ever worked.
-//
-// It asks for the edges first, so that a loss is noticed at the reconnect after
-// it; in a Cluster that also renews the client's idea of where the slot is.
 func (f *feed) session() (connected bool, err error) {
-	if _, err := f.log.Edges(f.ctx, streams.Partition(f.p.id), nil); err != nil {
-		return false, err
-	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	s := &session{f: f, ps: f.log.client.SSubscribe(ctx), rooms: map[streams.Room]*subscription{}}
-	if err := s.subscribe(ctx, []change{{joined: true}}); err != nil {
+	node, err := f.log.master(ctx, f.p)
+	if err != nil {
+		return false, err
+	}
+	s := &session{f: f, ps: node.SSubscribe(ctx), rooms: map[streams.Room]*subscription{}}
+	if err := s.connect(ctx, node); err != nil {
 		return false, errors.Join(err, s.ps.Close())
 	}
 	f.changeAll()
@@ -78,7 +73,43 @@ func (f *feed) session() (connected bool, err error) {
 	err = s.read(ctx)
 	cancel()
 	writer.Wait()
-	return s.connected, errors.Join(err, writeErr)
+	return true, errors.Join(err, writeErr)
+}
+
+// connect subscribes to the partition's own channel at node, and returns once that
+// is confirmed and node has said what the partition's edges are, so that a loss is
+// noticed at the reconnect after it.
+//
+// Only then is it certain that the subscription is the master's: replicas in a
+// Cluster take subscriptions too, and miss events when the link between two nodes
+// breaks, though ours stands. A master that becomes a replica ends those that it has.
+func (s *session) connect(ctx context.Context, node *redis.Client) error {
+	if err := s.subscribe(ctx, []change{{joined: true}}); err != nil {
+		return err
+	}
+	said, err := s.ps.ReceiveTimeout(ctx, s.f.log.opt.Timeout)
+	if err != nil {
+		return fmt.Errorf("subscribe: %w", err)
+	}
+	confirmed, ok := said.(*redis.Subscription)
+	if !ok {
+		return fmt.Errorf("subscribe: %v", said)
+	}
+	if err := s.confirmation(ctx, confirmed); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.f.log.opt.Timeout)
+	defer cancel()
+	if _, err := s.f.log.edges(ctx, node, s.f.p, nil); !leaving(err) {
+		return err
+	}
+	return nil
+}
+
+// leaving reports whether err says that the slot is on its way from this node to
+// another, and so still this one's.
+func leaving(err error) bool {
+	return redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
 }
 
 // write sends what the feed wants, and pings. When it ends it closes the
@@ -197,7 +228,6 @@ func (s *session) message(ctx context.Context, m *redis.Message) error {
 // confirmation announces the room if its last command was to join it. One that
 // answers no command means that Redis has moved the slot away.
 func (s *session) confirmation(ctx context.Context, m *redis.Subscription) error {
-	s.connected = true
 	room, _ := s.f.p.roomOf(m.Channel)
 	ticket, joined, err := s.confirm(room, m.Kind == "ssubscribe")
 	if err != nil {

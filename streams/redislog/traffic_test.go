@@ -1,0 +1,342 @@
+package redislog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/logtest"
+)
+
+const (
+	// pace is how long a publisher rests after each event, so that two cores do
+	// for all of them and for Redis.
+	pace = 2 * time.Millisecond
+
+	// lookEvery is how often a reader asks for its room's tail.
+	lookEvery = 300 * time.Millisecond
+)
+
+// traffic is one publisher and one reader for each of some rooms, all on one log.
+// The publishers repeat each event with its key until it is acknowledged; the
+// readers do what the reader of a feed has to.
+type traffic struct {
+	t       *testing.T
+	log     *Log
+	readers []*reader
+	pubs    []*publisher
+
+	stop       chan struct{} // tells publishers to finish their event
+	publishing sync.WaitGroup
+	reading    sync.WaitGroup
+	cancel     context.CancelFunc // ends the readers
+}
+
+// startTraffic publishes to one room in each of the partitions.
+func startTraffic(t *testing.T, l *Log, partitions ...streams.Partition) *traffic {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	tr := &traffic{t: t, log: l, stop: make(chan struct{}), cancel: cancel}
+	for _, p := range partitions {
+		room := roomOf(l, "traffic", p)
+		r := &reader{log: l, p: p, room: room, feed: l.Feed(p)}
+		tr.readers = append(tr.readers, r)
+		tr.reading.Go(func() { r.run(ctx) })
+		pub := &publisher{log: l, room: room}
+		tr.pubs = append(tr.pubs, pub)
+		tr.publishing.Go(func() { pub.run(tr.stop) })
+	}
+	t.Cleanup(tr.end)
+	return tr
+}
+
+// roomOf returns a room of partition p whose name starts with name.
+func roomOf(l *Log, name string, p streams.Partition) streams.Room {
+	for i := 0; ; i++ {
+		if room := streams.Room(fmt.Sprintf("%s-%d", name, i)); room.Partition(l.Partitions()) == p {
+			return room
+		}
+	}
+}
+
+// goOn returns once each publisher has had n more events acknowledged.
+func (tr *traffic) goOn(n int) {
+	tr.t.Helper()
+	goals := make([]int, len(tr.pubs))
+	for i, p := range tr.pubs {
+		goals[i] = p.count() + n
+	}
+	for i, p := range tr.pubs {
+		eventually(tr.t, fmt.Sprintf("%d more events in %s", n, p.room), func() bool { return p.count() >= goals[i] })
+	}
+}
+
+// finish stops the publishers, and returns once the readers have all that the log
+// has.
+func (tr *traffic) finish() {
+	tr.t.Helper()
+	close(tr.stop)
+	tr.publishing.Wait()
+	for i, r := range tr.readers {
+		newest := tr.pubs[i].newest()
+		eventually(tr.t, fmt.Sprintf("the reader of %s has %s", r.room, newest), func() bool { return !r.at().Before(newest) })
+	}
+}
+
+// end waits for all goroutines, also where the test gave up before finish.
+func (tr *traffic) end() {
+	select {
+	case <-tr.stop:
+	default:
+		close(tr.stop)
+	}
+	tr.publishing.Wait()
+	tr.cancel()
+	for _, r := range tr.readers {
+		r.feed.Close()
+	}
+	tr.reading.Wait()
+}
+
+// nothingLost checks that what was acknowledged, what the log has and what the
+// readers got are the same, once and in order, and that no floor was raised.
+func (tr *traffic) nothingLost() {
+	tr.t.Helper()
+	if n := tr.log.Losses(); n != 0 {
+		tr.t.Errorf("%d losses noticed, there was none", n)
+	}
+	for i, r := range tr.readers {
+		logged := idsOf(all(tr.t, tr.log, r.room))
+		if d := logtest.Compare(tr.pubs[i].ids(), logged); !d.OK() {
+			tr.t.Errorf("%s: acknowledged and logged: %s", r.room, d)
+		}
+		if d := logtest.Compare(logged, r.ids()); !d.OK() {
+			tr.t.Errorf("%s: logged and read: %s", r.room, d)
+		}
+	}
+}
+
+// lossesTold checks the same but for events at or before the floor, which Redis
+// may have lost after it had acknowledged them.
+func (tr *traffic) lossesTold() {
+	tr.t.Helper()
+	for i, r := range tr.readers {
+		e, err := tr.log.Edges(tr.t.Context(), r.p, nil)
+		if err != nil {
+			tr.t.Fatal(err)
+		}
+		logged, acked := idsOf(all(tr.t, tr.log, r.room)), tr.pubs[i].ids()
+		if d := logtest.Compare(after(e.Floor, acked), after(e.Floor, logged)); !d.OK() {
+			tr.t.Errorf("%s: acknowledged and logged, after the floor: %s", r.room, d)
+		}
+		if d := logtest.Compare(after(e.Floor, logged), after(e.Floor, r.ids())); !d.OK() {
+			tr.t.Errorf("%s: logged and read, after the floor: %s", r.room, d)
+		}
+		lost := logtest.Compare(acked, logged).Missing
+		if lost > 0 && tr.log.Losses() == 0 {
+			tr.t.Errorf("%s: %d events lost, and no loss noticed", r.room, lost)
+		}
+		tr.t.Logf("%s: %d acknowledged, %d of them lost, %d read; the feed was lost %d times, %d looks found more",
+			r.room, len(acked), lost, len(r.ids()), r.lost(), r.repairs)
+	}
+}
+
+// after returns those of ids that come after floor.
+func after(floor streams.ID, ids []streams.ID) []streams.ID {
+	return slices.DeleteFunc(slices.Clone(ids), func(id streams.ID) bool { return !floor.Before(id) })
+}
+
+// A publisher publishes numbered events to one room, one after the other.
+type publisher struct {
+	log  *Log
+	room streams.Room
+
+	mu    sync.Mutex // guards the fields below
+	acked []streams.ID
+	errs  int   // tries that failed
+	err   error // of the last try
+}
+
+func (p *publisher) run(stop <-chan struct{}) {
+	for n := 0; ; n++ {
+		if !p.publish(n) {
+			return
+		}
+		select {
+		case <-stop:
+			return
+		case <-time.After(pace):
+		}
+	}
+}
+
+// publish repeats event n until it is acknowledged. It reports whether to go on.
+func (p *publisher) publish(n int) bool {
+	d := keyed(p.room, fmt.Sprintf(`{"n":%d}`, n), fmt.Sprint("key-", n))
+	d.Keep.Events = 100_000
+	for deadline := time.Now().Add(2 * patience); ; time.Sleep(pace) {
+		r := p.log.Append(context.Background(), []streams.Draft{d})[0]
+		if p.note(r) {
+			return true
+		}
+		if mends := errors.Is(r.Err, streams.ErrUnavailable) || errors.Is(r.Err, streams.ErrRefused); !mends || time.Now().After(deadline) {
+			return false // which goOn or finish shows
+		}
+	}
+}
+
+// note reports whether r is an acknowledgement.
+func (p *publisher) note(r streams.Receipt) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err = r.Err; p.err != nil {
+		p.errs++
+		return false
+	}
+	p.acked = append(p.acked, r.ID)
+	return true
+}
+
+func (p *publisher) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.acked)
+}
+
+func (p *publisher) failed() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.errs
+}
+
+func (p *publisher) ids() []streams.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acked
+}
+
+func (p *publisher) newest() streams.ID {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.acked[len(p.acked)-1]
+}
+
+// A reader follows one room: it reads the log at each announcement, takes the feed
+// from there, and looks for the tail now and then.
+type reader struct {
+	log  *Log
+	p    streams.Partition
+	room streams.Room
+	feed streams.Feed
+
+	joined  bool // owned by run
+	repairs int  // looks that found something; owned by run
+
+	mu     sync.Mutex // guards the fields below
+	got    []streams.ID
+	losses int // of the feed
+}
+
+func (r *reader) run(ctx context.Context) {
+	r.feed.Join(r.room, 1)
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case sig, open := <-r.feed.Signals():
+			if !open {
+				return
+			}
+			r.take(ctx, sig)
+		case <-look.C:
+			before := r.at()
+			if r.joined && r.catchUp(ctx) == nil && before.Before(r.at()) {
+				r.repairs++
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *reader) take(ctx context.Context, sig streams.Signal) {
+	switch {
+	case sig.Lost:
+		r.joined = false
+		r.mu.Lock()
+		r.losses++
+		r.mu.Unlock()
+	case sig.Joined != "":
+		for ctx.Err() == nil && r.catchUp(ctx) != nil {
+			time.Sleep(pace)
+		}
+		r.joined = true
+	case sig.Event != nil && r.joined && r.at().Before(sig.Event.ID):
+		if r.at().Before(sig.Event.Prev) && r.catchUp(ctx) == nil {
+			return
+		}
+		r.add(sig.Event.ID)
+	}
+}
+
+// catchUp reads the room up to its tail.
+func (r *reader) catchUp(ctx context.Context) error {
+	e, err := r.log.Edges(ctx, r.p, []streams.Room{r.room})
+	if err != nil {
+		return err
+	}
+	for {
+		const page = 1000
+		events, err := r.log.After(ctx, r.room, r.at(), e.Last, page)
+		if err != nil {
+			return err
+		}
+		for _, e := range events {
+			r.add(e.ID)
+		}
+		if len(events) < page {
+			return nil
+		}
+	}
+}
+
+func (r *reader) add(id streams.ID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.got = append(r.got, id)
+}
+
+// at is the newest event that the reader has.
+func (r *reader) at() streams.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.got) == 0 {
+		return streams.ID{}
+	}
+	return r.got[len(r.got)-1]
+}
+
+func (r *reader) ids() []streams.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.got
+}
+
+func (r *reader) lost() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.losses
+}
+
+func idsOf(events []*streams.Event) []streams.ID {
+	ids := make([]streams.ID, len(events))
+	for i, e := range events {
+		ids[i] = e.ID
+	}
+	return ids
+}
