@@ -192,7 +192,7 @@ func (t *track) event(e *streams.Event, edges *streams.Edges) {
 		t.gap(NoSense, from, e.ID)
 	case t.Lax:
 	case lost:
-		t.gap(Reset, from, e.ID)
+		t.reset(edges, from, e.ID)
 	case t.Pos.Before(from):
 		t.gap(Trimmed, from, e.ID)
 	}
@@ -220,7 +220,7 @@ func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error
 		t.gap(NoSense, to, to.Next())
 	case t.Lax:
 	case lost:
-		t.gap(Reset, to, to.Next())
+		t.reset(edges, to, to.Next())
 	case t.Pos.Before(to):
 		later, err := log.After(ctx, t.Room, t.Pos, streams.MakeID(1<<48-1, 1<<64-1, to.Partition()), 1)
 		if err != nil {
@@ -239,8 +239,23 @@ func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error
 
 // gap puts a notice at place, from which on the room is complete again.
 func (t *track) gap(why Reason, place, before streams.ID) {
+	t.gapFrom(t.Pos, why, place, before)
+}
+
+// reset puts a notice of a loss at place. What is missing may lie before Pos: events
+// that were logged after the loss, by a node that did not know of it, came as if they
+// followed what was there before.
+func (t *track) reset(edges *streams.Edges, place, before streams.ID) {
+	from := t.Pos
+	if !edges.Lost.IsZero() && edges.Lost.Before(from) {
+		from = edges.Lost
+	}
+	t.gapFrom(from, Reset, place, before)
+}
+
+func (t *track) gapFrom(from streams.ID, why Reason, place, before streams.ID) {
 	t.pending = append(t.pending, step{place: place, gap: &Gap{
-		Room: t.Room, After: t.Pos, Before: before, Reason: why,
+		Room: t.Room, After: from, Before: before, Reason: why,
 	}})
 	t.Pos = place
 }

@@ -105,6 +105,12 @@ type Edges struct {
 	// Last, for nothing has been logged since.
 	Horizon ID
 
+	// Lost says where the loss began that Floor is about: the log may have lost
+	// events after it, and others may have been logged between it and the floor
+	// before the loss was noticed. Never after Floor; zero means that the log has
+	// no such tale to tell.
+	Lost ID
+
 	// Tails has each room's newest id, in the order asked for; zero where there
 	// is no record.
 	Tails []ID

@@ -84,7 +84,7 @@ const callHead = 3
 
 // appendCall returns the words of a call of appendScript, up to the script's name.
 func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
-	call := make([]any, callHead, callHead+5+len(drafts)*(3+argsPerDraft))
+	call := make([]any, callHead, callHead+6+len(drafts)*(3+argsPerDraft))
 	call = append(call, p.clock())
 	for _, d := range drafts {
 		call = append(call, p.stream(d.Room), p.tail(d.Room))
@@ -93,7 +93,8 @@ func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
 		}
 	}
 	call[2] = len(call) - callHead
-	call = append(call, len(l.partitions), millis(l.opt.KeyLife), position(p.newestPassed()), rand.Uint32())
+	_, known := p.newestKnown()
+	call = append(call, len(l.partitions), millis(l.opt.KeyLife), position(p.newestPassed()), rand.Uint32(), position(known))
 	for _, d := range drafts {
 		call = append(call, p.channel(d.Room), d.Type, d.Data, fingerprint(d),
 			strconv.Itoa(d.Keep.Events), millis(max(d.Keep.Age, time.Millisecond)))
@@ -114,14 +115,14 @@ func fingerprint(d *streams.Draft) string {
 func (p *partition) receipts(drafts []*streams.Draft, reply any, err error) []streams.Receipt {
 	receipts := make([]streams.Receipt, len(drafts))
 	outcomes, _ := reply.([]any)
-	if err == nil && len(outcomes) != 2*len(drafts) {
+	if err == nil && len(outcomes) != 1+2*len(drafts) {
 		err = fmt.Errorf("%w: %d outcomes for %d drafts", streams.ErrUnavailable, len(outcomes)/2, len(drafts))
 	}
 	for i, d := range drafts {
 		if err != nil {
 			receipts[i].Err = appending(err)
 		} else {
-			receipts[i] = p.receipt(d, outcomes[2*i], outcomes[2*i+1])
+			receipts[i] = p.receipt(d, outcomes[1+2*i], outcomes[2+2*i])
 		}
 	}
 	return receipts

@@ -32,6 +32,9 @@ func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Ro
 		all.Tails = append(all.Tails, more.Tails...)
 		all.Floor = streams.Later(all.Floor, more.Floor)
 		all.Horizon = streams.Later(all.Horizon, more.Horizon)
+		if more.Lost.Before(all.Lost) {
+			all.Lost = more.Lost
+		}
 	}
 	if err != nil {
 		l.doubt(ctx, err)
@@ -49,32 +52,32 @@ func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms 
 		keys = append(keys, p.tail(r))
 	}
 	reply, err := l.withClock(ctx, p, func() (any, error) {
-		return edgesScript.Run(ctx, at, keys, len(l.partitions), position(known)).Result()
+		return edgesScript.Run(ctx, at, keys, len(l.partitions), position(known), position(p.newestPassed())).Result()
 	})
 	if err != nil {
 		return streams.Edges{}, err
 	}
 	values, _ := reply.([]any)
-	if len(values) != 4+len(rooms) {
+	if len(values) != 5+len(rooms) {
 		return streams.Edges{}, fmt.Errorf("%w: %d values for %d rooms", streams.ErrUnavailable, len(values), len(rooms))
 	}
-	if values[3] == int64(1) {
-		l.noteLoss(p, known)
+	if values[4] == int64(1) {
+		l.noteLoss(p)
 	}
 	return p.parseEdges(values)
 }
 
-// parseEdges reads last, floor, horizon, a number, and the tails. A foreign value
+// parseEdges reads last, floor, horizon, lost, a number, and the tails. A foreign value
 // in a tail's place is no record, be it of the wrong type, which MGET gives as
 // nil, or not: one room must not take the others down.
 func (p *partition) parseEdges(values []any) (streams.Edges, error) {
-	e := streams.Edges{Tails: make([]streams.ID, len(values)-4)}
-	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.Horizon} {
+	e := streams.Edges{Tails: make([]streams.ID, len(values)-5)}
+	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.Horizon, &e.Lost} {
 		if err := p.parseInto(to, values[i]); err != nil {
 			return streams.Edges{}, err
 		}
 	}
-	for i, tail := range values[4:] {
+	for i, tail := range values[5:] {
 		if p.parseInto(&e.Tails[i], tail) != nil {
 			e.Tails[i] = streams.ID{}
 		}

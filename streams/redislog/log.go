@@ -198,16 +198,17 @@ func (l *Log) create(ctx context.Context, p *partition) error {
 		return fmt.Errorf("partition %d: %w", p.id, l.explain(err))
 	}
 	if created == 1 && !known.IsZero() {
-		l.noteLoss(p, known)
+		l.noteLoss(p)
 	}
 	return nil
 }
 
 // noteLoss tells the operator that the floor of p was raised.
-func (l *Log) noteLoss(p *partition, known streams.ID) {
+func (l *Log) noteLoss(p *partition) {
 	l.losses.Add(1)
+	_, known := p.newestKnown()
 	l.opt.Logger.Warn("redis lost events that were logged; readers that may have missed some are told",
-		"partition", p.id, "newest_lost", known.String())
+		"partition", p.id, "newest_known", known.String())
 }
 
 // withClock runs a script that needs the partition's clock, and creates the clock

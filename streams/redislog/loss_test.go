@@ -230,3 +230,55 @@ func TestNoIDTwice(t *testing.T) {
 		t.Error("no two appends fell into one millisecond: nothing was tested")
 	}
 }
+
+// A node that knows of events which the log has lost does not write over the loss:
+// what it appends comes after the new floor, so that readers are told of the loss
+// before it. Where the loss began is known exactly, for nobody has written since.
+func TestAppendNoticesALoss(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	prefix := newPrefix()
+	opt := Options{URL: server.URL(), Prefix: prefix}
+	l, other := open(t, opt), open(t, opt)
+	put(t, l, draft("room", "1"))
+	kept := put(t, l, draft("hall", "1"))
+	back := snap(t, admin, prefix)
+	lost := put(t, l, draft("room", "2"))
+	back.restore(t, admin, prefix)
+
+	id := put(t, l, draft("room", "3"))
+	e := edges(t, other, "room")
+	if e.Floor.Before(lost) || !e.Floor.Before(id) || e.Lost != kept {
+		t.Errorf("floor %s and lost from %s, want a floor between %s and %s, and %s", e.Floor, e.Lost, lost, id, kept)
+	}
+	if l.Losses() != 1 || other.Losses() != 0 {
+		t.Errorf("losses %d and %d, want 1 and 0", l.Losses(), other.Losses())
+	}
+	if prev := all(t, l, "room")[1].Prev; prev != e.Floor {
+		t.Errorf("Prev %s, want the floor %s", prev, e.Floor)
+	}
+	put(t, l, draft("room", "4"))
+	if again := edges(t, other); again.Floor != e.Floor || l.Losses() != 1 {
+		t.Errorf("floor %s, was %s; %d losses", again.Floor, e.Floor, l.Losses())
+	}
+}
+
+// A node that does not know may write over a loss. When it is noticed, what it wrote
+// lies between the place where the loss began and the floor.
+func TestWrittenOverALoss(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	prefix := newPrefix()
+	opt := Options{URL: server.URL(), Prefix: prefix}
+	l := open(t, opt)
+	kept := put(t, l, draft("room", "1"))
+	back := snap(t, admin, prefix)
+	put(t, l, draft("room", "2"))
+	back.restore(t, admin, prefix)
+	over := put(t, open(t, opt), draft("room", "3"))
+	for range 2 {
+		if e := edges(t, l, "room"); e.Lost != kept || !over.Before(e.Floor) {
+			t.Errorf("lost from %s and floor %s, want %s and one after %s", e.Lost, e.Floor, kept, over)
+		}
+	}
+}

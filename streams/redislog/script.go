@@ -39,7 +39,7 @@ local function failed(reply) return type(reply) == 'table' and reply.err end
 // ARGV[1] partitions. The horizon never goes back when Redis's clock does, for
 // it counts from last where that is ahead, and it never passes last.
 const luaClock = luaPositions + `
-local clock = redis.call('HMGET', KEYS[1], 'last', 'floor', 'unrecorded', 'tail_life_ms', 'partitions')
+local clock = redis.call('HMGET', KEYS[1], 'last', 'floor', 'unrecorded', 'tail_life_ms', 'partitions', 'lost')
 if not clock[1] then return redis.error_reply('NOCLOCK the partition has no clock') end
 if clock[5] ~= ARGV[1] then
   return redis.error_reply('MISMATCH the log has ' .. tostring(clock[5]) .. ' partitions, this node wants ' .. ARGV[1])
@@ -51,6 +51,17 @@ end
 local now = millis()
 local horizon = later(unrecorded, {math.max(math.max(now, last[1]) - life, 0), 0})
 if after(horizon, last) then horizon = last end
+
+-- raise notes that the log has gone back: events after the position "from", up to
+-- the new floor, may be lost. No id is handed out again that the node has seen.
+local function raise(from, seen)
+  last = later(later({now, 0}, last), seen)
+  last = {last[1], last[2] + 1}
+  floor = last
+  clock[6] = text(from)
+  local set = redis.pcall('HSET', KEYS[1], 'last', text(last), 'floor', text(floor), 'lost', clock[6])
+  return failed(set) and set.err
+end
 `
 
 // createScript makes sure that a partition has a clock, and that it fits.
@@ -112,11 +123,16 @@ const argsPerDraft = 6
 //	         has gone back must not hand it out again, however its clock goes
 //	ARGV[4]  a random number below 2^32: where this call begins to count in a
 //	         millisecond
+//	ARGV[5]  newest position that the node knows to have been logged, or "0-0"
 //	ARGV     for each draft: channel, type, data, fingerprint or "", events to
 //	         keep (0: ephemeral), age to keep in milliseconds
 //
-// It returns an outcome and a text for each draft. It is safe to repeat where
-// every draft has a key.
+// It returns 1 if it raised the floor else 0, and an outcome and a text for each
+// draft. It is safe to repeat where every draft has a key.
+//
+// The floor is raised if the clock stands before what the node knows: the log has
+// gone back, and nobody has written to it since. A node that knows of a loss never
+// writes over it, so that readers are told of it before what follows it.
 //
 // A draft's reads come before its first write, and that write is the one that
 // Redis may refuse (out of memory, read only, wrong type): a draft that fails
@@ -147,6 +163,8 @@ const argsPerDraft = 6
 // 1.8 µs more for each event than "~" (14.9 to 13.1 µs in a batch of 64,
 // BenchmarkFullRoom, Redis 7.0 on loopback), some 1.5 % of a lone publish.
 var appendScript = newScript(luaClock + `
+local seen, nonce, known = parse(ARGV[3]), tonumber(ARGV[4]), parse(ARGV[5])
+
 local function newest(stream, tail)
   local record = redis.pcall('GET', tail)
   if failed(record) then return nil, record.err end
@@ -161,8 +179,10 @@ end
 
 local function mint(passing)
   local p = passing and later(last, passing) or last
-  if now > p[1] then return {now, 1 + tonumber(ARGV[4])} end
-  return {p[1], p[2] + 1}
+  if now > p[1] then return {now, 1 + nonce} end
+  p = {p[1], p[2] + 1 + nonce % 2^24} -- 2^29 calls, should the clock stand for so long
+  nonce = 0
+  return p
 end
 
 local function log(stream, tail, kind, data, keep, age)
@@ -206,9 +226,15 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
   return 0, id
 end
 
-last = later(last, parse(ARGV[3]))
-local replies, k, touched = {}, 2, false
-for a = 5, #ARGV, 6 do
+local raised = 0
+if after(known, last) then
+  local err = raise(last, seen)
+  if err then return redis.error_reply(err) end
+  raised = 1
+end
+last = later(last, seen)
+local replies, k, touched = {raised}, 2, false
+for a = 6, #ARGV, 6 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
@@ -231,14 +257,19 @@ return replies
 //	KEYS     tail records asked for
 //	ARGV[1]  partitions of the log
 //	ARGV[2]  position of the newest event that the node knows of, or "0-0"
+//	ARGV[3]  newest position that the node has seen an event at, or "0-0"
 //
-// It returns last, floor, horizon, 1 if it raised the floor else 0, and the tails.
+// It returns last, floor, horizon, the position after which the log may have lost
+// events when it last went back, 1 if it raised the floor else 0, and the tails.
 //
 // The event is lost if it is not in the stream, and could not have been trimmed
 // or expired: the entry after it does not follow it, or there is no entry after
 // it and the tail record has not reached it either. One at or before the floor
 // has been noticed by another node; one at or before the horizon may have expired
 // with its tail record. What is not a stream is not a log: lost as well.
+//
+// What came before it in its room, and is still there, was logged before the loss.
+// Others may have written since, so that the clock no longer says where that was.
 var edgesScript = newScript(luaClock + `
 local function lost(known)
   if not after(known, floor) or not after(known, horizon) then return false end
@@ -255,16 +286,20 @@ local function lost(known)
   return not tail or after(known, tail)
 end
 
-local raised, known = 0, parse(ARGV[2])
-if lost(known) then
-  raised = 1
-  last = later(later({now, 0}, last), known)
-  last = {last[1], last[2] + 1}
-  floor = last
-  redis.call('HSET', KEYS[1], 'last', text(last), 'floor', text(floor))
+local function before(known)
+  if after(known, last) then return last end
+  local found = redis.pcall('XREVRANGE', KEYS[2], '(' .. text(known), '-', 'COUNT', 1)
+  return not failed(found) and found[1] and parse(found[1][1]) or floor
 end
 
-local reply = {text(last), text(floor), text(horizon), raised}
+local raised, known = 0, parse(ARGV[2])
+if lost(known) then
+  local err = raise(before(known), later(known, parse(ARGV[3])))
+  if err then return redis.error_reply(err) end
+  raised = 1
+end
+
+local reply = {text(last), text(floor), text(horizon), clock[6] or text(floor), raised}
 for from = 4, #KEYS, 1000 do -- unpack has room for some 8,000
   local tails = redis.call('MGET', unpack(KEYS, from, math.min(from + 999, #KEYS)))
   for i = 1, #tails do reply[#reply + 1] = tails[i] end

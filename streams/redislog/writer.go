@@ -200,6 +200,9 @@ func (w *writer) store(ctx context.Context, drafts []*streams.Draft, deadline ti
 		reply, missed, err = w.send(ctx, words, deadline)
 		return reply, err
 	})
+	if said, _ := reply.([]any); len(said) > 0 && said[0] == int64(1) {
+		w.log.noteLoss(w.p)
+	}
 	receipts := w.p.receipts(drafts, reply, err)
 	for i, d := range drafts {
 		missed.settle(&receipts[i], w.log.wanted(d))

@@ -62,8 +62,9 @@ func TestScenario02ReplyLost(t *testing.T) {
 			redis := redistest.Shared(t)
 			proxy := cutproxy.Listen(t, redis.Addr())
 			w := newWorld(t, onRedis, func(s *setup) { s.through = proxy.Addr() })
-			// What a script answers for one event that it has stored, up to its id.
-			const stored = "*2\r\n:0\r\n$"
+			// What the script answers for one event that it has stored, up to its id: it
+			// raised no floor, and the outcome is 0.
+			const stored = "*3\r\n:0\r\n:0\r\n$"
 			lose := func() func() {
 				sprung := proxy.CutAfter(stored)
 				return func() { <-sprung }

@@ -1,0 +1,53 @@
+package replay_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/tidemark/tidemark/replay"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// onlyEvents is a Source of one room, which is read forwards.
+type onlyEvents struct {
+	replay.Source
+	events []*streams.Event
+}
+
+func (s onlyEvents) After(_ context.Context, _ streams.Room, after, through streams.ID, limit int) (got []*streams.Event, _ error) {
+	for _, e := range s.events {
+		if after.Before(e.ID) && !through.Before(e.ID) && len(got) < limit {
+			got = append(got, e)
+		}
+	}
+	return got, nil
+}
+
+// A notice of a loss reaches back to where the loss began, also for a client that
+// was given what a node logged over it.
+func TestResetReachesBack(t *testing.T) {
+	at := func(seq uint64) streams.ID { return streams.MakeID(1, seq, 0) }
+	log := onlyEvents{events: []*streams.Event{{ID: at(5), Prev: at(2), Room: "r"}, {ID: at(8), Prev: at(7), Room: "r"}}}
+	edges := streams.Edges{Last: at(8), Floor: at(7), Lost: at(3), Tails: []streams.ID{at(8)}}
+	for name, c := range map[string]struct{ cursor, after streams.ID }{
+		"before the loss":     {at(2), at(3)}, // after the event that was logged over it
+		"within, with it all": {at(5), at(3)},
+		"within":              {at(4), at(3)},
+		"at the beginning":    {at(3), at(3)},
+	} {
+		reader := replay.NewReader(log, edges, []replay.Track{{Room: "r", Pos: c.cursor}})
+		items, err := reader.Next(t.Context(), 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var gaps []*replay.Gap
+		for _, it := range items {
+			if it.Gap != nil {
+				gaps = append(gaps, it.Gap)
+			}
+		}
+		if len(gaps) != 1 || gaps[0].Reason != replay.Reset || gaps[0].After != c.after || gaps[0].Before != at(8) {
+			t.Errorf("%s: %d notices: %+v; want one after %s before %s", name, len(gaps), gaps, c.after, at(8))
+		}
+	}
+}
