@@ -99,6 +99,7 @@ type track struct {
 	floor   streams.ID // on this connection, what comes must be after it
 	got     []delivery
 	notices []notice
+	resets  int // notices of that reason, in all rounds
 }
 
 // A delivery is one event as it was received. It takes 40 bytes, for there are
@@ -121,7 +122,8 @@ type notice struct {
 
 // A conn is one connection of a client.
 type conn struct {
-	live time.Duration // when its replay was done; 0 for not yet
+	live    time.Duration // when its replay was done; 0 for not yet
+	outages int           // times that it was told that the log is away
 }
 
 // newClient starts a client that follows rooms until stop.
@@ -230,7 +232,7 @@ func (c *client) levelLocked() {
 				t.cursor = other.cursor
 			}
 		}
-		if t.based && !t.settled && t.cursor.Before(t.base) {
+		if t.based && !t.settled && t.last.IsZero() && t.cursor.Before(t.base) {
 			t.base = t.cursor // the rooms began at different positions
 		}
 	}
@@ -303,12 +305,39 @@ func (t *track) has(id streams.ID) bool {
 func (c *client) gapLocked(t *track, n notice) {
 	n.at, n.place, n.conn, n.cursor = c.w.now(), len(t.got), int32(len(c.conns)-1), t.handed
 	t.notices = append(t.notices, n)
+	if n.reason == "reset" {
+		t.resets++
+	}
 	t.excused = streams.Later(t.excused, n.before)
 	c.noteLocked("gap in %s: %s, after %v before %v", t.room.name, n.reason, n.after, n.before)
 }
 
 // liveLocked notes that the replay is done. The caller holds c.mu.
 func (c *client) liveLocked() { c.conns[len(c.conns)-1].live = c.w.now() }
+
+// outageLocked notes that the server said that something is wrong.
+func (c *client) outageLocked(code string) {
+	if code == "log-unavailable" && c.open {
+		c.conns[len(c.conns)-1].outages++
+	}
+}
+
+// outages is how often the present connection was told that the log is away.
+func (c *client) outages() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.conns) == 0 {
+		return 0
+	}
+	return c.conns[len(c.conns)-1].outages
+}
+
+// isLive reports whether the present connection is live.
+func (c *client) isLive() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open && c.conns[len(c.conns)-1].live > 0
+}
 
 // wrongLocked counts an event that should not have come, and keeps what is needed
 // to find out why it did.

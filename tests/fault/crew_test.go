@@ -29,16 +29,9 @@ func (w *world) recruit(c crew) {
 	}
 	rng := w.newRand()
 	for k := range c.several {
-		some := w.ordinary()
-		rooms := []*room{some[rng.IntN(len(some))]}
-		for range 2 {
-			if r := some[rng.IntN(len(some))]; r != rooms[0] && r != rooms[len(rooms)-1] {
-				rooms = append(rooms, r)
-			}
-		}
-		if len(rooms) == 1 {
-			rooms = append(rooms, some[(k+1)%len(some)])
-		}
+		rooms := w.ordinary()
+		rng.Shuffle(len(rooms), func(i, k int) { rooms[i], rooms[k] = rooms[k], rooms[i] })
+		rooms = rooms[:min(2+k%2, len(rooms))]
 		h := habits{over: transport(k % 3), start: "since=now", staged: k%4 == 1}
 		if k%4 == 3 {
 			h.cutEvery = 4 * time.Second

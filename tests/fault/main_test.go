@@ -43,6 +43,7 @@ type tests struct{ *testing.M }
 func (t tests) Run() int {
 	flag.Parse()
 	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics ask for no logger
+	_ = flag.Set("test.parallel", "4")       // those that run in parallel mostly wait
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)
 	}

@@ -5,29 +5,57 @@ import (
 	"time"
 )
 
-// Faults of all kinds, some at a time, on each shape of Redis. The last round is one
-// in which the log loses events for sure.
+// Faults of all kinds, some at a time, on each shape of Redis.
 func TestMixedStandalone(t *testing.T) { mixed(t, newStandalone(t, "always")) }
-func TestMixedSentinel(t *testing.T)   { mixed(t, newSentinel(t)) }
+func TestMixedSentinel(t *testing.T)   { mixed(t, newSentinel(t, "replicated")) }
 func TestMixedCluster(t *testing.T)    { mixed(t, newCluster(t)) }
 
-func mixed(t *testing.T, redis deployment) {
-	w := newWorld(t, redis.shape(), redis, plan{nodes: 3, rooms: 8, tiny: 2})
-	w.recruit(crew{steady: 6, restless: 3, slow: 1, several: 20})
-	for range 2 {
+// A load is how much a run of mixed faults has to do, and for how long.
+type load struct {
+	plan
+	crew
+	rate   int           // events a second that publishers try
+	rounds int           // in which nothing is to be lost
+	lasts  time.Duration // of each
+}
+
+// theLoad is that of the cut, of the full run or of a soak. In the cut, race-built
+// nodes share the machine with other tests.
+func theLoad() load {
+	l := load{
+		plan:   plan{nodes: 2, rooms: 4, tiny: 1},
+		crew:   crew{steady: 4, restless: 2, slow: 1, several: 9},
+		rate:   200,
+		rounds: 1,
+		lasts:  15 * time.Second,
+	}
+	if thorough() {
+		l.plan = plan{nodes: 3, rooms: 8, tiny: 2}
+		l.crew = crew{steady: 30, restless: 6, slow: 1, several: 80}
+		l.rate, l.rounds, l.lasts = 800, 5, 35*time.Second
+	}
+	if *soak > 0 {
+		l.rounds = max(1, int(*soak/(3*l.lasts))) // three shapes share it
+	}
+	return l
+}
+
+// mixed runs rounds in which nothing is to be lost, and then one in which the log
+// loses events for sure.
+func mixed(t *testing.T, log deployment) {
+	l := theLoad()
+	w := newWorld(t, log.shape(), log, l.plan)
+	w.mixed = true
+	w.recruit(l.crew)
+	for range l.rounds {
 		w.run(round{
-			lasts:      inCut(15*time.Second, 20*time.Second),
-			calm:       time.Second,
-			publishers: w.publishers(300),
-			tracks:     [][]fault{edgeFaults(), nodeFaults(), w.redis.faults()},
+			lasts: l.lasts, calm: time.Second, publishers: w.publishers(l.rate),
+			tracks: [][]fault{edgeFaults(), nodeFaults(), w.log.faults()},
 		})
 	}
 	w.run(round{
-		lasts:      10 * time.Second,
-		calm:       time.Second,
-		publishers: w.publishers(300),
-		tracks:     [][]fault{edgeFaults()},
-		once:       w.redis.losers(),
+		lasts: l.lasts / 2, calm: time.Second, publishers: w.publishers(l.rate),
+		tracks: [][]fault{edgeFaults()}, once: w.log.losers(),
 	})
 	w.leaveNothing()
 	w.conclude()

@@ -20,7 +20,6 @@ type node struct {
 	t       *testing.T
 	name    string
 	program program.Program
-	env     []string
 	flags   []string
 	addr    string    // its own
 	line    *line     // between nginx and it
@@ -36,9 +35,9 @@ type node struct {
 }
 
 // newNode starts a node; it ends with the test.
-func newNode(t *testing.T, p program.Program, name string, env []string, flags ...string) *node {
+func newNode(t *testing.T, p program.Program, name string, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, program: p, env: env, addr: freeAddr(t)}
+	n := &node{t: t, name: name, program: p, addr: freeAddr(t)}
 	n.flags = append([]string{"--listen=" + n.addr, "--node=" + name}, flags...)
 	n.start()
 	n.line = newLine(t, n.addr)
@@ -52,7 +51,7 @@ func (n *node) entrance() string { return n.line.addr }
 // a trouble.
 func (n *node) start() {
 	n.t.Helper()
-	s := n.program.Serve(n.t, program.Options{Env: n.env}, n.flags...)
+	s := n.program.Serve(n.t, program.Options{}, n.flags...)
 	defer n.troubles.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()

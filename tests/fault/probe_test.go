@@ -37,7 +37,7 @@ func (w *world) liveAgain(n *node, since time.Duration) (took time.Duration, ok 
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	for ctx.Err() == nil {
-		if at, ok := n.probe.received(m); ok {
+		if at, ok := n.probe.received(n.probe.tracks[0], m); ok {
 			return at - since, true
 		}
 		w.rest(ctx, 5*time.Millisecond)
@@ -45,11 +45,11 @@ func (w *world) liveAgain(n *node, since time.Duration) (took time.Duration, ok 
 	return 0, false
 }
 
-// received returns when the client got an event of its first room in this round.
-func (c *client) received(m mark) (at time.Duration, ok bool) {
+// received returns when the client got an event of one of its rooms in this round.
+func (c *client) received(t *track, m mark) (at time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	got := c.tracks[0].got
+	got := t.got
 	for i := len(got) - 1; i >= 0; i-- {
 		if got[i].mark == m {
 			return got[i].at, true

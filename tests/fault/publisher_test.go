@@ -55,6 +55,9 @@ type publisher struct {
 
 	url string // of a node, past nginx; "" for nginx
 
+	// heard, if set, is told of each answer and how long it took.
+	heard func(resp *http.Response, took time.Duration)
+
 	rng  *rand.Rand
 	next int // number
 }
@@ -109,11 +112,16 @@ func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
 // publishProbe publishes one event into the room of probes, through a node and past
 // nginx, as soon as that takes it.
 func (w *world) publishProbe(n *node) (m mark, ok bool) {
+	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
+	return w.publishOne(p)
+}
+
+// publishOne publishes one event into the publisher's room, however often it takes.
+func (w *world) publishOne(p *publisher) (m mark, ok bool) {
 	w.mu.Lock()
 	w.probed++
 	m = makeMark(0, w.probed)
 	w.mu.Unlock()
-	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
 	w.counts.published.Add(1)
 	deadline := time.Now().Add(finishLimit)
 	for time.Now().Before(deadline) {
@@ -125,7 +133,7 @@ func (w *world) publishProbe(n *node) (m mark, ok bool) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	w.t.Errorf("a probe through node %s was never acknowledged", n.name)
+	w.t.Errorf("an event through %s was never acknowledged", p.url)
 	return 0, false
 }
 
@@ -173,11 +181,15 @@ func (p *publisher) do(ctx context.Context, path, key string, body []byte, said 
 	if key != "" {
 		req.Header.Set("Idempotency-Key", key)
 	}
+	began := time.Now()
 	resp, err := p.w.http.Do(req)
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if p.heard != nil {
+		p.heard(resp, time.Since(began))
+	}
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return err

@@ -20,11 +20,7 @@ type round struct {
 // run runs a round to its end, and compares.
 func (w *world) run(r round) {
 	w.t.Helper()
-	publishing, stop := context.WithCancel(context.Background())
-	var publishers sync.WaitGroup
-	for _, p := range r.publishers {
-		publishers.Go(func() { p.run(publishing) })
-	}
+	end := w.begin(r.publishers)
 	ctx, cancel := context.WithTimeout(context.Background(), r.lasts)
 	defer cancel()
 	var harming sync.WaitGroup
@@ -41,11 +37,26 @@ func (w *world) run(r round) {
 	}
 	<-ctx.Done()
 	harming.Wait()
-	w.mend()
-	w.settling.Store(true)
-	stop()
-	publishers.Wait()
-	w.settle()
+	end()
+}
+
+// begin has publishers publish. end waits until all nodes are ready and everything
+// is acknowledged, and compares; call it when all is mended.
+func (w *world) begin(publishers []*publisher) (end func()) {
+	ctx, stop := context.WithCancel(context.Background())
+	var publishing sync.WaitGroup
+	for _, p := range publishers {
+		publishing.Go(func() { p.run(ctx) })
+	}
+	w.t.Cleanup(stop) // where a test ends before its round
+	return func() {
+		w.t.Helper()
+		w.mend()
+		w.settling.Store(true)
+		stop()
+		publishing.Wait()
+		w.settle()
+	}
 }
 
 // harmAtRandom injects one fault after the other until ctx ends.

@@ -136,7 +136,7 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, l := range w.losses {
-		for p := range w.redis.partitions() {
+		for p := range w.log.partitions() {
 			p := streams.Partition(p)
 			if l.hits(p) && (l.certain || gone[p]) {
 				lossy[p]++
@@ -144,7 +144,7 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 		}
 	}
 	for p := range gone {
-		if lostHere := w.lostIn(p, all); lostHere > 0 && w.redis.keepsAcknowledged() && !w.certainLossLocked(p) {
+		if lostHere := w.lostIn(p, all); lostHere > 0 && w.log.keepsAcknowledged() && !w.certainLossLocked(p) {
 			w.t.Errorf("partition %d has lost %d acknowledged events", p, lostHere)
 		}
 		if gone[p] && lossy[p] == 0 {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -34,19 +35,20 @@ func settled() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), patience)
 }
 
-// sentinel is a primary with a replica and three Sentinels. Nodes publish with
-// durability replicated, so that no failover costs an acknowledged event.
+// sentinel is a primary with a replica and three Sentinels. With durability
+// replicated, no failover costs an acknowledged event.
 type sentinel struct {
 	*behindLines
-	servers *redistest.Sentinel
-	direct  map[*redistest.Server]*redis.Client
+	durability string
+	servers    *redistest.Sentinel
+	direct     map[*redistest.Server]*redis.Client
 }
 
 var _ deployment = (*sentinel)(nil)
 
-func newSentinel(t *testing.T) *sentinel {
+func newSentinel(t *testing.T, durability string) *sentinel {
 	t.Helper()
-	s := &sentinel{behindLines: newBehindLines(t), direct: make(map[*redistest.Server]*redis.Client)}
+	s := &sentinel{behindLines: newBehindLines(t), durability: durability, direct: make(map[*redistest.Server]*redis.Client)}
 	s.servers = redistest.StartSentinel(t, &redistest.SentinelOptions{Options: redistest.Options{Announce: s.announce}})
 	for _, server := range s.servers.Nodes() {
 		s.direct[server] = server.Client()
@@ -56,11 +58,16 @@ func newSentinel(t *testing.T) *sentinel {
 
 func (s *sentinel) shape() string                          { return "primary, replica, 3 Sentinels" }
 func (s *sentinel) partitions() int                        { return 1 }
-func (s *sentinel) keepsAcknowledged() bool                { return true }
-func (s *sentinel) flags() []string                        { return []string{"--durability=replicated"} }
-func (s *sentinel) client() redis.UniversalClient          { return s.direct[s.servers.Primary()] }
-func (s *sentinel) reach(*testing.T) (string, *line)       { return s.servers.URL(), nil }
+func (s *sentinel) keepsAcknowledged() bool                { return s.durability == "replicated" }
 func (s *sentinel) primaries(*rand.Rand) *redistest.Server { return s.servers.Primary() }
+
+func (s *sentinel) reach(*testing.T) ([]string, *line) {
+	return []string{"--redis=" + s.servers.URL(), "--durability=" + s.durability}, nil
+}
+
+func (s *sentinel) read(ctx context.Context, r *room, after streams.ID) ([]entry, error) {
+	return readStream(ctx, s.direct[s.servers.Primary()], r, after)
+}
 
 // promoted waits for the replica to take over from old and for old to be its replica
 // in turn, and measures how long the nodes take from there: before, there is nobody
@@ -101,23 +108,32 @@ func (s *sentinel) faults() []fault {
 			old.Pause()
 			s.promoted(w, old, old.Resume)
 		}},
-		fault{"Sentinel: failover to a replica that lags", func(w *world, r *rand.Rand) {
-			w.lose(false)
-			replica := s.servers.Replicas()[0]
-			replica.Pause()
-			time.Sleep(600 * time.Millisecond) // what is published now does not reach it
-			old := s.servers.Kill()
-			replica.Resume()
-			s.promoted(w, old, old.Restart)
-		}},
+		fault{"Sentinel: failover to a replica that lags", func(w *world, r *rand.Rand) { s.failOverToLagging(w) }},
 	)
+}
+
+func (s *sentinel) failOverToLagging(w *world) {
+	w.lose(false)
+	primary, replica := s.servers.Primary(), s.servers.Replicas()[0]
+	lag(w, s.direct[primary], replica)
+	s.servers.Kill()
+	replica.Resume()
+	s.promoted(w, primary, primary.Restart)
 }
 
 func (s *sentinel) losers() []fault {
 	return []fault{{"FLUSHALL", func(w *world, r *rand.Rand) {
 		w.lose(true)
-		say(w, s.client(), "FLUSHALL")
+		say(w, s.direct[s.servers.Primary()], "FLUSHALL")
 	}}}
+}
+
+// lag stops a replica and keeps from it what is published for a while: without its
+// connection, nothing waits for it in a socket.
+func lag(w *world, primary redis.UniversalClient, replica *redistest.Server) {
+	replica.Pause()
+	say(w, primary, "CLIENT", "KILL", "TYPE", "replica")
+	time.Sleep(600 * time.Millisecond)
 }
 
 // cluster is three primaries, each with a replica, and 16 partitions over them.
@@ -148,12 +164,17 @@ func newCluster(t *testing.T) *cluster {
 
 const shards = 3
 
-func (c *cluster) shape() string                    { return "Cluster of 6, 16 partitions" }
-func (c *cluster) partitions() int                  { return 16 }
-func (c *cluster) keepsAcknowledged() bool          { return false }
-func (c *cluster) flags() []string                  { return nil }
-func (c *cluster) client() redis.UniversalClient    { return c.direct }
-func (c *cluster) reach(*testing.T) (string, *line) { return c.servers.URL(), nil }
+func (c *cluster) shape() string           { return "Cluster of 6, 16 partitions" }
+func (c *cluster) partitions() int         { return 16 }
+func (c *cluster) keepsAcknowledged() bool { return false }
+
+func (c *cluster) reach(*testing.T) ([]string, *line) {
+	return []string{"--redis=" + c.servers.URL()}, nil
+}
+
+func (c *cluster) read(ctx context.Context, r *room, after streams.ID) ([]entry, error) {
+	return readStream(ctx, c.direct, r, after)
+}
 
 func (c *cluster) primaries(r *rand.Rand) *redistest.Server {
 	return c.servers.Primary(r.IntN(shards))
@@ -200,12 +221,11 @@ func (c *cluster) faults() []fault {
 		fault{"Cluster: failover to a replica that lags", func(w *world, r *rand.Rand) {
 			w.lose(false)
 			shard := r.IntN(shards)
-			replica := c.servers.Replica(shard)
-			replica.Pause()
-			time.Sleep(600 * time.Millisecond)
-			old := c.servers.Kill(shard)
+			primary, replica := c.servers.Primary(shard), c.servers.Replica(shard)
+			lag(w, c.each[primary], replica)
+			c.servers.Kill(shard)
 			replica.Resume()
-			c.promoted(w, shard, old, old.Restart)
+			c.promoted(w, shard, primary, primary.Restart)
 		}},
 		fault{"Cluster: slot moves", func(w *world, r *rand.Rand) {
 			ctx, cancel := settled()

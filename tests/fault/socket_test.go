@@ -118,6 +118,7 @@ func (c *client) takeFrame(text []byte, opened *int) error {
 		if said.Ref != nil {
 			return errNotSubscribed
 		}
+		c.outageLocked(said.Code)
 		return nil
 	case t == nil:
 		return fmt.Errorf("of a room that was not asked for")

@@ -188,7 +188,10 @@ func (c *client) takeNewsLocked(kind string, b block) error {
 		return c.movedLocked(b.id)
 	case "error":
 		c.noteLocked("told: %s", b.data)
-		return nil
+		var said struct{ Code string }
+		err := json.Unmarshal(b.data, &said)
+		c.outageLocked(said.Code)
+		return err
 	}
 	return fmt.Errorf("unknown news")
 }

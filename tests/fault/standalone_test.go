@@ -1,10 +1,12 @@
 package fault_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -17,23 +19,33 @@ type standalone struct {
 
 var _ deployment = (*standalone)(nil)
 
-// newStandalone starts a Redis that syncs its file as fsync says: always, everysec.
-// With everysec it answers before it has written while a sync takes long, so that
-// being killed may cost it events.
-func newStandalone(t *testing.T, fsync string) *standalone {
+// newStandalone starts a Redis that syncs its file as fsync says: always, everysec, or
+// never, for one without a file. With everysec it answers before it has written while
+// a sync takes long, so that being killed may cost it events.
+func newStandalone(t *testing.T, fsync string) *standalone { return startStandalone(t, fsync, false) }
+
+// newClockwork is newStandalone for a Redis whose clock can be stepped.
+func newClockwork(t *testing.T) *standalone { return startStandalone(t, "always", true) }
+
+func startStandalone(t *testing.T, fsync string, clock bool) *standalone {
 	t.Helper()
-	s := redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", fsync,
-		"--maxmemory-policy", "noeviction")
+	args := []string{"--appendonly", "yes", "--appendfsync", fsync}
+	if fsync == "never" {
+		args = nil
+	}
+	s := redistest.StartWith(t, redistest.Options{Args: args, Clock: clock})
 	return &standalone{server: s, direct: s.Client(), fsync: fsync}
 }
 
-func (s *standalone) shape() string                 { return "standalone" }
-func (s *standalone) keepsAcknowledged() bool       { return s.fsync == "always" }
-func (s *standalone) flags() []string               { return nil }
-func (s *standalone) partitions() int               { return 1 }
-func (s *standalone) client() redis.UniversalClient { return s.direct }
+func (s *standalone) shape() string           { return "standalone" }
+func (s *standalone) keepsAcknowledged() bool { return s.fsync == "always" }
+func (s *standalone) partitions() int         { return 1 }
 
-func (s *standalone) reach(t *testing.T) (string, *line) {
+func (s *standalone) reach(t *testing.T) ([]string, *line) {
 	l := newLine(t, s.server.Addr())
-	return "redis://" + l.addr, l
+	return []string{"--redis=redis://" + l.addr}, l
+}
+
+func (s *standalone) read(ctx context.Context, r *room, after streams.ID) ([]entry, error) {
+	return readStream(ctx, s.direct, r, after)
 }

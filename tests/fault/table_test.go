@@ -16,22 +16,22 @@ import (
 // A result is one row of the table: what a run has come to.
 type result struct {
 	Run      string
+	Mixed    bool // a run of mixed faults
 	Shape    string
 	Seed     uint64
 	Nodes    int
 	Lasted   seconds
 	Failures int // of all kinds: what must be 0 and is not
 
-	Published, Acknowledged        int64
-	Delivered                      int64 // and compared with what was published
-	Missing, Repeated, OutOfOrder  int64
-	Unexpected                     int64 // neither in the log nor acknowledged
-	Lost, StoredTwice              int64 // acknowledged and not in the log; twice in the log
-	Owed, Unowed                   int64 // notices of gaps
-	Connects, Resumes, Repeats     int64
-	Silence, Lag, Back             seconds // the longest; see the head of the table
-	MostGoroutines, GoroutinesLeft int
-	Faults                         map[string]int
+	Published, Acknowledged       int64
+	Delivered                     int64 // and compared with what was published
+	Missing, Repeated, OutOfOrder int64
+	Unexpected                    int64 // neither in the log nor acknowledged
+	Lost, StoredTwice             int64 // acknowledged and not in the log; twice in the log
+	Owed, Unowed                  int64 // notices of gaps
+	Connects, Resumes, Repeats    int64
+	Silence, Lag, Back, Tail      seconds // the longest; 0 where it was not measured
+	Faults                        map[string]int
 }
 
 // seconds is a time that is written as a number of seconds.
@@ -39,7 +39,12 @@ type seconds float64
 
 func secondsOf(d time.Duration) seconds { return seconds(d.Seconds()) }
 
-func (s seconds) String() string { return fmt.Sprintf("%.1f s", float64(s)) }
+func (s seconds) String() string {
+	if s == 0 {
+		return "–" // not measured
+	}
+	return fmt.Sprintf("%.1f s", float64(s))
+}
 
 // results are those of this run of the tests: a package variable, for TestMain
 // writes them when the tests are done.
@@ -65,14 +70,14 @@ func (w *world) conclude() {
 	faults := maps.Clone(w.injected)
 	w.mu.Unlock()
 	r := result{
-		Run: w.name, Shape: w.redis.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
+		Run: w.name, Mixed: w.mixed, Shape: w.log.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
 		Published: c.published.Load(), Acknowledged: c.acknowledged.Load(), Delivered: c.delivered.Load(),
 		Missing: c.missing.Load(), Repeated: c.repeated.Load(), OutOfOrder: c.outOfOrder.Load(),
 		Unexpected: c.unexpected.Load(), Lost: c.lost.Load(), StoredTwice: c.storedTwice.Load(),
 		Owed: c.owed.Load(), Unowed: c.unowed.Load(),
 		Connects: c.connects.Load(), Resumes: c.resumes.Load(), Repeats: c.repeats.Load(),
 		Silence: secondsOf(time.Duration(c.silence.Load())), Lag: secondsOf(time.Duration(c.lag.Load())),
-		Back: secondsOf(time.Duration(c.back.Load())), Faults: faults,
+		Back: secondsOf(time.Duration(c.back.Load())), Tail: secondsOf(time.Duration(c.tail.Load())), Faults: faults,
 	}
 	wrong := r.Missing + r.Repeated + r.OutOfOrder + r.Unexpected + r.StoredTwice + r.Unowed
 	if wrong > 0 || w.t.Failed() {
@@ -124,7 +129,6 @@ func grouped(n int64) string {
 }
 
 var properties = []property{
-	{"Redis", func(r result) string { return r.Shape }},
 	{"nodes", func(r result) string { return itoa(r.Nodes) }},
 	{"lasted", func(r result) string { return r.Lasted.String() }},
 	{"published", number(func(r result) int64 { return r.Published })},
@@ -143,6 +147,7 @@ var properties = []property{
 	{"longest silence of a connection", func(r result) string { return r.Silence.String() }},
 	{"longest way to a live connection", func(r result) string { return r.Lag.String() }},
 	{"live again after Redis's return, at most", func(r result) string { return r.Back.String() }},
+	{"last event of a quiet room after its loss, at most", func(r result) string { return r.Tail.String() }},
 	{"faults injected", func(r result) string { return itoa(r.total()) }},
 }
 
@@ -153,19 +158,59 @@ func (r result) total() (n int) {
 	return n
 }
 
+// columns are the runs of mixed faults, each for itself, and all others as one.
+func (t *table) columns() []result {
+	var columns []result
+	others := result{Run: "named scenarios", Shape: "each its own"}
+	for _, r := range t.rows {
+		if r.Mixed {
+			columns = append(columns, r)
+			continue
+		}
+		others.merge(r)
+	}
+	if others.Lasted > 0 {
+		columns = append(columns, others)
+	}
+	return columns
+}
+
+// merge adds another run: sums where things are counted, else the longest.
+func (r *result) merge(other result) {
+	r.Nodes = max(r.Nodes, other.Nodes)
+	r.Lasted += other.Lasted
+	for _, n := range []struct{ to, from *int64 }{
+		{&r.Published, &other.Published}, {&r.Acknowledged, &other.Acknowledged}, {&r.Delivered, &other.Delivered},
+		{&r.Missing, &other.Missing}, {&r.Repeated, &other.Repeated}, {&r.OutOfOrder, &other.OutOfOrder},
+		{&r.Unexpected, &other.Unexpected}, {&r.Lost, &other.Lost}, {&r.StoredTwice, &other.StoredTwice},
+		{&r.Owed, &other.Owed}, {&r.Unowed, &other.Unowed},
+		{&r.Connects, &other.Connects}, {&r.Resumes, &other.Resumes}, {&r.Repeats, &other.Repeats},
+	} {
+		*n.to += *n.from
+	}
+	r.Silence, r.Lag = max(r.Silence, other.Silence), max(r.Lag, other.Lag)
+	r.Back, r.Tail = max(r.Back, other.Back), max(r.Tail, other.Tail)
+	faults := maps.Clone(other.Faults)
+	for name, n := range r.Faults {
+		faults[name] += n
+	}
+	r.Faults = faults
+}
+
 // markdown is the table: a column for each run, and below it the faults.
 func (t *table) markdown() string {
+	columns := t.columns()
 	var b strings.Builder
 	cells := func(first string, of func(r result) string) {
 		b.WriteString("| " + first)
-		for _, r := range t.rows {
+		for _, r := range columns {
 			b.WriteString(" | " + of(r))
 		}
 		b.WriteString(" |\n")
 	}
 	b.WriteString("\n")
-	cells("run", func(r result) string { return r.Run })
-	b.WriteString("|---" + strings.Repeat("|--:", len(t.rows)) + "|\n")
+	cells("", func(r result) string { return r.Run })
+	b.WriteString("|---" + strings.Repeat("|--:", len(columns)) + "|\n")
 	for _, p := range properties {
 		cells(p.name, p.value)
 	}

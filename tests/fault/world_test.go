@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/program"
 )
 
 // patience bounds each wait. It is no measure of anything: only what never comes
@@ -32,7 +31,7 @@ type counts struct {
 	unexpected                       counter // neither in the log nor acknowledged, or under another's id
 	lost, storedTwice                counter // acknowledged and not in the log; twice in the log
 	owed, unowed                     counter // notices of gaps
-	silence, lag, back               counter // the longest, in nanoseconds
+	silence, lag, back, tail         counter // the longest, in nanoseconds
 }
 
 // A world is one Redis with the nodes on it, nginx before them, and everybody who
@@ -40,10 +39,12 @@ type counts struct {
 type world struct {
 	t     *testing.T
 	name  string
+	mixed bool // a run of mixed faults, which has a column of its own in the table
 	seed  uint64
 	keys  string // makes idempotency keys differ from those of other worlds
 	began time.Time
-	redis deployment
+	log   deployment
+	flags []string // of all nodes
 	nodes []*node
 	edge  *edge
 	http  *http.Client
@@ -85,11 +86,11 @@ type plan struct {
 // tinyKeep is how many events a tiny room keeps.
 const tinyKeep = 300
 
-// newWorld starts a world on a Redis of its own.
-func newWorld(t *testing.T, name string, redis deployment, p plan) *world {
+// newWorld starts a world on a log of its own.
+func newWorld(t *testing.T, name string, log deployment, p plan) *world {
 	t.Helper()
 	w := &world{
-		t: t, name: name, seed: *seed, redis: redis, began: time.Now(), http: newHTTP(),
+		t: t, name: name, seed: *seed, log: log, began: time.Now(), http: newHTTP(),
 		suspects: map[*client]string{}, injected: map[string]int{},
 	}
 	w.keys = fmt.Sprintf("%x", w.began.UnixNano())
@@ -103,13 +104,12 @@ func newWorld(t *testing.T, name string, redis deployment, p plan) *world {
 	for i := range p.tiny {
 		w.newRoom("tiny-"+itoa(i), tinyKeep)
 	}
-	flags := append([]string{
-		"--redis-prefix=" + prefix, "--partitions=" + itoa(redis.partitions()),
+	w.flags = append([]string{
+		"--redis-prefix=" + prefix, "--partitions=" + itoa(log.partitions()),
 		"--retain=tiny-*=" + itoa(tinyKeep) + ",24h", "--retain=*=100000,24h",
-	}, redis.flags()...)
-	flags = append(flags, p.flags...)
+	}, p.flags...)
 	for i := range p.nodes {
-		w.addNode("n"+itoa(i+1), flags)
+		w.addNode("n"+itoa(i+1), w.flags)
 	}
 	t.Cleanup(w.http.CloseIdleConnections)
 	t.Cleanup(w.evidence)
@@ -123,11 +123,17 @@ func newWorld(t *testing.T, name string, redis deployment, p plan) *world {
 	return w
 }
 
-// addNode starts a node, with a line to Redis where the deployment has one address.
+// addNode starts a node.
 func (w *world) addNode(name string, flags []string) *node {
 	w.t.Helper()
-	url, line := w.redis.reach(w.t)
-	n := newNode(w.t, tidemark, name, nil, append([]string{"--redis=" + url}, flags...)...)
+	return w.addNodeOf(tidemark, name, flags)
+}
+
+// addNodeOf starts a node of another program than the others.
+func (w *world) addNodeOf(p program.Program, name string, flags []string) *node {
+	w.t.Helper()
+	reach, line := w.log.reach(w.t)
+	n := newNode(w.t, p, name, append(reach, flags...)...)
 	n.redis = line
 	w.nodes = append(w.nodes, n)
 	return n
@@ -136,7 +142,7 @@ func (w *world) addNode(name string, flags []string) *node {
 func (w *world) newRoom(name string, keeps int) *room {
 	r := &room{name: streams.Room(name), keeps: keeps}
 	r.target.Store(new(streams.ID))
-	r.partition = r.name.Partition(w.redis.partitions())
+	r.partition = r.name.Partition(w.log.partitions())
 	w.rooms = append(w.rooms, r)
 	return r
 }
@@ -214,24 +220,24 @@ func (w *world) mend() {
 	}
 }
 
-// A deployment is the Redis of a world, in one of the shapes that people run.
+// A deployment is the log of a world: Redis in one of the shapes that people run, or
+// the embedded one.
 type deployment interface {
 	shape() string
 	partitions() int
-	flags() []string // of the nodes, beside the address
+
+	// reach returns the flags by which a node finds the log, and the line that it
+	// leads over, if there is one of its own.
+	reach(t *testing.T) (flags []string, line *line)
 
 	// keepsAcknowledged reports whether what publishers were told is logged is safe
 	// from all faults but losers.
 	keepsAcknowledged() bool
 
-	// reach returns the address that a node is to be given, and the line that it
-	// leads over, if there is only one.
-	reach(t *testing.T) (url string, line *line)
+	// read returns what the log has of a room after a position, past all lines.
+	read(ctx context.Context, r *room, after streams.ID) ([]entry, error)
 
-	// client reaches Redis past all lines.
-	client() redis.UniversalClient
-
-	// faults are those that can be done to this shape, and to the nodes' ways to it.
+	// faults are those that can be done to the log, and to the nodes' ways to it.
 	faults() []fault
 
 	// losers are faults that cost the log events, or may.
@@ -243,10 +249,10 @@ func (w *world) readLog(r *room, after streams.ID) []entry {
 	w.t.Helper()
 	var all []entry
 	var err error
-	awaitTrue(w.t, "Redis to say what it has of "+string(r.name), func() bool {
+	awaitTrue(w.t, "the log to say what it has of "+string(r.name), func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		all, err = readStream(ctx, w.redis.client(), r, after)
+		all, err = w.log.read(ctx, r, after)
 		return err == nil
 	})
 	return all
