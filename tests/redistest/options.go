@@ -1,6 +1,8 @@
 package redistest
 
 import (
+	"context"
+	"errors"
 	"net"
 	"testing"
 )
@@ -31,7 +33,7 @@ func StartWith(t testing.TB, opt Options) *Server {
 	return startWith(t, opt, nil)
 }
 
-func startWith(t testing.TB, opt Options, conf []byte) *Server {
+func startWith(t testing.TB, opt Options, conf confFunc) *Server {
 	t.Helper()
 	if err := processWorks(); err != nil {
 		t.Fatal(err)
@@ -70,6 +72,29 @@ func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 		t.Fatalf("replica of %s: %v", primary.Addr(), err)
 	}
 	return s
+}
+
+// Detach cuts a replica off from its primary: it keeps what it has and hears nothing
+// more until Attach, though it runs and answers. A replica that is only paused gets
+// to know, once it goes on, what lies in its sockets.
+func (s *Server) Detach() {
+	s.t.Helper()
+	s.must("detach", func() error {
+		ctx := context.Background()
+		// A name and password that the primary does not know keep it from coming back.
+		err := s.masterUser(ctx, "detached", "detached")
+		return errors.Join(err, s.admin().ClientKillByFilter(ctx, "TYPE", "master").Err())
+	})
+}
+
+// Attach lets a replica find its primary again, whoever that is now.
+func (s *Server) Attach() {
+	s.t.Helper()
+	s.must("attach", func() error { return s.masterUser(context.Background(), "", "") })
+}
+
+func (s *Server) masterUser(ctx context.Context, user, password string) error {
+	return s.admin().Do(ctx, "CONFIG", "SET", "masteruser", user, "masterauth", password).Err()
 }
 
 func replicaOf(primary *Server) []string {

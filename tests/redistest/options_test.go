@@ -6,8 +6,13 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/tests/cutproxy"
 )
 
 // ahead is how far the server's clock is from this machine's.
@@ -64,6 +69,71 @@ func TestReplicaFollows(t *testing.T) {
 	if got := replica.Client().Get(t.Context(), "after").Val(); got != "2" {
 		t.Errorf("GET after = %q", got)
 	}
+}
+
+// A replica that is detached has what it had, until it is attached again.
+func TestReplicaLags(t *testing.T) {
+	primary := StartProcess(t)
+	replica := StartReplica(t, primary)
+	replica.Detach()
+	client := primary.Client()
+	client.Set(t.Context(), "k", "v", 0)
+	if n := client.Wait(t.Context(), 1, 50*time.Millisecond).Val(); n != 0 {
+		t.Errorf("%d replicas have it, want none", n)
+	}
+	if err := replica.Client().Get(t.Context(), "k").Err(); !errors.Is(err, redis.Nil) {
+		t.Errorf("GET k at the replica: %v", err)
+	}
+	replica.Attach()
+	if n := client.Wait(t.Context(), 1, startWait).Val(); n != 1 {
+		t.Errorf("%d replicas have it after Attach, want 1", n)
+	}
+}
+
+// Nodes are found under the address that a proxy in front of them has, by their
+// replicas, by Sentinels and by clients; no other way leads to them.
+func TestAnnouncedAddresses(t *testing.T) {
+	var mu sync.Mutex // guards proxies
+	proxies := map[string]*cutproxy.Proxy{}
+	opt := Options{Announce: func(addr string) string {
+		mu.Lock()
+		defer mu.Unlock()
+		proxies[addr] = cutproxy.Listen(t, addr)
+		return proxies[addr].Addr()
+	}}
+	behind := func(s *Server) *cutproxy.Proxy {
+		mu.Lock()
+		defer mu.Unlock()
+		return proxies[s.Addr()]
+	}
+	t.Run("Sentinel", func(t *testing.T) {
+		s := StartSentinel(t, &SentinelOptions{Options: opt})
+		if n := behind(s.Primary()).Open(); n < 1+sentinels {
+			t.Errorf("%d connections to the primary through its proxy, want those of its replica and of %d Sentinels", n, sentinels)
+		}
+		for _, w := range s.Sentinels() {
+			if behind(w).Accepted() == 0 {
+				t.Errorf("no Sentinel has gone through the proxy of %s", w.Addr())
+			}
+		}
+		if _, err := s.Failover(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("Cluster", func(t *testing.T) {
+		c := StartCluster(t, &ClusterOptions{Options: opt})
+		for i := range shards {
+			if behind(c.Primary(i)).Open() == 0 {
+				t.Errorf("the replica of shard %d does not go through the proxy", i)
+			}
+		}
+		named := c.Primary(0).Client().ClusterNodes(t.Context()).Val()
+		for _, n := range c.Nodes() {
+			if at := behind(n).Addr(); !strings.Contains(named, " "+at+"@") {
+				t.Errorf("%s is not known as %s:\n%s", n.Addr(), at, named)
+			}
+		}
+	})
 }
 
 // A server that is paused keeps its connections and says nothing.

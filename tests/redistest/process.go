@@ -23,7 +23,7 @@ const (
 type processServer struct {
 	// Fixed by startProcess.
 	opt       Options
-	conf      []byte // of a configuration file, which comes before all arguments; nil for none
+	conf      confFunc
 	program   string
 	dir       string
 	port      *port
@@ -42,9 +42,12 @@ var _ backend = (*processServer)(nil)
 // startArgs starts a redis-server with its arguments.
 func startArgs(args []string) (backend, error) { return startProcess(Options{Args: args}, nil) }
 
-// startProcess starts a redis-server that answers. conf is the text of its
-// configuration file, nil for none.
-func startProcess(opt Options, conf []byte) (backend, error) {
+// A confFunc gives the text of a server's configuration file, which comes before all
+// arguments, from the address that it is to announce. Nil means no file.
+type confFunc func(announced string) []byte
+
+// startProcess starts a redis-server that answers.
+func startProcess(opt Options, conf confFunc) (backend, error) {
 	s := &processServer{opt: opt, conf: conf, program: program}
 	err := s.prepare()
 	if err == nil {
@@ -88,7 +91,7 @@ func (s *processServer) prepare() (err error) {
 		s.announced = s.opt.Announce(s.addr())
 	}
 	if s.conf != nil {
-		return os.WriteFile(s.confFile(), s.conf, 0o600)
+		return os.WriteFile(s.confFile(), s.conf(s.announced), 0o600)
 	}
 	return nil
 }

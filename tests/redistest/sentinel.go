@@ -62,26 +62,26 @@ func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
 // once a second.
 func (s *Sentinel) startOne(opt *SentinelOptions) *Server {
 	s.t.Helper()
-	host, port, _ := net.SplitHostPort(s.data[0].Announced())
-	conf := fmt.Appendf(nil, `
-sentinel monitor %[1]s %[2]s %[3]s %[4]d
-sentinel down-after-milliseconds %[1]s 1000
-sentinel failover-timeout %[1]s 2000
-`, masterName, host, port, quorum)
-	one := startWith(s.t, Options{Args: []string{"--sentinel"}, Newer: opt.Newer, Announce: opt.Announce}, conf)
-	admin, ctx := one.admin(), s.t.Context()
-	err := admin.Do(ctx, "SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200,
+	one := startWith(s.t, Options{Args: []string{"--sentinel"}, Newer: opt.Newer, Announce: opt.Announce}, s.conf)
+	err := one.admin().Do(s.t.Context(), "SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200, "ask-period", 200,
 		"ping-period", 500, "tilt-trigger", 20_000, "tilt-period", 1000).Err()
-	if err == nil && opt.Announce != nil {
-		host, port, _ := net.SplitHostPort(one.Announced())
-		err = errors.Join(
-			admin.Do(ctx, "SENTINEL", "CONFIG", "SET", "announce-ip", host).Err(),
-			admin.Do(ctx, "SENTINEL", "CONFIG", "SET", "announce-port", port).Err())
-	}
 	if err != nil {
 		s.t.Fatalf("set up Sentinel: %v", err)
 	}
 	return one
+}
+
+// conf is the configuration of a Sentinel, which it goes on writing itself.
+func (s *Sentinel) conf(announced string) []byte {
+	host, port, _ := net.SplitHostPort(s.data[0].Announced())
+	ownHost, ownPort, _ := net.SplitHostPort(announced)
+	return fmt.Appendf(nil, `
+sentinel monitor %[1]s %[2]s %[3]s %[4]d
+sentinel down-after-milliseconds %[1]s 1000
+sentinel failover-timeout %[1]s 2000
+sentinel announce-ip %[5]s
+sentinel announce-port %[6]s
+`, masterName, host, port, quorum, ownHost, ownPort)
 }
 
 // URL is the address in the form that the program takes.

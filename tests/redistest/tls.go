@@ -119,11 +119,13 @@ func (c *Certificates) StartTLS(t testing.TB, args ...string) *TLSServer {
 func (c *Certificates) StartTLSSentinel(t testing.TB, server *TLSServer) *TLSServer {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(server.TLSAddr)
-	conf := fmt.Appendf(nil, "sentinel monitor %s %s %s 1\n", masterName, host, port)
+	conf := func(string) []byte {
+		return fmt.Appendf(nil, "sentinel monitor %s %s %s 1\n", masterName, host, port)
+	}
 	return c.start(t, conf, "--sentinel", "--tls-replication", "yes")
 }
 
-func (c *Certificates) start(t testing.TB, conf []byte, args ...string) *TLSServer {
+func (c *Certificates) start(t testing.TB, conf confFunc, args ...string) *TLSServer {
 	t.Helper()
 	tls, err := takePort()
 	if err != nil {
