@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
@@ -112,8 +113,14 @@ func TestAnnouncedAddresses(t *testing.T) {
 			t.Errorf("%d connections to the primary through its proxy, want those of its replica and of %d Sentinels", n, sentinels)
 		}
 		for _, w := range s.Sentinels() {
-			if behind(w).Accepted() == 0 {
-				t.Errorf("no Sentinel has gone through the proxy of %s", w.Addr())
+			err := until(t.Context(), func(context.Context) error {
+				if behind(w).Accepted() == 0 {
+					return errors.New("no other Sentinel has gone through its proxy")
+				}
+				return nil
+			})
+			if err != nil {
+				t.Errorf("%s: %v", w.Addr(), err)
 			}
 		}
 		if _, err := s.Failover(t.Context()); err != nil {
