@@ -75,6 +75,9 @@ func TestCutAndComeBack(t *testing.T) {
 
 // The line breaks inside an event, stays broken for a while, and breaks again.
 // The page does nothing: the browser's EventSource comes back with Last-Event-ID.
+//
+// It is the browser's part of scenario 40: TestScenario40RealClients in tests/clients
+// has the others.
 func TestTheBrowserResumesByItself(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)

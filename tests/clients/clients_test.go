@@ -61,8 +61,8 @@ var all = []client{
 	{name: "curl", follow: followCurl},
 }
 
-// Scenario 40: real clients.
-func TestClients(t *testing.T) {
+// Scenario 40: real clients. The browser's own EventSource is in tests/browser.
+func TestScenario40RealClients(t *testing.T) {
 	for log, open := range logs {
 		t.Run(log, func(t *testing.T) {
 			t.Parallel()
