@@ -84,8 +84,9 @@ const callHead = 3
 
 // appendCall returns the words of a call of appendScript, up to the script's name.
 func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
-	call := make([]any, callHead, callHead+6+len(drafts)*(3+argsPerDraft))
-	call = append(call, p.clock())
+	call := make([]any, callHead, callHead+8+len(drafts)*(3+argsPerDraft))
+	room, known := p.newestKnown()
+	call = append(call, p.clock(), p.knownStream(room), p.knownTail(room))
 	for _, d := range drafts {
 		call = append(call, p.stream(d.Room), p.tail(d.Room))
 		if d.Key != "" {
@@ -93,7 +94,6 @@ func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
 		}
 	}
 	call[2] = len(call) - callHead
-	_, known := p.newestKnown()
 	call = append(call, len(l.partitions), millis(l.opt.KeyLife), position(p.newestPassed()), rand.Uint32(), position(known))
 	for _, d := range drafts {
 		call = append(call, p.channel(d.Room), d.Type, d.Data, fingerprint(d),

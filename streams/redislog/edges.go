@@ -47,7 +47,7 @@ func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Ro
 func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms []streams.Room) (streams.Edges, error) {
 	room, known := p.newestKnown()
 	keys := make([]string, 0, 3+len(rooms))
-	keys = append(keys, p.clock(), p.stream(room), p.tail(room))
+	keys = append(keys, p.clock(), p.knownStream(room), p.knownTail(room))
 	for _, r := range rooms {
 		keys = append(keys, p.tail(r))
 	}

@@ -67,6 +67,12 @@ func TestLossRaisesFloorOnce(t *testing.T) {
 			stranger := open(t, Options{URL: server.URL(), Prefix: prefix})
 			put(t, stranger, draft("other", "x"))
 		},
+		"the end, passed by another node and then by this one": func(t *testing.T, prefix string, back snapshot, l *Log) {
+			back.restore(t, admin, prefix)
+			stranger := open(t, Options{URL: server.URL(), Prefix: prefix})
+			put(t, stranger, draft("other", "x"))
+			put(t, l, draft("third", "x"))
+		},
 		"the end, the clock first": func(t *testing.T, prefix string, back snapshot, _ *Log) {
 			back.restore(t, admin, prefix)
 			admin.Del(t.Context(), newPartition(prefix, 0).clock())

@@ -83,6 +83,23 @@ func (p *partition) newestKnown() (streams.Room, streams.ID) {
 	return p.knownRoom, p.known
 }
 
+// knownStream and knownTail are the keys of the room with the newest event known.
+// Where none is known they are any keys that are there: a slot on the move does not
+// answer for keys that are not.
+func (p *partition) knownStream(room streams.Room) string {
+	if room == "" {
+		return p.clock()
+	}
+	return p.stream(room)
+}
+
+func (p *partition) knownTail(room streams.Room) string {
+	if room == "" {
+		return p.clock()
+	}
+	return p.tail(room)
+}
+
 func (p *partition) newestPassed() streams.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()

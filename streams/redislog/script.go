@@ -51,16 +51,55 @@ end
 local now = millis()
 local horizon = later(unrecorded, {math.max(math.max(now, last[1]) - life, 0), 0})
 if after(horizon, last) then horizon = last end
+`
 
--- raise notes that the log has gone back: events after the position "from", up to
--- the new floor, may be lost. No id is handed out again that the node has seen.
-local function raise(from, seen)
-  last = later(later({now, 0}, last), seen)
+// luaLoss looks whether the log has lost what the node knows to have been in it.
+//
+//	KEYS[2]  stream of the room with the newest event that the node knows of
+//	KEYS[3]  tail record of that room
+//
+// The event is lost if it is not in the stream, and could not have been trimmed
+// or expired: the entry after it does not follow it, or there is no entry after
+// it and the tail record has not reached it either. One at or before the floor
+// has been noticed by another node; one at or before the horizon may have expired
+// with its tail record. What is not a stream is not a log: lost as well.
+//
+// What came before it in its room, and is still there, was logged before the loss.
+// Others may have written since, so that the clock no longer says where that was.
+const luaLoss = luaClock + `
+local function lost(known)
+  if not after(known, floor) or not after(known, horizon) then return false end
+  local record = redis.pcall('GET', KEYS[3])
+  if record == text(known) then return false end
+  local found = redis.pcall('XRANGE', KEYS[2], text(known), '+', 'COUNT', 1)
+  if failed(found) then return true end
+  local entry = found[1]
+  if entry then
+    if entry[1] == text(known) then return false end
+    local prev = parse(entry[2][2])
+    return not prev or after(known, prev)
+  end
+  local tail = not failed(record) and parse(record)
+  return not tail or after(known, tail)
+end
+
+local function before(known)
+  if after(known, last) then return last end
+  local found = redis.pcall('XREVRANGE', KEYS[2], '(' .. text(known), '-', 'COUNT', 1)
+  return not failed(found) and found[1] and parse(found[1][1]) or floor
+end
+
+-- notice raises the floor if the newest event known is lost: all up to there may
+-- be. No id is handed out again that the node has seen. It returns 1 if it raised
+-- the floor else 0, and Redis's error.
+local function notice(known, seen)
+  if not lost(known) then return 0 end
+  clock[6] = text(before(known))
+  last = later(later({now, 0}, last), later(known, seen))
   last = {last[1], last[2] + 1}
   floor = last
-  clock[6] = text(from)
   local set = redis.pcall('HSET', KEYS[1], 'last', text(last), 'floor', text(floor), 'lost', clock[6])
-  return failed(set) and set.err
+  return 1, failed(set) and set.err
 end
 `
 
@@ -116,6 +155,7 @@ const argsPerDraft = 6
 // and publishes each as it is stored.
 //
 //	KEYS[1]  clock
+//	KEYS[2]  and KEYS[3]: see luaLoss
 //	KEYS     for each draft: stream, tail record, and idempotency record if it has a key
 //	ARGV[1]  partitions of the log
 //	ARGV[2]  life of an idempotency record, milliseconds
@@ -130,9 +170,9 @@ const argsPerDraft = 6
 // It returns 1 if it raised the floor else 0, and an outcome and a text for each
 // draft. It is safe to repeat where every draft has a key.
 //
-// The floor is raised if the clock stands before what the node knows: the log has
-// gone back, and nobody has written to it since. A node that knows of a loss never
-// writes over it, so that readers are told of it before what follows it.
+// A node that knows of a loss never writes over it: the floor is raised first, so
+// that readers are told of it before what follows it, and the node does not come to
+// know of a newer event, which would hide it.
 //
 // A draft's reads come before its first write, and that write is the one that
 // Redis may refuse (out of memory, read only, wrong type): a draft that fails
@@ -162,7 +202,7 @@ const argsPerDraft = 6
 // MAXLEN is exact, so that the cap means what it says. In a full room that costs
 // 1.8 µs more for each event than "~" (14.9 to 13.1 µs in a batch of 64,
 // BenchmarkFullRoom, Redis 7.0 on loopback), some 1.5 % of a lone publish.
-var appendScript = newScript(luaClock + `
+var appendScript = newScript(luaLoss + `
 local seen, nonce, known = parse(ARGV[3]), tonumber(ARGV[4]), parse(ARGV[5])
 
 local function newest(stream, tail)
@@ -226,14 +266,10 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
   return 0, id
 end
 
-local raised = 0
-if after(known, last) then
-  local err = raise(last, seen)
-  if err then return redis.error_reply(err) end
-  raised = 1
-end
+local raised, err = notice(known, seen)
+if err then return redis.error_reply(err) end
 last = later(last, seen)
-local replies, k, touched = {raised}, 2, false
+local replies, k, touched = {raised}, 4, false
 for a = 6, #ARGV, 6 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
@@ -252,8 +288,7 @@ return replies
 // the log has lost what the node knows to have been in it.
 //
 //	KEYS[1]  clock
-//	KEYS[2]  stream of the room with the newest event that the node knows of
-//	KEYS[3]  tail record of that room
+//	KEYS[2]  and KEYS[3]: see luaLoss
 //	KEYS     tail records asked for
 //	ARGV[1]  partitions of the log
 //	ARGV[2]  position of the newest event that the node knows of, or "0-0"
@@ -261,43 +296,9 @@ return replies
 //
 // It returns last, floor, horizon, the position after which the log may have lost
 // events when it last went back, 1 if it raised the floor else 0, and the tails.
-//
-// The event is lost if it is not in the stream, and could not have been trimmed
-// or expired: the entry after it does not follow it, or there is no entry after
-// it and the tail record has not reached it either. One at or before the floor
-// has been noticed by another node; one at or before the horizon may have expired
-// with its tail record. What is not a stream is not a log: lost as well.
-//
-// What came before it in its room, and is still there, was logged before the loss.
-// Others may have written since, so that the clock no longer says where that was.
-var edgesScript = newScript(luaClock + `
-local function lost(known)
-  if not after(known, floor) or not after(known, horizon) then return false end
-  local found = redis.pcall('XRANGE', KEYS[2], text(known), '+', 'COUNT', 1)
-  if failed(found) then return true end
-  local entry = found[1]
-  if entry then
-    if entry[1] == text(known) then return false end
-    local prev = parse(entry[2][2])
-    return not prev or after(known, prev)
-  end
-  local record = redis.pcall('GET', KEYS[3])
-  local tail = not failed(record) and parse(record)
-  return not tail or after(known, tail)
-end
-
-local function before(known)
-  if after(known, last) then return last end
-  local found = redis.pcall('XREVRANGE', KEYS[2], '(' .. text(known), '-', 'COUNT', 1)
-  return not failed(found) and found[1] and parse(found[1][1]) or floor
-end
-
-local raised, known = 0, parse(ARGV[2])
-if lost(known) then
-  local err = raise(before(known), later(known, parse(ARGV[3])))
-  if err then return redis.error_reply(err) end
-  raised = 1
-end
+var edgesScript = newScript(luaLoss + `
+local raised, err = notice(parse(ARGV[2]), parse(ARGV[3]))
+if err then return redis.error_reply(err) end
 
 local reply = {text(last), text(floor), text(horizon), clock[6] or text(floor), raised}
 for from = 4, #KEYS, 1000 do -- unpack has room for some 8,000
