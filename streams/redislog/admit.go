@@ -17,7 +17,7 @@ import (
 // finds wrong now would else show at the first event, or never: a feed that may not
 // subscribe only waits.
 func (l *Log) admit(ctx context.Context, p *partition) error {
-	if err := l.fits(ctx); err != nil {
+	if err := l.fits(ctx, p); err != nil {
 		return err
 	}
 	if err := l.allowed(ctx, p); err != nil {
@@ -27,9 +27,14 @@ func (l *Log) admit(ctx context.Context, p *partition) error {
 }
 
 // fits returns ErrSettings if the Redis is of another shape than the URL's. A node
-// of a Cluster may well take a plain client's writes, until their slot moves.
-func (l *Log) fits(ctx context.Context) error {
-	hello, err := greet(ctx, l.client)
+// of a Cluster may well take a plain client's writes, until their slot moves. The one
+// that is asked is the partition's own: others may be down.
+func (l *Log) fits(ctx context.Context, p *partition) error {
+	node, err := l.master(ctx, p)
+	if err != nil {
+		return l.misfit(ctx, err)
+	}
+	hello, err := greet(ctx, node)
 	if err != nil {
 		return l.misfit(ctx, err)
 	}
@@ -38,7 +43,7 @@ func (l *Log) fits(ctx context.Context) error {
 
 // greet returns what the server says of itself. Every user may HELLO. An empty
 // answer comes from what does not know the command, such as a Redis before 6.0.
-func greet(ctx context.Context, c redis.UniversalClient) (map[string]string, error) {
+func greet(ctx context.Context, c *redis.Client) (map[string]string, error) {
 	reply, err := c.Do(ctx, "hello").Slice()
 	if unknownCommand(err, "hello") {
 		return nil, nil

@@ -163,3 +163,37 @@ func TestDialTimeout(t *testing.T) {
 		t.Errorf("no error within %v", patience)
 	}
 }
+
+// In a Cluster one of whose nodes hangs, the partitions of the others are used all
+// the same: they are asked about at their own nodes.
+func TestAdmitBesideAHangingNode(t *testing.T) {
+	c := redistest.StartCluster(t, &redistest.ClusterOptions{
+		NoReplicas: true, Options: redistest.Options{Args: []string{"--cluster-require-full-coverage", "no"}},
+	})
+	l := open(t, Options{URL: c.URL(), Prefix: newPrefix(), Partitions: 32})
+	const hangs = 1
+	here := map[*partition]bool{}
+	for _, p := range l.partitions {
+		p.checked.Store(false)
+		here[p] = c.Slot(p.clock())*3/allSlots == hangs // each of the three has a third
+	}
+	c.Primary(hangs).Pause()
+	admitted := 0
+	for _, p := range l.partitions {
+		if here[p] {
+			continue
+		}
+		ctx, cancel, err := l.begin(t.Context())
+		if err == nil {
+			err = l.ensure(ctx, p)
+			cancel()
+		}
+		if err != nil {
+			t.Errorf("partition %d, on a node that is well: %v", p.id, err)
+		}
+		admitted++
+	}
+	if admitted == 0 || admitted == len(l.partitions) {
+		t.Errorf("%d of %d partitions are on nodes that are well: nothing was tested", admitted, len(l.partitions))
+	}
+}

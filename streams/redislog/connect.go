@@ -262,16 +262,18 @@ func probe(ctx context.Context, o Options) error {
 	if o.place.shape == socket {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, o.DialTimeout)
+	defer cancel()
 	addr := o.place.addrs[0]
-	switch {
-	case !o.place.tls && speaksTLS(ctx, addr):
-		return fmt.Errorf("%w: %s speaks TLS: the URL has to start with rediss instead of redis", ErrSettings, addr)
-	case !o.place.tls:
-		return nil
-	case speaksPlain(ctx, addr):
+	switch plain := speaksPlain(ctx, addr); {
+	case plain && o.place.tls:
 		return fmt.Errorf("%w: %s does not speak TLS: the URL has to start with redis instead of rediss, or to name the port for TLS", ErrSettings, addr)
+	case o.place.tls:
+		return refusal(ctx, o, addr)
+	case !plain && speaksTLS(ctx, addr):
+		return fmt.Errorf("%w: %s speaks TLS: the URL has to start with rediss instead of redis", ErrSettings, addr)
 	}
-	return refusal(ctx, o, addr)
+	return nil
 }
 
 // refusal listens for refusalWait at a new connection.

@@ -82,7 +82,13 @@ func (x *examination) reach(ctx context.Context) bool {
 	if to.user != "" {
 		where += " as user " + to.user
 	}
-	_, err := ask(ctx, x.log.opt.Timeout, func(ctx context.Context) (any, error) { return nil, x.log.fits(ctx) })
+	var err error
+	for _, p := range x.log.partitions {
+		_, err = ask(ctx, x.log.opt.Timeout, func(ctx context.Context) (any, error) { return nil, x.log.fits(ctx, p) })
+		if err == nil || permanent(err) || to.shape != cluster {
+			break // in a Cluster another partition may be on a node that answers
+		}
+	}
 	switch {
 	case err == nil:
 		x.report.add(one(OK, about, where, "", "")...)
