@@ -7,6 +7,9 @@ export GO
 export PATH := $(PATH):/usr/sbin
 
 FUZZTIME ?= 30s
+TIME ?= 1h
+SEED ?= 0
+export SEED
 BENCH ?= .
 
 .PHONY: help
@@ -26,6 +29,16 @@ test: ## Get what the tests need, run them all, say which Redis they used.
 	scripts/need cc redis-server faketime nginx chromium curl node npm ip
 	scripts/newer-redis
 	scripts/test
+
+.PHONY: fault
+fault: ## Break everything around the nodes, for some 20 minutes; SEED=n repeats a run.
+	scripts/need redis-server faketime nginx
+	scripts/fault
+
+.PHONY: soak
+soak: ## Mixed faults on each shape of Redis, for TIME together; SEED=n repeats a run.
+	scripts/need redis-server faketime nginx
+	$(GO) test -count=1 -timeout=0 -v -run=Mixed ./tests/fault -fault.soak=$(TIME) -fault.seed=$(SEED)
 
 .PHONY: lint
 lint: ## gofmt, go vet, staticcheck.

@@ -58,6 +58,10 @@ type habits struct {
 	// at, if set, is where it connects to, instead of nginx.
 	at string
 
+	// until, if set, is when the client goes away. It comes back for the end of the
+	// round, and leaves for good when it was judged.
+	until time.Time
+
 	// staged clients go through the line in front of nginx, on which harm is done.
 	staged bool
 }
@@ -82,7 +86,6 @@ type client struct {
 	conns   []conn     // of this round; the last one may stand
 	open    bool       // it stands, and has said where
 	journal []string
-	left    bool // it does not come back
 }
 
 // A track is what a client was told of one room. Guarded by the client's mu.
@@ -150,9 +153,6 @@ func (w *world) newClient(name string, h habits, rooms ...*room) *client {
 func (c *client) leave() {
 	c.stop()
 	<-c.done
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.left = true
 }
 
 // run holds one connection after the other.
@@ -160,6 +160,10 @@ func (c *client) run(ctx context.Context) {
 	defer close(c.done)
 	wait := comeBackFirst
 	for ctx.Err() == nil {
+		if c.isAway() {
+			c.w.rest(ctx, 20*time.Millisecond)
+			continue
+		}
 		opened, err := c.connection(ctx)
 		if ctx.Err() != nil {
 			return
@@ -174,6 +178,11 @@ func (c *client) run(ctx context.Context) {
 		}
 		wait = min(2*wait, comeBackMost)
 	}
+}
+
+// isAway reports whether the client has no wish to be connected now.
+func (c *client) isAway() bool {
+	return !c.until.IsZero() && time.Now().After(c.until) && !c.w.settling.Load()
 }
 
 // connection connects, takes what comes until the connection ends, and says why it
@@ -354,7 +363,7 @@ func (c *client) behind() string {
 	defer c.mu.Unlock()
 	for _, t := range c.tracks {
 		target := *t.room.target.Load()
-		if c.left || t.based && !t.base.Before(target) {
+		if t.based && !t.base.Before(target) {
 			continue // it is not to come further
 		}
 		if t.last.Before(target) && !target.Before(t.excused) {
@@ -398,6 +407,9 @@ func (c *client) newWire(tcp *net.TCPConn) *wire {
 		if c.rng.IntN(2) == 0 {
 			w.budget = c.rng.IntN(1500)
 		}
+	}
+	if !c.until.IsZero() && (w.cutAt.IsZero() || c.until.Before(w.cutAt)) {
+		w.cutAt = c.until
 	}
 	if c.pause > 0 {
 		_ = tcp.SetReadBuffer(4 << 10) // or the system would read for it

@@ -3,7 +3,6 @@ package fault_test
 import (
 	"context"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -71,11 +70,9 @@ func (w *world) publishers(rate int) []*publisher {
 // goBack is how far back some newcomers start.
 const goBack = 2 * time.Second
 
-// newcomers has clients come for the first time, at some moment in the past, and
-// leave again after a while, until ctx ends.
+// newcomers has clients come for the first time, at some moment in the past, until
+// ctx ends. Each goes away after a while.
 func (w *world) newcomers(ctx context.Context, rng *rand.Rand) {
-	var present sync.WaitGroup
-	defer present.Wait()
 	w.rest(ctx, 2*goBack) // the log must be older than what is asked for
 	for k := 0; ctx.Err() == nil; k++ {
 		rooms := w.ordinary()
@@ -85,13 +82,10 @@ func (w *world) newcomers(ctx context.Context, rng *rand.Rand) {
 		if len(rooms) == 1 { // of several, each has an opening of its own, and the cursor is the earliest
 			starts = append(starts, "last=30")
 		}
-		h := habits{over: overEither, start: starts[rng.IntN(len(starts))], cutEvery: 2 * time.Second}
-		c := w.newClient(clientName("newcomer", 0, k), h, rooms...)
-		stay := between(rng, 500*time.Millisecond, 5*time.Second)
-		present.Go(func() {
-			w.rest(ctx, stay)
-			c.leave()
-		})
+		w.newClient(clientName("newcomer", 0, k), habits{
+			over: overEither, start: starts[rng.IntN(len(starts))], cutEvery: 2 * time.Second,
+			until: time.Now().Add(between(rng, 500*time.Millisecond, 5*time.Second)),
+		}, rooms...)
 		w.rest(ctx, between(rng, 100*time.Millisecond, 400*time.Millisecond))
 	}
 }

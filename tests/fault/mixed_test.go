@@ -32,7 +32,7 @@ func theLoad() load {
 	if thorough() {
 		l.plan = plan{nodes: 3, rooms: 8, tiny: 2}
 		l.crew = crew{steady: 30, restless: 6, slow: 1, several: 80}
-		l.rate, l.rounds, l.lasts = 800, 5, 35*time.Second
+		l.rate, l.rounds, l.lasts = 700, 5, 35*time.Second
 	}
 	if *soak > 0 {
 		l.rounds = max(1, int(*soak/(3*l.lasts))) // three shapes share it

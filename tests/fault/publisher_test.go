@@ -59,13 +59,15 @@ type publisher struct {
 	heard func(resp *http.Response, took time.Duration)
 
 	rng  *rand.Rand
-	next int // number
+	next int       // number
+	due  time.Time // when the next publish is
 }
 
 // run publishes until ctx ends, and then sees to it that everything is answered.
 func (p *publisher) run(ctx context.Context) {
 	var socket publishSocket
 	defer socket.close()
+	p.due = time.Now()
 	for ctx.Err() == nil {
 		marks := make([]mark, p.batch)
 		for i := range marks {
@@ -78,11 +80,16 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
+// pause waits until the next publish is due, give or take a half. What an outage has
+// delayed is made good, but for what was due more than catchUp ago.
 func (p *publisher) pause(ctx context.Context) {
-	select {
-	case <-time.After(p.every/2 + rand.N(p.every)):
-	case <-ctx.Done():
+	const catchUp = 2 * time.Second
+	now := time.Now()
+	if oldest := now.Add(-catchUp); p.due.Before(oldest) {
+		p.due = oldest
 	}
+	p.due = p.due.Add(p.every/2 + rand.N(p.every))
+	p.w.rest(ctx, p.due.Sub(now))
 }
 
 // untilAcknowledged publishes marks, again and again until all are answered.

@@ -52,7 +52,7 @@ func (w *world) settle() {
 	for _, r := range w.rooms {
 		w.pass(r, all[r], lossy[r.partition] > 0)
 	}
-	w.forgetLeft()
+	w.dismissAway()
 }
 
 // awaitClients waits until every client has come to the end of its rooms. What one
@@ -194,15 +194,17 @@ func (w *world) pass(r *room, events []known, lossy bool) {
 	r.past = slices.Clone(events[max(0, len(events)-maxPast):])
 }
 
-// forgetLeft drops clients that have left and were judged.
-func (w *world) forgetLeft() {
+// dismissAway has those leave for good who had gone away and came back to be judged.
+func (w *world) dismissAway() {
+	away := func(c *client) bool { return !c.until.IsZero() }
+	for _, c := range w.everybody() {
+		if away(c) {
+			c.leave()
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.clients = slices.DeleteFunc(w.clients, func(c *client) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return c.left
-	})
+	w.clients = slices.DeleteFunc(w.clients, away)
 }
 
 // A judge compares what a client was told of one room in this round with what is
@@ -228,14 +230,8 @@ func (j *judge) judge() {
 	t.got, t.notices = t.got[:0], t.notices[:0]
 }
 
-// limit is how far the client should have come: one that has left, to its cursor,
-// or to its last event where the cursor was lowered for another room's sake.
-func (j *judge) limit() streams.ID {
-	if j.c.left {
-		return streams.Later(j.t.cursor, j.t.last)
-	}
-	return *j.t.room.target.Load()
-}
+// limit is how far the client should have come.
+func (j *judge) limit() streams.ID { return *j.t.room.target.Load() }
 
 // compare walks along what is known and what was received, both in the order of ids.
 func (j *judge) compare() {

@@ -100,6 +100,9 @@ func (t *table) publish() error {
 	}
 	text := t.markdown()
 	fmt.Print(text)
+	if n := t.sum(func(r result) int64 { return r.Delivered }); n < *least {
+		return fmt.Errorf("%s deliveries were compared, want %s at least", grouped(n), grouped(*least))
+	}
 	if *reportTo == "" {
 		return nil
 	}
