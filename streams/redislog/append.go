@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -83,10 +84,11 @@ func (l *Log) appendTo(ctx context.Context, p *partition, drafts []streams.Draft
 const callHead = 3
 
 // appendCall returns the words of a call of appendScript, up to the script's name.
-func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
-	call := make([]any, callHead, callHead+8+len(drafts)*(3+argsPerDraft))
-	room, known := p.newestKnown()
-	call = append(call, p.clock(), p.knownStream(room), p.knownTail(room))
+func (l *Log) appendCall(p *partition, seen []sighting, drafts []*streams.Draft) []any {
+	call := make([]any, callHead, callHead+6+3*len(seen)+len(drafts)*(3+argsPerDraft))
+	for _, key := range p.lookKeys(seen) {
+		call = append(call, key)
+	}
 	for _, d := range drafts {
 		call = append(call, p.stream(d.Room), p.tail(d.Room))
 		if d.Key != "" {
@@ -94,12 +96,23 @@ func (l *Log) appendCall(p *partition, drafts []*streams.Draft) []any {
 		}
 	}
 	call[2] = len(call) - callHead
-	call = append(call, len(l.partitions), millis(l.opt.KeyLife), position(p.newestPassed()), rand.Uint32(), position(known))
+	call = append(call, l.lookArgs(p, seen)...)
+	call = append(call, millis(l.opt.KeyLife), rand.Uint32())
 	for _, d := range drafts {
 		call = append(call, p.channel(d.Room), d.Type, d.Data, fingerprint(d),
 			strconv.Itoa(d.Keep.Events), millis(max(d.Keep.Age, time.Millisecond)))
 	}
 	return call
+}
+
+// newestStored is the last of the drafts that was logged now; zero for none.
+func newestStored(drafts []*streams.Draft, receipts []streams.Receipt) sighting {
+	for i, r := range slices.Backward(receipts) {
+		if r.Err == nil && !r.Replayed && drafts[i].Keep.Events > 0 {
+			return sighting{room: drafts[i].Room, id: r.ID}
+		}
+	}
+	return sighting{}
 }
 
 // fingerprint is empty for a draft without a key.
@@ -142,7 +155,7 @@ func (p *partition) receipt(d *streams.Draft, outcome, said any) streams.Receipt
 			r.Durability = streams.Logged
 		}
 		if !r.Replayed {
-			p.passed(d.Room, id, d.Keep.Events > 0)
+			p.passed(id)
 		}
 		return r
 	case int64(reused):

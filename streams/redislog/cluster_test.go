@@ -65,6 +65,7 @@ func (tr *traffic) followedAt(server, other *redistest.Server, partitions []stre
 
 // What a Cluster goes through in its life, one after the other.
 func TestCluster(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, nil)
 	t.Run("Promises", func(t *testing.T) { promises(t, Options{URL: c.URL(), Partitions: 16}) })
 	t.Run("FailoverOfAShard", func(t *testing.T) { testFailoverOfAShard(t, c) })
@@ -180,6 +181,7 @@ func testSlotMoves(t *testing.T, c *redistest.Cluster) {
 // With a shard gone its partitions can't be used, and all others can, if the
 // Cluster is set to that; when the shard comes back, so do they.
 func TestClusterWithoutAShard(t *testing.T) {
+	t.Parallel()
 	c := redistest.StartCluster(t, &redistest.ClusterOptions{NoReplicas: true, Options: redistest.Options{Args: []string{
 		"--cluster-require-full-coverage", "no", "--appendonly", "yes", "--appendfsync", "always",
 	}}})

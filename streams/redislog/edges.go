@@ -45,15 +45,13 @@ func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Ro
 
 // edges asks at, which finds the partition or is its node.
 func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms []streams.Room) (streams.Edges, error) {
-	room, known := p.newestKnown()
-	keys := make([]string, 0, 3+len(rooms))
-	keys = append(keys, p.clock(), p.knownStream(room), p.knownTail(room))
+	seen := p.sightings()
+	keys := p.lookKeys(seen)
 	for _, r := range rooms {
 		keys = append(keys, p.tail(r))
 	}
-	reply, err := l.withClock(ctx, p, func() (any, error) {
-		return edgesScript.Run(ctx, at, keys, len(l.partitions), position(known), position(p.newestPassed())).Result()
-	})
+	args := l.lookArgs(p, seen)
+	reply, err := l.withClock(ctx, p, func() (any, error) { return edgesScript.Run(ctx, at, keys, args...).Result() })
 	if err != nil {
 		return streams.Edges{}, err
 	}
@@ -64,6 +62,7 @@ func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms 
 	if values[4] == int64(1) {
 		l.noteLoss(p)
 	}
+	p.looked(seen, sighting{})
 	return p.parseEdges(values)
 }
 

@@ -191,7 +191,7 @@ func (l *Log) ensure(ctx context.Context, p *partition) error {
 // create makes sure that the partition has a clock that fits. One that is missing
 // though this process knows of events means that Redis lost everything.
 func (l *Log) create(ctx context.Context, p *partition) error {
-	_, known := p.newestKnown()
+	known := p.newestKnown()
 	created, err := createScript.Run(ctx, l.client, []string{p.clock()},
 		len(l.partitions), millis(l.opt.TailLife), position(known), p.channel("")).Int()
 	if err != nil {
@@ -206,7 +206,7 @@ func (l *Log) create(ctx context.Context, p *partition) error {
 // noteLoss tells the operator that the floor of p was raised.
 func (l *Log) noteLoss(p *partition) {
 	l.losses.Add(1)
-	_, known := p.newestKnown()
+	known := p.newestKnown()
 	l.opt.Logger.Warn("redis lost events that were logged; readers that may have missed some are told",
 		"partition", p.id, "newest_known", known.String())
 }

@@ -288,3 +288,29 @@ func TestWrittenOverALoss(t *testing.T) {
 		}
 	}
 }
+
+// While a master is replaced, a node may hear an event from the old one after it has
+// appended a later one to the new. The loss of the first is noticed all the same.
+func TestLossOfWhatOnlyTheFeedHeard(t *testing.T) {
+	server := redistest.Shared(t)
+	admin := server.Client()
+	opt := Options{URL: server.URL(), Prefix: newPrefix()}
+	old := open(t, opt)
+	put(t, old, draft("room", "kept"))
+	back := snap(t, admin, opt.Prefix)
+	heard := put(t, old, draft("room", "lost"))
+	back.restore(t, admin, opt.Prefix)
+
+	l := open(t, opt)
+	put(t, l, draft("room", "on the new master"))
+	put(t, l, draft("other", "as well"))
+	l.partitions[0].saw("its feed", "room", heard)
+	put(t, l, draft("other", "and once more"))
+	if e := edges(t, l); l.Losses() != 1 || e.Floor.Before(heard) {
+		t.Errorf("%d losses noticed, floor %s, the event lost was %s", l.Losses(), e.Floor, heard)
+	}
+	edges(t, l)
+	if n := len(l.partitions[0].sightings()); l.Losses() != 1 || n != 1 {
+		t.Errorf("%d losses noticed, %d events to be looked for, want 1 and 1", l.Losses(), n)
+	}
+}

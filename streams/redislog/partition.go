@@ -1,6 +1,7 @@
 package redislog
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,10 +22,23 @@ type partition struct {
 	syncs    atomic.Bool    // its Redis can be asked to wait for its disk
 	checking chan struct{}  // holds one token; taken by whoever checks
 
-	mu        sync.Mutex // guards the fields below
-	known     streams.ID // the newest event known to have been logged; zero for none
-	knownRoom streams.Room
-	newest    streams.ID // the newest id that this process has seen or handed out
+	mu     sync.Mutex // guards the fields below
+	seen   []sighting
+	newest streams.ID // the newest id that this process has seen or handed out
+}
+
+// A sighting is an event that this process knows to have been in the log.
+//
+// A loss takes the end of the log, so that an event vouches for those before it,
+// but only if they were in the log together: when a master is replaced, appends may
+// go to the new one already while a feed still listens to the old one. So there is
+// one for each feed, which hears of one log while its connection stands, and one
+// for each append that has not been followed by another, for an append looks for
+// all that are known when it is sent. That makes two or three, where many publish.
+type sighting struct {
+	room streams.Room
+	id   streams.ID
+	by   any // the session or the reading whose later sightings take its place; nil for none
 }
 
 func newPartition(prefix string, id streams.Partition) *partition {
@@ -64,44 +78,82 @@ func (p *partition) roomOf(channel string) (streams.Room, bool) {
 	return streams.Room(room), ours
 }
 
-// saw notes that the event id of room was in the log.
-func (p *partition) saw(room streams.Room, id streams.ID) { p.passed(room, id, true) }
-
-// passed notes that the id was handed out, and whether it was ever logged.
-func (p *partition) passed(room streams.Room, id streams.ID, logged bool) {
+// saw notes an event that by has found in the log.
+func (p *partition) saw(by any, room streams.Room, id streams.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.newest = streams.Later(p.newest, id)
-	if logged && p.known.Before(id) {
-		p.known, p.knownRoom = id, room
+	for i := range p.seen {
+		if p.seen[i].by == by {
+			if p.seen[i].id.Before(id) {
+				p.seen[i].room, p.seen[i].id = room, id
+			}
+			return
+		}
 	}
+	p.seen = append(p.seen, sighting{room, id, by})
 }
 
-func (p *partition) newestKnown() (streams.Room, streams.ID) {
+// passed notes an id that was handed out.
+func (p *partition) passed(id streams.ID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.knownRoom, p.known
+	p.newest = streams.Later(p.newest, id)
 }
 
-// knownStream and knownTail are the keys of the room with the newest event known.
-// Where none is known they are any keys that are there: a slot on the move does not
-// answer for keys that are not.
-func (p *partition) knownStream(room streams.Room) string {
-	if room == "" {
-		return p.clock()
+// looked notes that the sightings at were looked for at one moment: what was lost
+// of them has been noticed, and the newest vouches for the rest. If then is set, it
+// was logged at that moment, and does so.
+func (p *partition) looked(at []sighting, then sighting) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seen = slices.DeleteFunc(p.seen, func(s sighting) bool { return slices.Contains(at, s) })
+	for _, s := range at {
+		if then.id.Before(s.id) {
+			then = sighting{room: s.room, id: s.id}
+		}
 	}
-	return p.stream(room)
+	if !then.id.IsZero() {
+		p.seen = append(p.seen, then)
+	}
 }
 
-func (p *partition) knownTail(room streams.Room) string {
-	if room == "" {
-		return p.clock()
+// sightings returns what is to be looked for.
+func (p *partition) sightings() []sighting {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.seen)
+}
+
+// newestKnown returns the newest event known to have been logged; zero for none.
+func (p *partition) newestKnown() (id streams.ID) {
+	for _, s := range p.sightings() {
+		id = streams.Later(id, s.id)
 	}
-	return p.tail(room)
+	return id
 }
 
 func (p *partition) newestPassed() streams.ID {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.newest
+}
+
+// lookKeys and lookArgs are what luaLoss takes.
+func (p *partition) lookKeys(at []sighting) []string {
+	keys := make([]string, 0, 1+2*len(at))
+	keys = append(keys, p.clock())
+	for _, s := range at {
+		keys = append(keys, p.stream(s.room), p.tail(s.room))
+	}
+	return keys
+}
+
+func (l *Log) lookArgs(p *partition, at []sighting) []any {
+	args := make([]any, 0, 3+len(at))
+	args = append(args, len(l.partitions), position(p.newestPassed()), len(at))
+	for _, s := range at {
+		args = append(args, position(s.id))
+	}
+	return args
 }

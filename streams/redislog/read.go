@@ -9,6 +9,9 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
+// pages are the readings of a partition, as one who sees events in the log.
+type pages struct{}
+
 // After implements streams.Log.
 func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
 	if limit <= 0 || through.IsZero() {
@@ -64,7 +67,7 @@ func (l *Log) page(ctx context.Context, room streams.Room, command, from, to str
 			if err != nil {
 				l.opt.Logger.Warn("a room's stream has an entry of somebody else", "room", room, "id", id, "err", err)
 			} else if len(events) < limit {
-				p.saw(room, e.ID)
+				p.saw(pages{}, room, e.ID)
 				events = append(events, e)
 			}
 			from = "(" + id

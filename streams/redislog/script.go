@@ -53,12 +53,21 @@ local horizon = later(unrecorded, {math.max(math.max(now, last[1]) - life, 0), 0
 if after(horizon, last) then horizon = last end
 `
 
-// luaLoss looks whether the log has lost what the node knows to have been in it.
+// luaLoss raises the floor if the log has lost an event that the node knows to have
+// been in it. The keys and arguments of a script begin with
 //
-//	KEYS[2]  stream of the room with the newest event that the node knows of
-//	KEYS[3]  tail record of that room
+//	KEYS[1]  clock
+//	KEYS     for each such event: stream and tail record of its room
+//	ARGV[1]  partitions of the log
+//	ARGV[2]  newest position that the node has seen an event at, or "0-0": a log that
+//	         has gone back must not hand it out again, however its clock goes
+//	ARGV[3]  how many such events there are
+//	ARGV     the position of each
 //
-// The event is lost if it is not in the stream, and could not have been trimmed
+// It leaves raised, 1 if it raised the floor else 0, and in k and a where the keys
+// and arguments of the script itself begin.
+//
+// An event is lost if it is not in the stream, and could not have been trimmed
 // or expired: the entry after it does not follow it, or there is no entry after
 // it and the tail record has not reached it either. One at or before the floor
 // has been noticed by another node; one at or before the horizon may have expired
@@ -67,11 +76,11 @@ if after(horizon, last) then horizon = last end
 // What came before it in its room, and is still there, was logged before the loss.
 // Others may have written since, so that the clock no longer says where that was.
 const luaLoss = luaClock + `
-local function lost(known)
+local function lost(known, stream, tail)
   if not after(known, floor) or not after(known, horizon) then return false end
-  local record = redis.pcall('GET', KEYS[3])
+  local record = redis.pcall('GET', tail)
   if record == text(known) then return false end
-  local found = redis.pcall('XRANGE', KEYS[2], text(known), '+', 'COUNT', 1)
+  local found = redis.pcall('XRANGE', stream, text(known), '+', 'COUNT', 1)
   if failed(found) then return true end
   local entry = found[1]
   if entry then
@@ -79,27 +88,35 @@ local function lost(known)
     local prev = parse(entry[2][2])
     return not prev or after(known, prev)
   end
-  local tail = not failed(record) and parse(record)
-  return not tail or after(known, tail)
+  local reached = not failed(record) and parse(record)
+  return not reached or after(known, reached)
 end
 
-local function before(known)
+local function before(known, stream)
   if after(known, last) then return last end
-  local found = redis.pcall('XREVRANGE', KEYS[2], '(' .. text(known), '-', 'COUNT', 1)
+  local found = redis.pcall('XREVRANGE', stream, '(' .. text(known), '-', 'COUNT', 1)
   return not failed(found) and found[1] and parse(found[1][1]) or floor
 end
 
--- notice raises the floor if the newest event known is lost: all up to there may
--- be. No id is handed out again that the node has seen. It returns 1 if it raised
--- the floor else 0, and Redis's error.
-local function notice(known, seen)
-  if not lost(known) then return 0 end
-  clock[6] = text(before(known))
-  last = later(later({now, 0}, last), later(known, seen))
+local seen, events = parse(ARGV[2]), tonumber(ARGV[3])
+local k, a = 2 + 2 * events, 4 + events
+local from
+for i = 1, events do
+  local known, stream = parse(ARGV[3 + i]), KEYS[2 * i]
+  seen = later(seen, known)
+  if lost(known, stream, KEYS[2 * i + 1]) then
+    local place = before(known, stream)
+    if not from or after(from, place) then from = place end
+  end
+end
+local raised = from and 1 or 0
+if from then
+  last = later(later({now, 0}, last), seen)
   last = {last[1], last[2] + 1}
   floor = last
+  clock[6] = text(from)
   local set = redis.pcall('HSET', KEYS[1], 'last', text(last), 'floor', text(floor), 'lost', clock[6])
-  return 1, failed(set) and set.err
+  if failed(set) then return redis.error_reply(set.err) end
 end
 `
 
@@ -154,16 +171,12 @@ const argsPerDraft = 6
 // appendScript stores drafts of one partition, in their order, each for itself,
 // and publishes each as it is stored.
 //
-//	KEYS[1]  clock
-//	KEYS[2]  and KEYS[3]: see luaLoss
+//	KEYS     those of luaLoss, then
 //	KEYS     for each draft: stream, tail record, and idempotency record if it has a key
-//	ARGV[1]  partitions of the log
-//	ARGV[2]  life of an idempotency record, milliseconds
-//	ARGV[3]  newest position that the node has seen an event at, or "0-0": a log that
-//	         has gone back must not hand it out again, however its clock goes
-//	ARGV[4]  a random number below 2^32: where this call begins to count in a
+//	ARGV     those of luaLoss, then
+//	ARGV     life of an idempotency record, milliseconds
+//	ARGV     a random number below 2^32: where this call begins to count in a
 //	         millisecond
-//	ARGV[5]  newest position that the node knows to have been logged, or "0-0"
 //	ARGV     for each draft: channel, type, data, fingerprint or "", events to
 //	         keep (0: ephemeral), age to keep in milliseconds
 //
@@ -203,7 +216,7 @@ const argsPerDraft = 6
 // 1.8 µs more for each event than "~" (14.9 to 13.1 µs in a batch of 64,
 // BenchmarkFullRoom, Redis 7.0 on loopback), some 1.5 % of a lone publish.
 var appendScript = newScript(luaLoss + `
-local seen, nonce, known = parse(ARGV[3]), tonumber(ARGV[4]), parse(ARGV[5])
+local keyLife, nonce = ARGV[a], tonumber(ARGV[a + 1])
 
 local function newest(stream, tail)
   local record = redis.pcall('GET', tail)
@@ -262,15 +275,13 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
   last = p
   local id = text(p)
   redis.call('SPUBLISH', channel, id .. ' ' .. prev .. ' ' .. kind .. ' ' .. data)
-  if record then redis.call('SET', record, id .. ' ' .. print, 'PX', ARGV[2]) end
+  if record then redis.call('SET', record, id .. ' ' .. print, 'PX', keyLife) end
   return 0, id
 end
 
-local raised, err = notice(known, seen)
-if err then return redis.error_reply(err) end
 last = later(last, seen)
-local replies, k, touched = {raised}, 4, false
-for a = 6, #ARGV, 6 do
+local replies, touched = {raised}, false
+for a = a + 2, #ARGV, 6 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
     ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
@@ -287,21 +298,14 @@ return replies
 // edgesScript says what a partition vouches for, and first raises the floor if
 // the log has lost what the node knows to have been in it.
 //
-//	KEYS[1]  clock
-//	KEYS[2]  and KEYS[3]: see luaLoss
-//	KEYS     tail records asked for
-//	ARGV[1]  partitions of the log
-//	ARGV[2]  position of the newest event that the node knows of, or "0-0"
-//	ARGV[3]  newest position that the node has seen an event at, or "0-0"
+//	KEYS     those of luaLoss, then the tail records asked for
+//	ARGV     those of luaLoss
 //
 // It returns last, floor, horizon, the position after which the log may have lost
 // events when it last went back, 1 if it raised the floor else 0, and the tails.
 var edgesScript = newScript(luaLoss + `
-local raised, err = notice(parse(ARGV[2]), parse(ARGV[3]))
-if err then return redis.error_reply(err) end
-
 local reply = {text(last), text(floor), text(horizon), clock[6] or text(floor), raised}
-for from = 4, #KEYS, 1000 do -- unpack has room for some 8,000
+for from = k, #KEYS, 1000 do -- unpack has room for some 8,000
   local tails = redis.call('MGET', unpack(KEYS, from, math.min(from + 999, #KEYS)))
   for i = 1, #tails do reply[#reply + 1] = tails[i] end
 end

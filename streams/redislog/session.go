@@ -220,7 +220,7 @@ func (s *session) message(ctx context.Context, m *redis.Message) error {
 		return nil
 	}
 	if !e.Ephemeral {
-		s.f.p.saw(room, e.ID)
+		s.f.p.saw(s, room, e.ID)
 	}
 	return s.say(ctx, streams.Signal{Event: e})
 }

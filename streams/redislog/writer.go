@@ -194,7 +194,8 @@ func (w *writer) store(ctx context.Context, drafts []*streams.Draft, deadline ti
 	if err := w.log.canGive(ctx, w.p, w.need); err != nil {
 		return w.p.receipts(drafts, nil, err)
 	}
-	words := w.log.appendCall(w.p, drafts)
+	seen := w.p.sightings()
+	words := w.log.appendCall(w.p, seen, drafts)
 	var missed missed
 	reply, err := w.log.withClock(ctx, w.p, func() (reply any, err error) {
 		reply, missed, err = w.send(ctx, words, deadline)
@@ -204,6 +205,9 @@ func (w *writer) store(ctx context.Context, drafts []*streams.Draft, deadline ti
 		w.log.noteLoss(w.p)
 	}
 	receipts := w.p.receipts(drafts, reply, err)
+	if err == nil {
+		w.p.looked(seen, newestStored(drafts, receipts))
+	}
 	for i, d := range drafts {
 		missed.settle(&receipts[i], w.log.wanted(d))
 	}
