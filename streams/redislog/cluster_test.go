@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -68,10 +70,31 @@ func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, nil)
 	t.Run("Promises", func(t *testing.T) { promises(t, Options{URL: c.URL(), Partitions: 16}) })
+	t.Run("FeedRefusesAReplica", func(t *testing.T) { testFeedRefusesAReplica(t, c) })
 	t.Run("FailoverOfAShard", func(t *testing.T) { testFailoverOfAShard(t, c) })
 	t.Run("PrimaryKilled", func(t *testing.T) { testPrimaryKilled(t, c) })
 	t.Run("PrimaryStops", func(t *testing.T) { testPrimaryStops(t, c) })
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
+}
+
+// A replica takes subscriptions of its master's slots; a session does not stay there.
+func testFeedRefusesAReplica(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{})
+	p := l.shards[0][0]
+	feed := l.Feed(p).(*feed)
+	t.Cleanup(feed.Close)
+	for _, node := range []struct {
+		*redistest.Server
+		is     string
+		refuse bool
+	}{{c.Replica(0), "replica", true}, {c.Primary(1), "another shard's master", true}, {c.Primary(0), "master", false}} {
+		client := node.Client()
+		s := &session{f: feed, ps: client.SSubscribe(t.Context()), rooms: map[streams.Room]*subscription{}}
+		if err := s.connect(t.Context(), client); redis.HasErrorPrefix(err, "MOVED") != node.refuse {
+			t.Errorf("connecting to the %s: %v", node.is, err)
+		}
+		_ = s.ps.Close()
+	}
 }
 
 // An operator's failover of one shard loses nothing, and the others go on. The

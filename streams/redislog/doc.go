@@ -3,7 +3,7 @@
 //
 // A partition lives in one hash slot. With T for its tag, "{prefix:partition}":
 //
-//	T:clock           hash: last, floor, unrecorded, tail_life_ms, partitions, version
+//	T:clock           hash: last, floor, lost, unrecorded, tail_life_ms, partitions, version
 //	T:s:<room>        stream: the room's events; the entry id is the event's ms-seq
 //	T:t:<room>        the room's tail record, the ms-seq of its newest event
 //	T:k:<room>/<key>  idempotency record, "ms-seq fingerprint"
@@ -19,6 +19,10 @@
 // room's tail record or its events under any other, which readers are told of as
 // a gap at best.
 //
-// Not promised: that Redis keeps what it acknowledged. What it loses is noticed
-// by the next Edges of a node that has seen it, which raises the floor.
+// Not promised: that Redis keeps what it acknowledged. What it loses is noticed by
+// the next Edges or Append of a node that has seen it, which raises the floor.
+//
+// While a Cluster moves a partition's slot, Redis has some of its keys here and some
+// there, and runs no script on both: appends and Edges may be unavailable until the
+// slot has moved. Nothing is half done.
 package redislog
