@@ -86,6 +86,7 @@ type client struct {
 	conns   []conn     // of this round; the last one may stand
 	open    bool       // it stands, and has said where
 	journal []string
+	wrongs  int // written into it in this round
 }
 
 // A track is what a client was told of one room. Guarded by the client's mu.
@@ -188,10 +189,7 @@ func (c *client) isAway() bool {
 // connection connects, takes what comes until the connection ends, and says why it
 // did. opened reports whether it had said where it stands.
 func (c *client) connection(ctx context.Context) (opened bool, err error) {
-	over := c.over
-	if over == overEither {
-		over = transport(c.rng.IntN(2))
-	}
+	over := c.transport()
 	addr := c.w.edge.entrance(c)
 	dialer := net.Dialer{Timeout: openLimit}
 	tcp, err := dialer.DialContext(ctx, "tcp", addr)
@@ -211,6 +209,25 @@ func (c *client) connection(ctx context.Context) (opened bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.open, err
+}
+
+// transport chooses the transport of the next connection. SSE has one cursor for all
+// rooms, and so is not for a client that has one for some of them only.
+func (c *client) transport() transport {
+	if c.over != overEither {
+		return c.over
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	some, all := false, true
+	for _, t := range c.tracks {
+		some = some || !t.cursor.IsZero()
+		all = all && !t.cursor.IsZero()
+	}
+	if some && !all {
+		return overWebSocket
+	}
+	return transport(c.rng.IntN(2))
 }
 
 // begin notes that a connection is made, and with which cursors.

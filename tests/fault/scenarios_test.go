@@ -142,6 +142,7 @@ func (e *embedded) shape() string                      { return "none: the embed
 func (e *embedded) partitions() int                    { return 1 }
 func (e *embedded) keepsAcknowledged() bool            { return true }
 func (e *embedded) reach(*testing.T) ([]string, *line) { return []string{"--data=" + e.dir}, nil }
+func (e *embedded) takeSeen(*room) map[streams.ID]bool { return nil }
 func (e *embedded) faults() []fault                    { return nil }
 func (e *embedded) losers() []fault                    { return nil }
 

@@ -17,6 +17,8 @@ const (
 	// maxPast is how many events of earlier rounds are remembered of a room, for
 	// clients that come with a position from before this one.
 	maxPast = 5000
+	// maxWrongs bounds what is written down of what is wrong with a client.
+	maxWrongs = 20
 )
 
 // A known is an event that everybody who follows its room is to be told of.
@@ -46,6 +48,7 @@ func (w *world) settle() {
 			j := judge{w: w, c: c, t: t, known: all[t.room], losses: lossy[t.room.partition]}
 			j.judge()
 		}
+		c.wrongs = 0
 		c.conns = c.conns[max(0, len(c.conns)-1):]
 		c.mu.Unlock()
 	}
@@ -124,6 +127,9 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 				w.counts.lost.Add(1)
 			}
 		}
+		for id := range w.log.takeSeen(r) {
+			gone[r.partition] = gone[r.partition] || !isKnown(events, id)
+		}
 	}
 	for _, c := range w.everybody() {
 		c.mu.Lock()
@@ -174,12 +180,16 @@ func (w *world) certainLossLocked(p streams.Partition) bool {
 // hasUnknown reports whether the client got an event that nobody knows of any more.
 func (t *track) hasUnknown(events []known) bool {
 	for _, d := range t.got {
-		_, found := slices.BinarySearchFunc(events, d.id, func(k known, id streams.ID) int { return k.id.Compare(id) })
-		if !found {
+		if !isKnown(events, d.id) {
 			return true
 		}
 	}
 	return false
+}
+
+func isKnown(events []known, id streams.ID) bool {
+	_, found := slices.BinarySearchFunc(events, id, func(k known, id streams.ID) int { return k.id.Compare(id) })
+	return found
 }
 
 // pass moves a room to the next round.
@@ -355,6 +365,9 @@ func (j *judge) around(place int) string {
 
 func (j *judge) wrong(count *counter, format string, args ...any) {
 	count.Add(1)
+	if j.c.wrongs++; j.c.wrongs > maxWrongs {
+		return // there is more to learn from what the journal has besides
+	}
 	j.c.noteLocked(string(j.t.room.name)+": "+format, args...)
 	what, _, _ := strings.Cut(format, ":")
 	j.w.suspect(j.c, what)

@@ -39,6 +39,7 @@ func settled() (context.Context, context.CancelFunc) {
 // replicated, no failover costs an acknowledged event.
 type sentinel struct {
 	*behindLines
+	*witness
 	durability string
 	servers    *redistest.Sentinel
 	direct     map[*redistest.Server]*redis.Client
@@ -53,6 +54,7 @@ func newSentinel(t *testing.T, durability string) *sentinel {
 	for _, server := range s.servers.Nodes() {
 		s.direct[server] = server.Client()
 	}
+	s.witness = newWitness(t, s.servers.Nodes())
 	return s
 }
 
@@ -141,6 +143,7 @@ func lag(w *world, primary redis.UniversalClient, replica *redistest.Server) {
 // and who has missed them must be told.
 type cluster struct {
 	*behindLines
+	*witness
 	servers *redistest.Cluster
 	direct  *redis.ClusterClient
 	each    map[*redistest.Server]*redis.Client
@@ -159,6 +162,7 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.direct = redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2, DisableIdentity: true})
 	t.Cleanup(func() { _ = c.direct.Close() })
+	c.witness = newWitness(t, c.servers.Nodes())
 	return c
 }
 

@@ -41,6 +41,10 @@ func (s *standalone) shape() string           { return "standalone" }
 func (s *standalone) keepsAcknowledged() bool { return s.fsync == "always" }
 func (s *standalone) partitions() int         { return 1 }
 
+// takeSeen implements deployment: what one Redis has stored, publishers or clients
+// know of, or it was made to lose for sure.
+func (s *standalone) takeSeen(*room) map[streams.ID]bool { return nil }
+
 func (s *standalone) reach(t *testing.T) ([]string, *line) {
 	l := newLine(t, s.server.Addr())
 	return []string{"--redis=redis://" + l.addr}, l

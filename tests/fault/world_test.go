@@ -237,6 +237,10 @@ type deployment interface {
 	// read returns what the log has of a room after a position, past all lines.
 	read(ctx context.Context, r *room, after streams.ID) ([]entry, error)
 
+	// takeSeen returns what was stored in a room in this round, also what is gone,
+	// where publishers and clients may not know of it all.
+	takeSeen(r *room) map[streams.ID]bool
+
 	// faults are those that can be done to the log, and to the nodes' ways to it.
 	faults() []fault
 
