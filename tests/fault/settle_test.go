@@ -327,7 +327,7 @@ func (j *judge) notices() {
 		owed := false
 		switch g.reason {
 		case "trimmed":
-			owed = j.used[n]
+			owed = j.used[n] || j.losses > 1 // of two losses, the first is told so
 		case "reset":
 			if !j.again(n) {
 				resets++
