@@ -26,8 +26,10 @@ const (
 	// shorter than a browser's, so that there are more of them.
 	comeBackFirst = 20 * time.Millisecond
 	comeBackMost  = time.Second
-	// maxJournal bounds what a client writes down of its connections.
+	// maxJournal bounds what a client writes down of its connections, and maxWrongs
+	// what of a round is wrong with it.
 	maxJournal = 400
+	maxWrongs  = 20
 )
 
 // A transport is a way to follow rooms.
@@ -369,6 +371,9 @@ func (c *client) isLive() bool {
 // to find out why it did.
 func (c *client) wrongLocked(count *counter, t *track, e entry, what string) {
 	count.Add(1)
+	if c.wrongs++; c.wrongs > maxWrongs {
+		return // there is more to learn from what the journal has besides
+	}
 	c.noteLocked("%s: %v (%v) in %s, on this connection after %v, newest %v", what, e.id, e.mark, t.room.name, t.floor, t.last)
 	c.w.suspect(c, what)
 }
@@ -455,7 +460,7 @@ func (w *wire) Read(p []byte) (int, error) {
 		w.budget = max(w.budget-n, 0)
 	}
 	now := time.Now()
-	if w.c.pause == 0 {
+	if w.c.pause == 0 && w.opened {
 		w.c.w.noteSilence(now.Sub(w.heard))
 	}
 	w.heard = now

@@ -5,9 +5,10 @@ import (
 )
 
 const (
-	// poolFiles is how many connections to Redis a node may open under load and
-	// keep: 10 for each processor, and those of appends.
-	poolFiles = 60
+	// poolFiles is how many more connections to Redis a node may open under load and
+	// keep: 10 for each processor and each of the servers of a Cluster. It is little
+	// beside the thousands of clients that have come and gone.
+	poolFiles = 150
 	// heapLeft is how much more memory than at its start a node may use when
 	// everybody has left, and so its hot tails are gone: what a runtime that has
 	// been busy does not give back at once.

@@ -17,8 +17,6 @@ const (
 	// maxPast is how many events of earlier rounds are remembered of a room, for
 	// clients that come with a position from before this one.
 	maxPast = 5000
-	// maxWrongs bounds what is written down of what is wrong with a client.
-	maxWrongs = 20
 )
 
 // A known is an event that everybody who follows its room is to be told of.
