@@ -16,8 +16,9 @@ const (
 	shards = 3
 	slots  = 16384
 
-	// failoverEvery is how long a replica tries to take over. It gets no votes soon
-	// after another election in its shard, and then gives up.
+	// failoverEvery is how long a failover that was ordered may take before it is
+	// ordered again. A replica in a Cluster tries for 5 s: it gets no votes soon after
+	// another election in its shard, and then gives up.
 	failoverEvery = 5500 * time.Millisecond
 )
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"slices"
 	"testing"
+	"time"
 )
 
 const (
@@ -161,11 +162,24 @@ func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = until(ctx, func(ctx context.Context) error { // a Sentinel refuses right after another failover
-		return s.watch[0].admin().Do(ctx, "SENTINEL", "FAILOVER", masterName).Err()
+	var asked time.Time
+	err = until(ctx, func(ctx context.Context) error {
+		leads, err := s.primary(ctx)
+		if err != nil || leads != old {
+			return err
+		}
+		err = fmt.Errorf("%s still leads", old.Addr())
+		if time.Since(asked) < failoverEvery { // a Sentinel that is kept waiting gives up
+			return err
+		}
+		if refused := s.watch[0].admin().Do(ctx, "SENTINEL", "FAILOVER", masterName).Err(); refused != nil {
+			return errors.Join(err, refused) // so soon after another failover
+		}
+		asked = time.Now()
+		return err
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("fail over: %w", err)
 	}
 	promoted, err := s.Promoted(ctx, old)
 	if err != nil {
