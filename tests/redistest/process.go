@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"syscall"
 	"time"
@@ -112,7 +113,7 @@ func (s *processServer) restart() error {
 	return nil
 }
 
-// launch starts the process and a goroutine that waits for its end; stop and
+// launch starts the process in a goroutine, which then waits for its end; stop and
 // kill wait for that goroutine.
 func (s *processServer) launch() error {
 	out, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -125,17 +126,25 @@ func (s *processServer) launch() error {
 	if s.clock != nil {
 		cmd.Env = append(os.Environ(), s.clock.env()...)
 	}
-	if err := cmd.Start(); err != nil {
-		return err
-	}
-	exited := make(chan struct{})
+	noOrphan(cmd)
+	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		defer close(exited)
+		runtime.LockOSThread() // as noOrphan asks for
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err != nil {
+			return
+		}
 		_ = cmd.Wait() // how it ended shows in its log
 		if s.clock != nil {
 			s.clock.tidy(cmd.Process.Pid)
 		}
 	}()
+	if err := <-started; err != nil {
+		return err
+	}
 	s.cmd, s.exited = cmd, exited
 	return nil
 }
