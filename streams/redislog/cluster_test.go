@@ -73,6 +73,7 @@ func TestCluster(t *testing.T) {
 	t.Run("FeedRefusesAReplica", func(t *testing.T) { testFeedRefusesAReplica(t, c) })
 	t.Run("FailoverOfAShard", func(t *testing.T) { testFailoverOfAShard(t, c) })
 	t.Run("PrimaryKilled", func(t *testing.T) { testPrimaryKilled(t, c) })
+	t.Run("ReplicaLags", func(t *testing.T) { testReplicaLags(t, c) })
 	t.Run("PrimaryStops", func(t *testing.T) { testPrimaryStops(t, c) })
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
 }
@@ -134,6 +135,32 @@ func testPrimaryKilled(t *testing.T, c *redistest.Cluster) {
 	tr.finish()
 	tr.lossesTold()
 	tr.lostAt(l, 2)
+}
+
+// What a replica does not have when it takes over is lost, and told.
+func testReplicaLags(t *testing.T, c *redistest.Cluster) {
+	l := openInCluster(t, c, Options{})
+	tr := startTraffic(t, l.Log, l.some()...)
+	tr.goOn(20)
+	replica := c.Replica(1)
+	replica.Detach()
+	tr.goOn(20)
+	old := c.Kill(1)
+	if _, err := c.Promoted(t.Context(), 1, old); err != nil {
+		t.Fatal(err)
+	}
+	tr.goOn(20)
+	replica.Attach()
+	old.Restart()
+	if err := c.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tr.finish()
+	tr.lossesTold()
+	tr.lostAt(l, 1)
+	if n := l.Losses(); n != 2 {
+		t.Errorf("%d losses noticed, want one in each of 2 partitions", n)
+	}
 }
 
 // A master that stops and says nothing is replaced; when it goes on, it is a

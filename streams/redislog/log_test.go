@@ -53,6 +53,7 @@ func TestPromises(t *testing.T) {
 }
 
 func TestPromisesOnNewerRedis(t *testing.T) {
+	t.Parallel()
 	promises(t, Options{URL: redistest.StartNewer(t, "--appendonly", "yes").URL()})
 }
 
