@@ -418,6 +418,7 @@ type wire struct {
 	budget int       // bytes until it is cut once cutAt has passed; -1 for none
 	heard  time.Time
 	opened bool // the server has said where the connection stands
+	slow   bool
 }
 
 var errCut = errors.New("cut by the client")
@@ -433,9 +434,7 @@ func (c *client) newWire(tcp *net.TCPConn) *wire {
 	if !c.until.IsZero() && (w.cutAt.IsZero() || c.until.Before(w.cutAt)) {
 		w.cutAt = c.until
 	}
-	if c.pause > 0 {
-		_ = tcp.SetReadBuffer(4 << 10) // or the system would read for it
-	}
+	w.slow = c.pause > 0
 	if c.rng.IntN(2) == 0 {
 		_ = tcp.SetLinger(0) // Close resets
 	}
@@ -447,9 +446,8 @@ func (w *wire) Read(p []byte) (int, error) {
 	if err := w.prepare(); err != nil {
 		return 0, err
 	}
-	if w.c.pause > 0 && !w.c.w.settling.Load() {
-		p = p[:min(len(p), 2<<10)]
-		time.Sleep(w.c.pause)
+	if w.slow {
+		p = w.slowly(p)
 	}
 	cutting := w.budget >= 0 && w.due()
 	if cutting {
@@ -468,6 +466,17 @@ func (w *wire) Read(p []byte) (int, error) {
 		return n, errCut
 	}
 	return n, err
+}
+
+// slowly waits before the next read, and returns how much of p it may fill. At the end
+// of a round the slow read as fast as everybody, on the same connection.
+func (w *wire) slowly(p []byte) []byte {
+	if w.c.w.settling.Load() {
+		w.slow = false
+		return p
+	}
+	time.Sleep(w.c.pause)
+	return p[:min(len(p), 2<<10)]
 }
 
 // prepare sets the time at which the next read is given up, or says that the wire

@@ -6,9 +6,18 @@ import (
 	"time"
 )
 
+// The fat room gets fatRate bytes a second in events of fatSize: within a round,
+// more than sockets hold for a client that does not read.
+const (
+	fatSize = 32 << 10
+	fatRate = 800 << 10
+	fatKeep = 500 // events
+)
+
 // A crew is the clients and publishers of a run.
 type crew struct {
-	steady, restless, slow, several int // clients for each ordinary room; several: in all
+	steady, restless, several int // clients for each ordinary room; several: in all
+	slow                      int // clients of the fat room, if there is one, that read less than is published
 }
 
 // recruit starts the clients of a crew. They follow until the world ends.
@@ -21,10 +30,13 @@ func (w *world) recruit(c crew) {
 			h := habits{over: overEither, start: "last=20", cutEvery: 3 * time.Second, staged: k%4 == 0}
 			w.newClient(clientName("restless", i, k), h, r)
 		}
-		for k := range c.slow {
-			h := habits{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond}
-			w.newClient(clientName("slow", i, k), h, r)
-		}
+	}
+	for k := range c.slow {
+		// Past nginx and at the node that is never killed, so that what they do not
+		// read waits there.
+		h := habits{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond, at: w.nodes[0].addr}
+		w.newClient(clientName("slow", 0, k), h, w.fat)
+		w.newClient(clientName("fast", 0, k), habits{over: transport(k % 2), start: "since=now"}, w.fat)
 	}
 	rng := w.newRand()
 	for k := range c.several {
@@ -51,6 +63,10 @@ func (w *world) publishers(rate int) []*publisher {
 			w: w, index: w.publisherCount, way: how, rooms: rooms, batch: batch, rng: w.newRand(),
 		})
 	}
+	if w.fat != nil {
+		add(inBatches, 10, w.fat)
+		all[0].padding = fatSize
+	}
 	ordinary := w.ordinary()
 	for i, r := range ordinary {
 		add(oneByOne, 1, r)
@@ -62,6 +78,10 @@ func (w *world) publishers(rate int) []*publisher {
 	add(overRooms, 2, ordinary[:min(4, len(ordinary))]...)
 	add(oneByOne, 1, w.everyone)
 	for _, p := range all {
+		if p.padding > 0 {
+			p.every = 10 * fatSize * time.Second / fatRate
+			continue
+		}
 		p.every = time.Duration(float64(time.Second) * float64(len(all)*p.batch*len(p.rooms)) / float64(rate))
 	}
 	return all

@@ -92,9 +92,9 @@ func nodeFaults() []fault {
 	}
 }
 
-// suffer does x for a time.
-func (l *line) suffer(x toxic, d time.Duration) {
-	l.harm(x)
+// suffer does m for a time.
+func (l *line) suffer(m mood, d time.Duration) {
+	l.harm(m)
 	time.Sleep(d)
 	l.heal()
 }

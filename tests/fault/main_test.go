@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rs/zerolog"
+	"github.com/Shopify/toxiproxy/v2/toxics"
 	"go.uber.org/goleak"
 
 	"github.com/tidemark/tidemark/tests/program"
@@ -29,8 +29,8 @@ var (
 var tidemark program.Program
 
 // Whatever a test starts must have ended when the last one is done, but for what
-// toxiproxy does not end itself: connections that break while a toxic comes or goes
-// leave its goroutines behind, blocked on a channel that nobody reads.
+// toxiproxy does not end itself: where one side of a connection breaks, goroutines for
+// the other may stay behind, blocked on a channel that nobody reads.
 func TestMain(m *testing.M) {
 	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
 	goleak.VerifyTestMain(tests{m},
@@ -43,8 +43,8 @@ type tests struct{ *testing.M }
 
 func (t tests) Run() int {
 	flag.Parse()
-	zerolog.SetGlobalLevel(zerolog.Disabled) // toxiproxy's toxics ask for no logger
-	_ = flag.Set("test.parallel", "4")       // those that run in parallel mostly wait
+	toxics.Register(moodyName, new(moody))
+	_ = flag.Set("test.parallel", "4") // those that run in parallel mostly wait
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)
 	}

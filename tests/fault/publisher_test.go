@@ -46,12 +46,13 @@ const (
 // A publisher publishes numbered events into its rooms, and repeats each with its
 // idempotency key until it is told that it is logged.
 type publisher struct {
-	w     *world
-	index int
-	way   way
-	rooms []*room // one, except overRooms
-	batch int     // events at a time
-	every time.Duration
+	w       *world
+	index   int
+	way     way
+	rooms   []*room // one, except overRooms
+	batch   int     // events at a time
+	every   time.Duration
+	padding int // of each event, in bytes; 0 for various
 
 	url string // of a node, past nginx; "" for nginx
 
@@ -94,7 +95,7 @@ func (p *publisher) pause(ctx context.Context) {
 
 // untilAcknowledged publishes marks, again and again until all are answered.
 func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
-	padding := p.padding()
+	padding := p.sized()
 	wait := repeatFirst
 	var since time.Time // when all was mended
 	for {
@@ -144,8 +145,11 @@ func (w *world) publishOne(p *publisher) (m mark, ok bool) {
 	return 0, false
 }
 
-// padding is how much longer than its mark an event is: most are small.
-func (p *publisher) padding() int {
+// sized is how much longer than its mark an event is: most are small.
+func (p *publisher) sized() int {
+	if p.padding > 0 {
+		return p.padding
+	}
 	switch p.rng.IntN(50) {
 	case 0:
 		return 8 << 10

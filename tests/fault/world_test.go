@@ -51,6 +51,7 @@ type world struct {
 	rooms []*room // in which is published, everyone's included
 
 	everyone       *room
+	fat            *room // of large events; nil for none
 	probes         *room // in which only the world itself publishes
 	publisherCount int
 	probed         int           // guarded by mu
@@ -78,8 +79,9 @@ type loss struct {
 // A plan says what a world is made of.
 type plan struct {
 	nodes int
-	rooms int // ordinary ones
-	tiny  int // rooms that keep few events, so that the slow fall off
+	rooms int  // ordinary ones
+	tiny  int  // rooms that keep few events
+	fat   bool // whether there is a room of large events
 	flags []string
 }
 
@@ -104,9 +106,12 @@ func newWorld(t *testing.T, name string, log deployment, p plan) *world {
 	for i := range p.tiny {
 		w.newRoom("tiny-"+itoa(i), tinyKeep)
 	}
+	if p.fat {
+		w.fat = w.newRoom("fat", fatKeep)
+	}
 	w.flags = append([]string{
 		"--redis-prefix=" + prefix, "--partitions=" + itoa(log.partitions()),
-		"--retain=tiny-*=" + itoa(tinyKeep) + ",24h", "--retain=*=100000,24h",
+		"--retain=tiny-*=" + itoa(tinyKeep) + ",24h", "--retain=fat=" + itoa(fatKeep) + ",24h", "--retain=*=100000,24h",
 	}, p.flags...)
 	for i := range p.nodes {
 		w.addNode("n"+itoa(i+1), w.flags)
@@ -207,9 +212,11 @@ func (w *world) dismiss() {
 	leaving.Wait()
 }
 
-// ordinary are the rooms in which publishers publish, but everyone's.
+// ordinary are the rooms in which publishers publish, but everyone's and the fat one.
 func (w *world) ordinary() []*room {
-	return slices.DeleteFunc(slices.Clone(w.rooms), func(r *room) bool { return r == w.everyone || r == w.probes })
+	return slices.DeleteFunc(slices.Clone(w.rooms), func(r *room) bool {
+		return r == w.everyone || r == w.probes || r == w.fat
+	})
 }
 
 // mend waits until every node says that it is ready.
