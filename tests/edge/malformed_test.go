@@ -194,9 +194,14 @@ func (r route) wrongBodies() []wrong {
 	}
 	if r.path == "/v1/events" {
 		many := strings.TrimSuffix(strings.Repeat(`{"room":"lobby","data":1},`, 1001), ",")
+		rooms := `"b"`
+		for i := range 999 {
+			rooms += fmt.Sprintf(`,"b%d"`, i)
+		}
 		return append(list,
 			body("no events", `{}`, 400, "body-invalid"),
 			body("too many events", `{"events":[`+many+`]}`, 413, "batch-too-large"),
+			body("too many rooms in all", `{"events":[{"room":"lobby","data":1},{"rooms":[`+rooms+`],"data":1}]}`, 413, "batch-too-large"),
 			body("a key for all", r.good(), 400, "key-invalid", "Idempotency-Key: k"))
 	}
 	return append(list,

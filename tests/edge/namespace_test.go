@@ -157,15 +157,16 @@ func newInternet(t *testing.T) *internet {
 // so that the router can drop either direction.
 type home struct {
 	*namespace
+	why             string // its connections end
 	address, server string
 }
 
 // newHome adds a client's network.
-func (i *internet) newHome() *home {
+func (i *internet) newHome(why string) *home {
 	i.t.Helper()
 	i.homes++
 	near, far := fmt.Sprintf("10.35.%d", i.homes), fmt.Sprintf("10.36.%d", i.homes)
-	h := &home{namespace: newNamespace(i.t), address: near + ".1", server: far + ".1"}
+	h := &home{namespace: newNamespace(i.t), why: why, address: near + ".1", server: far + ".1"}
 	i.connect(h.namespace, "home", near)
 	i.connect(i.server, fmt.Sprint("server", i.homes), far)
 	h.ip("route add default via " + near + ".2")

@@ -24,8 +24,9 @@ const (
 	nodes, rounds = 3, 2
 	// followers of each transport, publishers over REST and over a WebSocket.
 	rollFollowers, rollPublishers = 10, 4
-	// pace is how long each publisher waits between two events.
-	pace = 10 * time.Millisecond
+	// pace is how long each publisher waits between two events, and loses how many
+	// there are for each whose answer it does not wait for.
+	pace, loses = 10 * time.Millisecond, 10
 )
 
 // A fleet is three nodes on one Redis, behind nginx.
@@ -114,16 +115,30 @@ func (f *fleet) restart(t *testing.T, i int) {
 	}
 }
 
-// A sender publishes one event over a connection of its own. Without an id nobody
-// knows whether the event is stored.
+// A sender publishes over a connection of its own.
 type sender interface {
+	// send publishes one event. Without an id nobody knows whether it is stored.
 	send(data, key string) (id string, err error)
+	// lose does the same, and loses the connection with the answer.
+	lose(data, key string)
 	close()
 }
 
 type restSender struct {
 	client *http.Client
+	caller *caller
 	url    string
+}
+
+func (s restSender) lose(data, key string) {
+	l, err := s.caller.dial()
+	if err != nil {
+		return
+	}
+	defer l.reset()
+	if l.send(post("/v1/rooms/lobby/events", fmt.Sprintf(`{"data":%q}`, data), "Idempotency-Key: "+key)) == nil {
+		_, _ = l.in.Peek(1)
+	}
 }
 
 func (s restSender) send(data, key string) (string, error) {
@@ -153,6 +168,17 @@ func (s *socketSender) send(data, key string) (id string, err error) {
 	return id, err
 }
 
+func (s *socketSender) lose(data, key string) {
+	if s.line == nil {
+		return
+	}
+	text := fmt.Sprintf(`{"op":"publish","room":"lobby","data":%q,"key":%q}`, data, key)
+	if s.line.say(text) == nil {
+		_, _ = s.line.in.Peek(1)
+	}
+	s.close()
+}
+
 func (s *socketSender) close() {
 	if s.line != nil {
 		s.line.Close()
@@ -178,8 +204,12 @@ func (p *persistent) run(t *testing.T, quit <-chan struct{}) {
 			return
 		case <-time.After(pace):
 		}
-		if err := p.publish(fmt.Sprint(p.name, i)); err != nil {
-			t.Errorf("%s%d is not answered: %v", p.name, i, err)
+		data := fmt.Sprint(p.name, i)
+		if i%loses == 0 {
+			p.sender.lose(data, data)
+		}
+		if err := p.publish(data); err != nil {
+			t.Errorf("%s is not answered: %v", data, err)
 			return
 		}
 	}
@@ -220,7 +250,7 @@ func TestScenario39RollingRestart(t *testing.T) {
 	for i := range rollPublishers {
 		client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 		publishers = append(publishers,
-			&persistent{name: fmt.Sprintf("rest%d/", i), ledger: l, sender: restSender{client, "http://" + f.front}},
+			&persistent{name: fmt.Sprintf("rest%d/", i), ledger: l, sender: restSender{client, c, "http://" + f.front}},
 			&persistent{name: fmt.Sprintf("socket%d/", i), ledger: l, sender: &socketSender{caller: c}})
 	}
 	for _, p := range publishers {
