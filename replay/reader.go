@@ -42,14 +42,14 @@ type Item struct {
 	// after the hole.
 	Place streams.ID
 
-	// Position is the cursor after this item. It lags behind Place where another
-	// item stands in the same place: a client cut between the two must be told
-	// the second one again rather than never.
+	// Position is the cursor after this item. After a notice it lags behind Place
+	// while others, of other rooms, are still to be told before there: a client cut
+	// between the two is told of the hole again rather than of them never.
 	Position streams.ID
 }
 
 // A Reader reads rooms of one partition from the log, merged in the order of
-// ids, up to a barrier: the partition's last id when its Edges were read. One
+// ids, with each notice before all that came after its hole began, up to a barrier: the partition's last id when its Edges were read. One
 // goroutine may use it at a time. After an error it may be used again, and goes
 // on where it was.
 type Reader struct {
@@ -132,8 +132,8 @@ func (r *Reader) pop() Item {
 			r.idle = append(r.idle, t)
 		}
 	}
-	if len(r.tracks) == 0 || r.tracks[0].pending[0].place != step.place {
-		r.pos = step.place
+	if step.event != nil || len(r.tracks) == 0 || step.place.Before(r.tracks[0].pending[0].order) {
+		r.pos = streams.Later(r.pos, step.place)
 	}
 	return Item{Event: step.event, Gap: step.gap, Place: step.place, Position: r.pos}
 }
@@ -147,10 +147,15 @@ type track struct {
 }
 
 // A step is an item and its place in the order of the partition.
+//
+// Steps are given in their order. That of an event is its place. That of a notice is
+// where the hole begins and not its place, which is where it ends: the events of
+// other rooms in between move the cursor on, and a client that is cut among them, or
+// goes on from memory there, has to know of the hole already.
 type step struct {
-	place streams.ID
-	event *streams.Event
-	gap   *Gap
+	place, order streams.ID
+	event        *streams.Event
+	gap          *Gap
 }
 
 // read appends the next page of the room to pending, with the gaps before,
@@ -197,7 +202,7 @@ func (t *track) event(e *streams.Event, edges *streams.Edges) {
 		t.gap(Trimmed, from, e.ID)
 	}
 	t.Lax, t.Unknown = false, false
-	t.pending = append(t.pending, step{place: e.ID, event: e})
+	t.pending = append(t.pending, step{place: e.ID, order: e.ID, event: e})
 	t.Pos = e.ID
 }
 
@@ -254,7 +259,7 @@ func (t *track) reset(edges *streams.Edges, place, before streams.ID) {
 }
 
 func (t *track) gapFrom(from streams.ID, why Reason, place, before streams.ID) {
-	t.pending = append(t.pending, step{place: place, gap: &Gap{
+	t.pending = append(t.pending, step{place: place, order: t.Pos, gap: &Gap{
 		Room: t.Room, After: from, Before: before, Reason: why,
 	}})
 	t.Pos = place
@@ -265,7 +270,7 @@ type trackHeap []*track
 
 func (h trackHeap) Len() int { return len(h) }
 func (h trackHeap) Less(i, j int) bool {
-	return h[i].pending[0].place.Before(h[j].pending[0].place)
+	return h[i].pending[0].order.Before(h[j].pending[0].order)
 }
 func (h trackHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
 func (h *trackHeap) Push(t any)   { *h = append(*h, t.(*track)) }

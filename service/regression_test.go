@@ -395,3 +395,35 @@ func TestHistoryOfALoss(t *testing.T) {
 		}
 	}
 }
+
+// A replay of two rooms goes over from the log to memory in the middle of a hole of
+// one of them, which the log has trimmed and memory holds: what lies before the place
+// where it goes over was in neither, and the notice of it was still to come.
+func TestGoesOverToMemoryWithinAHole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := newMemLog()
+		node := service.New(log, &service.Options{Hot: 100})
+		defer node.Close()
+		warm, err := follow(node, "warm", []streams.Room{"tiny", "big"}, replay.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer warm.cut()
+		synctest.Wait()
+		log.publish("tiny", 1)
+		log.publish("big", 300)
+		log.publish("tiny", 1)
+		last := log.publish("big", 10)
+		synctest.Wait()
+		log.trim("tiny", 2)
+		f, err := follow(node, "f", []streams.Room{"tiny", "big"}, cursorAt(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.cut()
+		synctest.Wait()
+		if err := log.verify(f, last[len(last)-1]); err != nil {
+			t.Error(err)
+		}
+	})
+}

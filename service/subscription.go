@@ -49,19 +49,20 @@ type leg struct {
 	trusted bool           // pos comes from the log, not only from the client
 	reader  *replay.Reader // of the replay in progress, if it is one of the log
 	uneven  bool           // its rooms do not all begin at pos: it alone knows where they do
-	noticed []notice       // that were taken, of a place which pos has not reached
 
 	// Guarded by sub.mu; only the writer changes pos, and reads it without.
 	pos    streams.ID // after the last item taken
 	live   bool
 	queued streams.ID // position of the newest item queued, or pos when it went live
 	proof  proof
+
+	noticed []notice // that were taken, of a place which pos has not reached
 }
 
-// A notice stands for a gap notice. Where those of several rooms stand in one place
-// only the last one moves the position, so that a client which is cut between them
-// is told of all. If the queue overflows between them the connection still has the
-// first ones.
+// A notice stands for a gap notice that the connection was told. It comes where its
+// hole begins, and the cursor lags behind until the hole's end: a client that is cut
+// in between is told again. Until then the same notice may come once more, by a
+// reading after an overflow or from the pump.
 type notice struct {
 	room  streams.Room
 	place streams.ID
@@ -160,29 +161,36 @@ func (s *Subscription) takeLocked() []replay.Item {
 		l := s.legOf(items[i].Position)
 		items[i].Position = streams.Later(items[i].Position, l.pos)
 		l.pos = items[i].Position
-		l.notice(items[i])
+		l.noteLocked(items[i])
 	}
 	return items
 }
 
-// notice remembers a notice that was taken while it may have to be read again.
-func (l *leg) notice(it replay.Item) {
-	switch {
-	case it.Gap != nil && l.pos.Before(it.Place):
+// noteLocked remembers what was taken while it may come again. The caller must hold
+// sub.mu.
+func (l *leg) noteLocked(it replay.Item) {
+	if len(l.noticed) > 0 {
+		l.noticed = slices.DeleteFunc(l.noticed, func(n notice) bool { return !l.pos.Before(n.place) })
+	}
+	if it.Gap != nil && l.pos.Before(it.Place) && !l.hadLocked(it) {
 		l.noticed = append(l.noticed, notice{it.Gap.Room, it.Place})
-	case len(l.noticed) > 0 && !l.pos.Before(l.noticed[0].place):
-		l.noticed = nil
 	}
 }
 
-// news are the items without the notices that the connection has had.
+// hadLocked reports whether the connection was told of it before.
+func (l *leg) hadLocked(it replay.Item) bool {
+	return it.Gap != nil && slices.Contains(l.noticed, notice{it.Gap.Room, it.Place})
+}
+
+// news are the items that the connection has not had, which it has from now on.
 func (l *leg) news(items []replay.Item) []replay.Item {
-	if len(l.noticed) == 0 {
-		return items
+	l.sub.mu.Lock()
+	defer l.sub.mu.Unlock()
+	items = slices.DeleteFunc(items, l.hadLocked)
+	for _, it := range items {
+		l.noteLocked(it)
 	}
-	return slices.DeleteFunc(items, func(it replay.Item) bool {
-		return it.Gap != nil && slices.Contains(l.noticed, notice{it.Gap.Room, it.Place})
-	})
+	return items
 }
 
 func (s *Subscription) allLive() bool {
@@ -260,7 +268,7 @@ func (l *leg) offer(it replay.Item, late bool) {
 		given = l.queued
 	}
 	switch {
-	case l.proof.covers(it.Place):
+	case l.proof.covers(it.Place), l.hadLocked(it):
 		return
 	case given.Before(it.Place):
 		if !l.live {
