@@ -61,6 +61,9 @@ func TestJudge(t *testing.T) {
 		{"lost, and told of less", join(events(1, 2, 5), one(gapBetween("reset", 5, 6))), 1, "missing owed"},
 		{"told of a loss that was none", join(events(1, 2, 3), one(gapBetween("reset", 3, 4)), events(4, 5)), 0, "unowed"},
 		{"told of one loss twice", join(events(1, 2, 3), one(gapBetween("reset", 3, 4)), one(gapBetween("reset", 3, 4)), events(4, 5)), 1, "owed unowed"},
+		{"trimmed and told, and found in memory", join(one(gapBetween("trimmed", 0, 3)), events(1, 2, 3, 4, 5)), 0, "owed"},
+		{"told of an event behind what came", join(events(1, 2, 4), one(gapBetween("unknown", 2, 4)), events(5)), 1, "owed"},
+		{"told so though there was no loss", join(events(1, 2, 4), one(gapBetween("unknown", 2, 4)), events(5)), 0, "unowed"},
 		{"told of a frame that was not lost", join(events(1, 2, 3), one(gapBetween("unknown", 3, 4)), events(4, 5)), 0, "unowed"},
 	}
 	for _, tc := range cases {

@@ -224,7 +224,7 @@ type judge struct {
 	known  []known
 	losses int // of the room's partition in this round
 
-	used []bool // of each notice: an event that is missing is excused by it, and was owed it
+	used []bool // of each notice: an event that did not come is excused by it
 }
 
 func (j *judge) judge() {
@@ -246,7 +246,7 @@ func (j *judge) compare() {
 	got, limit := j.t.got, j.limit()
 	from := sort.Search(len(j.known), func(i int) bool { return j.t.base.Before(j.known[i].id) })
 	next := 0
-	for i, k := range j.known[from:] {
+	for _, k := range j.known[from:] {
 		if limit.Before(k.id) {
 			break
 		}
@@ -257,7 +257,7 @@ func (j *judge) compare() {
 			j.received(got[next], k)
 			next++
 		} else {
-			j.missed(k, from+i, next)
+			j.missed(k, next)
 		}
 	}
 	for _, d := range got[next:] {
@@ -285,14 +285,12 @@ func (j *judge) unknown(d delivery) {
 	}
 }
 
-// missed judges an event that did not come. It stands at known[i], and its place was
-// before got[next].
-func (j *judge) missed(k known, i, next int) {
+// missed judges an event that did not come. Its place was before got[next].
+func (j *judge) missed(k known, next int) {
 	excused := false
 	for n := range j.t.notices {
 		if j.t.excuses(n, k.id, next) {
-			excused = true
-			j.used[n] = j.used[n] || j.trimmed(i, j.t.notices[n])
+			excused, j.used[n] = true, true
 		}
 	}
 	if !excused {
@@ -303,19 +301,30 @@ func (j *judge) missed(k known, i, next int) {
 
 // excuses reports whether the n-th notice excuses an event that did not come before
 // got[next]: it names it, and stands where the event should have been. That the log
-// went back may be found out later, and told then.
+// went back may be found out later, and told then; so may an event be that a node
+// found behind what it had handed over.
 func (t *track) excuses(n int, id streams.ID, next int) bool {
 	g := t.notices[n]
-	inPlace := g.place == next || g.place > next && g.reason == "reset"
+	inPlace := g.place == next || g.place > next && g.reason != "trimmed"
 	return inPlace && g.after.Before(id) && id.Before(g.before)
 }
 
-// trimmed reports whether known[i] had fallen off the log when the notice came.
-func (j *judge) trimmed(i int, g notice) bool {
+// trimmed reports whether an event that the n-th notice names had fallen off the log
+// when the notice came, and had not been delivered. It may come yet: another node may
+// have it in memory.
+func (j *judge) trimmed(n int) bool {
+	g := j.t.notices[n]
+	from := g.after
+	if g.place > 0 {
+		from = streams.Later(from, j.t.got[g.place-1].id)
+	}
+	first := sort.Search(len(j.known), func(i int) bool { return from.Before(j.known[i].id) })
+	if first == len(j.known) || !j.known[first].id.Before(g.before) {
+		return false
+	}
 	now := uint64(j.w.began.Add(g.at).UnixMilli() + j.w.clockSlack.Milliseconds())
-	later := j.known[i+1:]
-	n := sort.Search(len(later), func(i int) bool { return later[i].id.Millis() > now })
-	return n >= j.t.room.keeps
+	later := j.known[first+1:]
+	return sort.Search(len(later), func(i int) bool { return later[i].id.Millis() > now }) >= j.t.room.keeps
 }
 
 // notices tells those that were owed from those that were not.
@@ -325,14 +334,15 @@ func (j *judge) notices() {
 		owed := false
 		switch g.reason {
 		case "trimmed":
-			owed = j.used[n] || j.losses > 1 // of two losses, the first is told so
+			owed = j.trimmed(n) || j.losses > 1 // of two losses, the first is told so
 		case "reset":
 			if !j.again(n) {
 				resets++
 			}
 			owed = resets <= j.losses
 		case "unknown":
-			owed = j.w.dropsFrames
+			// A log that was two for a while has events behind what was delivered.
+			owed = j.w.dropsFrames || j.losses > 0 && j.used[n]
 		}
 		if owed {
 			j.w.counts.owed.Add(1)
