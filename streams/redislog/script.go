@@ -73,8 +73,11 @@ if after(horizon, last) then horizon = last end
 // has been noticed by another node; one at or before the horizon may have expired
 // with its tail record. What is not a stream is not a log: lost as well.
 //
-// What came before it in its room, and is still there, was logged before the loss.
-// Others may have written since, so that the clock no longer says where that was.
+// Where the loss began, nobody knows for certain. What came before the lost event in
+// its room, and is still there, was logged before it, but perhaps by a master that
+// was promoted while the old one went on: for a while there are two, and ids of both
+// lie among each other. So it is said to have begun a minute earlier as well, which is
+// longer than two masters stay.
 const luaLoss = luaClock + `
 local function lost(known, stream, tail)
   if not after(known, floor) or not after(known, horizon) then return false end
@@ -93,9 +96,10 @@ local function lost(known, stream, tail)
 end
 
 local function before(known, stream)
-  if after(known, last) then return last end
+  local from = {math.max(known[1] - 60000, 0), 0}
   local found = redis.pcall('XREVRANGE', stream, '(' .. text(known), '-', 'COUNT', 1)
-  return not failed(found) and found[1] and parse(found[1][1]) or floor
+  local kept = not failed(found) and found[1] and parse(found[1][1]) or floor
+  return after(from, kept) and kept or from
 end
 
 local seen, events = parse(ARGV[2]), tonumber(ARGV[3])
