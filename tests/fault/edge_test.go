@@ -108,7 +108,7 @@ func (e *edge) start() {
 	e.t.Helper()
 	e.cmd = exec.Command("nginx", "-p", e.dir, "-c", e.conf(), "-e", "stderr")
 	e.cmd.Stderr = &e.log
-	e.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(e.cmd)
 	e.cmd.WaitDelay = patience
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)

@@ -1,0 +1,12 @@
+package fault_test
+
+import (
+	"os/exec"
+	"syscall"
+)
+
+// ownGroup makes the process the leader of a group of its own, which can be killed as
+// a whole, and ends it with this one, also where that has no time for cleaning up.
+func ownGroup(cmd *exec.Cmd) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}
