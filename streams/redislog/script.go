@@ -116,7 +116,7 @@ end
 local raised = from and 1 or 0
 if from then
   last = later(later({now, 0}, last), seen)
-  last = {last[1], last[2] + 1}
+  last = {last[1] + 1, 0}
   floor = last
   clock[6] = text(from)
   local set = redis.pcall('HSET', KEYS[1], 'last', text(last), 'floor', text(floor), 'lost', clock[6])
@@ -131,6 +131,9 @@ end
 //	ARGV[2]  how long a tail record outlives its events, milliseconds
 //	ARGV[3]  newest position that the node knows to have been logged, or "0-0"
 //	ARGV[4]  the partition's own channel
+//
+// The floor lies in the next millisecond: what was lost in this one lies before it,
+// whoever knows of it, so that one loss is noticed once.
 //
 // It returns 1 if it created the clock, else 0. A longer tail life than before
 // starts with what the shorter one may have forgotten: all up to now.
@@ -155,7 +158,8 @@ if have[1] then
   end
   return 0
 end
-local start = text(later({millis(), 0}, parse(ARGV[3])))
+local start = later({millis(), 0}, parse(ARGV[3]))
+start = text({start[1] + 1, 0})
 redis.call('HSET', KEYS[1], 'last', start, 'floor', start, 'unrecorded', '0-0',
   'tail_life_ms', ARGV[2], 'partitions', ARGV[1], 'version', '1')
 return 1
