@@ -270,6 +270,9 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 			if len(items) != len(rooms) {
 				t.Fatalf("%d notices, want one a room", len(items))
 			}
+			if at := items[len(items)-1].Position; at != barrier {
+				t.Fatalf("the cursor is at %v then, and nothing before it would be heard; want %v", at, barrier)
+			}
 			return
 		}
 		w.verify(t, from, barrier, items)

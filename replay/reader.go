@@ -133,7 +133,7 @@ func (r *Reader) pop() Item {
 		}
 	}
 	if step.event != nil || len(r.tracks) == 0 || step.place.Before(r.tracks[0].pending[0].order) {
-		r.pos = streams.Later(r.pos, step.place)
+		r.pos = step.place // back, where the cursor was of the future
 	}
 	return Item{Event: step.event, Gap: step.gap, Place: step.place, Position: r.pos}
 }
