@@ -445,17 +445,13 @@ func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms 
 // shares an answer from before the feed was lost.
 func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Edges, error) {
 	if len(rooms) > 1 {
-		edges, err := readEdges(ctx, p.log, p.partition, rooms)
-		p.looked(ctx, err)
-		return edges, err
+		return p.lookAt(ctx, rooms)
 	}
 	key := fmt.Sprintf("%s %p", rooms[0].name, ready[0])
 	shared := context.WithoutCancel(ctx) // the log has a time limit of its own
 	answer := p.asking.DoChan(key, func() (any, error) {
 		defer runtime.KeepAlive(ready) // its address stays the key's alone
-		edges, err := readEdges(shared, p.log, p.partition, rooms)
-		p.looked(shared, err)
-		return edges, err
+		return p.lookAt(shared, rooms)
 	})
 	select {
 	case a := <-answer:
@@ -501,8 +497,7 @@ func (p *pump) check(ctx context.Context) {
 		case <-tick.C:
 			p.checkOnce(ctx)
 		case <-p.look:
-			_, err := p.log.Edges(ctx, p.partition, nil)
-			p.looked(ctx, err)
+			p.lookOnce(ctx)
 		case <-ctx.Done():
 			return
 		}
@@ -513,13 +508,11 @@ func (p *pump) checkOnce(ctx context.Context) {
 	rooms := p.followed()
 	if len(rooms) == 0 {
 		if p.away.Load() {
-			_, err := p.log.Edges(ctx, p.partition, nil)
-			p.looked(ctx, err)
+			p.lookOnce(ctx)
 		}
 		return
 	}
-	edges, err := readEdges(ctx, p.log, p.partition, rooms)
-	p.looked(ctx, err)
+	edges, err := p.lookAt(ctx, rooms)
 	if err != nil {
 		return
 	}
@@ -527,6 +520,19 @@ func (p *pump) checkOnce(ctx context.Context) {
 	case p.checks <- check{rooms, edges}:
 	default: // the pump is still busy with the one before
 	}
+}
+
+// lookOnce looks whether the log answers at all.
+func (p *pump) lookOnce(ctx context.Context) {
+	_, err := p.log.Edges(ctx, p.partition, nil)
+	p.looked(ctx, err)
+}
+
+// lookAt is readEdges, whose outcome is noted.
+func (p *pump) lookAt(ctx context.Context, rooms []*room) (streams.Edges, error) {
+	edges, err := readEdges(ctx, p.log, p.partition, rooms)
+	p.looked(ctx, err)
+	return edges, err
 }
 
 // looked notes the outcome of a look at the log, unless it was given up.

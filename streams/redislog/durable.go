@@ -27,7 +27,7 @@ type need uint8
 const (
 	needReplicas need = 1 << iota
 	needDisk
-	needs = iota * 2 // how many sets there are
+	needs = 1 << iota // how many sets there are
 )
 
 // wanted returns how safe d is to be. What is ephemeral is never logged.

@@ -1,7 +1,6 @@
 package redislog
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -65,7 +64,10 @@ func (l *Log) firstCheck(ctx context.Context) error {
 	defer cancel()
 	need := l.needOf(&streams.Draft{Keep: streams.Retention{Events: 1}})
 	err := l.eachPartition(func(p *partition) error {
-		return cmp.Or(l.ensure(ctx, p), l.canGive(ctx, p, need))
+		if err := l.ensure(ctx, p); err != nil {
+			return err
+		}
+		return l.canGive(ctx, p, need)
 	})
 	if err == nil || permanent(err) {
 		return err
