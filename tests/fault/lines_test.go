@@ -27,7 +27,7 @@ type line struct {
 func newLine(t *testing.T, target string) *line {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &line{t: t, proxy: toxiproxy.NewProxy(server, target, "127.0.0.1:0", target)}
+	l := &line{t: t, proxy: toxiproxy.NewProxy(server, target, freeAddr(t), target)}
 	for i, direction := range []string{"upstream", "downstream"} {
 		text := fmt.Sprintf(`{"type":%q,"stream":%q}`, moodyName, direction)
 		added, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(text))
@@ -37,8 +37,8 @@ func newLine(t *testing.T, target string) *line {
 		l.moods[i] = added.Toxic.(*moody)
 	}
 	l.heal()
-	l.open()
 	l.addr = l.proxy.Listen
+	l.open()
 	t.Cleanup(l.close)
 	return l
 }
