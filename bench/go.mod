@@ -1,0 +1,3 @@
+module github.com/tidemark/tidemark/bench
+
+go 1.26.0
