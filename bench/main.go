@@ -1,0 +1,4 @@
+// Command bench measures Tidemark beside its peers, on one machine, in one run.
+package main
+
+func main() {}
