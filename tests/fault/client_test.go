@@ -124,6 +124,7 @@ type notice struct {
 	place         int // how many deliveries came before it
 	conn          int32
 	cursor        streams.ID // with which the connection was made
+	floor         streams.ID // up to where it had delivered, or that cursor said so
 }
 
 // A conn is one connection of a client.
@@ -331,7 +332,7 @@ func (t *track) has(id streams.ID) bool {
 
 // gapLocked takes a gap notice. The caller holds c.mu.
 func (c *client) gapLocked(t *track, n notice) {
-	n.at, n.place, n.conn, n.cursor = c.w.now(), len(t.got), int32(len(c.conns)-1), t.handed
+	n.at, n.place, n.conn, n.cursor, n.floor = c.w.now(), len(t.got), int32(len(c.conns)-1), t.handed, t.floor
 	t.notices = append(t.notices, n)
 	if n.reason == "reset" {
 		t.resets++

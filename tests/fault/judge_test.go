@@ -8,10 +8,12 @@ import (
 )
 
 // told is what a client is told in a case of TestJudge: an event by its number, or a
-// notice of a gap.
+// notice of a gap. Or it is that the client comes back, with the cursor of a room that
+// was behind.
 type told struct {
 	event int // 0: a notice
 	notice
+	back streams.ID // not zero: the cursor
 }
 
 func at(n int) streams.ID { return streams.MakeID(uint64(1000*n), 1, 0) }
@@ -56,6 +58,8 @@ func TestJudge(t *testing.T) {
 		{"told though not trimmed", join(events(1, 2), one(gapBetween("trimmed", 2, 4)), events(4, 5)), 0, "unowed"},
 		{"told though nothing is missing", join(events(1), one(gapBetween("trimmed", 1, 2)), events(2, 3, 4, 5)), 0, "unowed"},
 		{"told in the wrong place", join(events(3), one(gapBetween("trimmed", 0, 3)), events(4, 5)), 0, "missing unowed"},
+		{"trimmed and told, and had on another connection", join(events(1, 2), one(told{back: at(0)}), one(gapBetween("trimmed", 0, 3)), events(3, 4, 5)), 0, "owed"},
+		{"told though the cursor says that it was had", join(events(1, 2), one(told{back: at(2)}), one(gapBetween("trimmed", 0, 3)), events(3, 4, 5)), 0, "unowed"},
 		{"lost and told", join(events(1, 2), one(gapBetween("reset", 2, 5)), events(5)), 1, "owed"},
 		{"lost and told late", join(events(1, 2, 5), one(gapBetween("reset", 2, 6))), 1, "owed"},
 		{"lost, and told of less", join(events(1, 2, 5), one(gapBetween("reset", 5, 6))), 1, "missing owed"},
@@ -89,9 +93,12 @@ func verdict(t *testing.T, all []told, losses int) string {
 	track := &track{room: r}
 	track.opened(at(0))
 	for _, x := range all {
-		if x.event > 0 {
+		switch {
+		case !x.back.IsZero():
+			track.cursor, track.floor = x.back, x.back
+		case x.event > 0:
 			c.eventLocked(track, entry{at(x.event), makeMark(1, x.event)}, 0)
-		} else {
+		default:
 			c.gapLocked(track, x.notice)
 		}
 	}

@@ -310,14 +310,12 @@ func (t *track) excuses(n int, id streams.ID, next int) bool {
 }
 
 // trimmed reports whether an event that the n-th notice names had fallen off the log
-// when the notice came, and had not been delivered. It may come yet: another node may
-// have it in memory.
+// when the notice came, and had not been delivered on its connection: one that came
+// back with the cursor of a room that was behind may have had it on another. It may
+// come yet: another node may have it in memory.
 func (j *judge) trimmed(n int) bool {
 	g := j.t.notices[n]
-	from := g.after
-	if g.place > 0 {
-		from = streams.Later(from, j.t.got[g.place-1].id)
-	}
+	from := streams.Later(g.after, g.floor)
 	first := sort.Search(len(j.known), func(i int) bool { return from.Before(j.known[i].id) })
 	if first == len(j.known) || !j.known[first].id.Before(g.before) {
 		return false
