@@ -51,11 +51,11 @@ func (b Bound) text(higher bool, unit string) string {
 func (b Bound) other() string {
 	switch {
 	case b.Name == "":
-		return b.System
+		return SystemName(b.System)
 	case b.System == "":
 		return strconv.Quote(b.Name)
 	}
-	return fmt.Sprintf("%s's %q", b.System, b.Name)
+	return fmt.Sprintf("%s's %q", SystemName(b.System), b.Name)
 }
 
 // A Verdict says whether a reach is reached.
@@ -131,4 +131,16 @@ func (r *Run) Missed() (missed int) {
 		}
 	}
 	return missed
+}
+
+// Limits are the bounds of f as numbers, as far as what they are compared with was
+// measured.
+func (r *Run) Limits(f *Figure) []float64 {
+	var all []float64
+	for _, b := range f.Reach {
+		if limit, known := r.limit(f, b); known {
+			all = append(all, limit)
+		}
+	}
+	return all
 }

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -25,6 +26,17 @@ const (
 	Floor    = "floor"  // a bare loop of write(2)
 	Script   = "script" // the append script by itself, pipelined
 )
+
+// SystemName is a system's name as people write it.
+func SystemName(system string) string {
+	switch system {
+	case Tidemark:
+		return "Tidemark"
+	case SocketIO:
+		return "Socket.IO"
+	}
+	return system
+}
 
 // A Run is all that one start of the benchmarks measured.
 type Run struct {
@@ -71,7 +83,8 @@ func (c *Counts) Add(other Counts) {
 func (c Counts) Whole() bool { return c.Missing == 0 && c.Repeated == 0 && c.OutOfOrder == 0 }
 
 func (c Counts) String() string {
-	return fmt.Sprintf("%d missing, %d repeated, %d out of order of %d events", c.Missing, c.Repeated, c.OutOfOrder, c.Events)
+	count := func(n int64) string { return grouped(strconv.FormatInt(n, 10)) }
+	return fmt.Sprintf("%s missing, %s repeated, %s out of order of %s events", count(c.Missing), count(c.Repeated), count(c.OutOfOrder), count(c.Events))
 }
 
 // Observe adds the value of one repetition, and what was delivered in it, to the

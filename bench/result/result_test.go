@@ -40,7 +40,7 @@ func TestBounds(t *testing.T) {
 		{"ahead", false, result.AheadOf(result.Nchan), 99, 100, result.Reached, "ahead of nchan"},
 		{"as good as", false, result.AheadOf(result.Nchan), 100, 100, result.Missed, "ahead of nchan"},
 		{"behind", true, result.AheadOf(result.Nchan), 99, 100, result.Missed, "ahead of nchan"},
-		{"of one not measured", true, result.AheadOf(result.SocketIO), 99, 100, result.Unknown, "ahead of socket.io"},
+		{"of one not measured", true, result.AheadOf(result.SocketIO), 99, 100, result.Unknown, "ahead of Socket.IO"},
 		{"of a figure not measured", true, result.TimesFigure(2, "single"), 99, 100, result.Unknown, `at least 2 × "single"`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -1,0 +1,196 @@
+package report_test
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/bench/report"
+	"github.com/tidemark/tidemark/bench/result"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// sample is a run with all that a report has to show: reaches that are reached,
+// missed and not decided, a peer that lost events, and series. Its numbers are made up.
+func sample() *result.Run {
+	r := &result.Run{
+		Taken:    time.Date(2025, 11, 22, 12, 34, 56, 0, time.UTC),
+		Lasted:   17*time.Minute + 20*time.Second,
+		Machine:  result.Machine{CPU: "Fast CPU @ 3 GHz", Cores: 2, Memory: 8 << 30, Kernel: "6.1.0", System: "Some Linux 12"},
+		Versions: map[string]string{"go": "1.26", result.Tidemark: "abc", result.Nchan: "1.3.6", "redis": "7.0.15"},
+		Notes:    []string{"Socket.IO was left out of the | measure 8."},
+	}
+	whole := result.Counts{Events: 1000}
+	observe := func(f result.Figure, counts result.Counts, values ...float64) {
+		for _, v := range values {
+			r.Observe(f, v, counts)
+		}
+	}
+	last := result.Figure{Measure: 1, Name: "10,000 over SSE, until the last has it", Unit: "ms"}
+	of := func(f result.Figure, system string) result.Figure {
+		f.System = system
+		return f
+	}
+	observe(of(last, result.Floor), whole, 100, 98, 104)
+	observe(of(last, result.Nchan), whole, 151, 149, 153)
+	last.Reach = []result.Bound{result.TimesOf(1.15, result.Floor), result.AheadOf(result.Nchan)}
+	observe(of(last, result.Tidemark), whole, 121, 119, 120)
+
+	rate := result.Figure{Measure: 3, Name: "1,000 subscribers", Unit: "deliveries/s", Higher: true}
+	observe(of(rate, result.SocketIO), whole, 104_321, 104_100, 104_200)
+	observe(of(rate, result.Nchan), result.Counts{Events: 900, Missing: 3, Repeated: 2, OutOfOrder: 1}, 190_000, 191_000)
+	rate.Reach = []result.Bound{result.Limit(600_000)}
+	observe(of(rate, result.Tidemark), whole, 654_321, 655_000, 650_000)
+	cpu := result.Figure{Measure: 3, Name: "server CPU of one delivery", Unit: "µs", Reach: []result.Bound{result.Limit(2), result.AheadOf(result.SocketIO)}}
+	observe(of(cpu, result.Tidemark), whole, 1.43, 1.41, 1.46)
+
+	for _, p := range []struct{ x, own, peer float64 }{{1, 52, 60}, {100, 53, 61}, {10_000, 52.5, 90}, {100_000, 54, 240}} {
+		series := result.Series{Measure: 9, Name: "one publish", Over: "rooms", Unit: "µs"}
+		series.System = result.Nchan
+		r.ObserveAt(series, p.x, p.peer, whole)
+		series.System, series.Growth = result.Tidemark, 1.2
+		r.ObserveAt(series, p.x, p.own, whole)
+	}
+	for _, x := range []float64{0, 5_000, 10_000} {
+		r.ObserveAt(result.Series{Measure: 9, Name: "memory", Over: "connections", Unit: "MiB", System: result.Tidemark}, x, 20+x/200, whole)
+	}
+	return r
+}
+
+// golden compares with a file of testdata, or writes it.
+func golden(t *testing.T, name string, got []byte) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("%s is\n%s\nwant\n%s", name, got, want)
+	}
+}
+
+func TestTables(t *testing.T) {
+	for name, write := range map[string]func(io.Writer, *result.Run) error{"terminal.txt": report.Terminal, "table.md": report.Markdown} {
+		t.Run(name, func(t *testing.T) {
+			var got bytes.Buffer
+			if err := write(&got, sample()); err != nil {
+				t.Fatal(err)
+			}
+			golden(t, name, got.Bytes())
+		})
+	}
+}
+
+// A reader who looks at nothing else sees that something is missed.
+func TestMissedIsSaid(t *testing.T) {
+	r := &result.Run{}
+	f := result.Figure{Measure: 1, Name: "n", System: result.Tidemark, Unit: "ms", Reach: []result.Bound{result.Limit(10)}}
+	r.Observe(f, 9, result.Counts{})
+	if got := summaries(t, r); !strings.Contains(got, "All 1 reached.") || strings.Contains(strings.ToLower(got), "missed") {
+		t.Errorf("9 of at most 10 is\n%s", got)
+	}
+	r.Observe(f, 12, result.Counts{})
+	r.Observe(f, 11, result.Counts{})
+	got := summaries(t, r)
+	for _, want := range []string{"NOT REACHED: 1 of 1.", "at most 10 ms: MISSED", "| **missed** |"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("11 of at most 10 does not say %q:\n%s", want, got)
+		}
+	}
+}
+
+// A peer without events lost is whole, and the run says who is not.
+func TestNotWholeIsSaid(t *testing.T) {
+	r := &result.Run{}
+	r.Observe(result.Figure{Measure: 8, Name: "n", System: result.Tidemark, Unit: "ms"}, 1, result.Counts{Events: 9, OutOfOrder: 1})
+	got := summaries(t, r)
+	if want := "NOT WHOLE: 8. Bad lines, n, Tidemark: 0 missing, 0 repeated, 1 out of order of 9 events."; strings.Count(got, want) != 2 {
+		t.Errorf("not both reports say %q:\n%s", want, got)
+	}
+}
+
+// summaries is both reports of the run.
+func summaries(t *testing.T, r *result.Run) string {
+	t.Helper()
+	var got strings.Builder
+	if err := errors.Join(report.Terminal(&got, r), report.Markdown(&got, r)); err != nil {
+		t.Fatal(err)
+	}
+	return got.String()
+}
+
+// A run of nothing has nothing to draw, and one of everything is drawn as whole XML
+// with the numbers, units and systems in it.
+func TestPlots(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "plots")
+	files, err := report.Plots(dir, &result.Run{})
+	if err != nil || len(files) > 0 {
+		t.Errorf("a run of nothing: %v, %v", files, err)
+	}
+	files, err = report.Plots(dir, sample())
+	if want := []string{"broadcast.svg", "flood.svg", "growth.svg"}; err != nil || !slices.Equal(files, want) {
+		t.Fatalf("Plots = %v, %v, want %v", files, err, want)
+	}
+	for name, want := range map[string][]string{
+		"broadcast.svg": {"until the last has it, ms (less is better)", "Tidemark", "nchan", "floor", "120", "151"},
+		"flood.svg":     {"deliveries/s (more is better)", "Socket.IO", "654,000", "server CPU", "1.43"},
+		"growth.svg":    {"one publish, µs", "rooms", "100,000", "memory, MiB"},
+	} {
+		text := textOf(t, filepath.Join(dir, name))
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s does not say %q: %s", name, part, text)
+			}
+		}
+	}
+}
+
+// A run in which a value could not be measured is drawn all the same.
+func TestPlotOfNothing(t *testing.T) {
+	r := &result.Run{}
+	r.Figures = []*result.Figure{{Measure: 1, Name: "n", System: result.Tidemark, Unit: "ms", Reach: []result.Bound{result.AheadOf(result.Nchan)}}}
+	r.ObserveAt(result.Series{Measure: 9, Name: "s", System: result.Tidemark, Over: "rooms"}, 1, 0, result.Counts{})
+	if _, err := report.Plots(t.TempDir(), r); err != nil {
+		t.Error(err)
+	}
+	summaries(t, r)
+}
+
+// textOf is what an SVG file says, with a space after each text.
+func textOf(t *testing.T, path string) string {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	var text strings.Builder
+	decoder := xml.NewDecoder(file)
+	for {
+		token, err := decoder.Token()
+		if err == io.EOF {
+			return text.String()
+		}
+		if err != nil {
+			t.Fatalf("%s: %v", path, err)
+		}
+		if data, ok := token.(xml.CharData); ok {
+			text.Write(append(bytes.TrimSpace(data), ' '))
+		}
+	}
+}

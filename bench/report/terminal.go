@@ -1,0 +1,82 @@
+package report
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/tidemark/tidemark/bench/result"
+)
+
+// Terminal writes the run for a person who has just waited for it: each quantity
+// with all systems, and below it what it has to reach.
+func Terminal(w io.Writer, r *result.Run) error {
+	out := bufio.NewWriter(w)
+	measure := 0
+	for _, row := range rowsOf(r) {
+		if row.measure != measure {
+			measure = row.measure
+			fmt.Fprintf(out, "\n%s\n", title(measure))
+		}
+		terminalRow(out, row)
+	}
+	for _, g := range groupsOf(r) {
+		if g.measure != measure {
+			measure = g.measure
+			fmt.Fprintf(out, "\n%s\n", title(measure))
+		}
+		terminalGroup(out, g)
+	}
+	fmt.Fprintf(out, "\n%s\n", r.Machine)
+	fmt.Fprintf(out, "%s\n", versions(r))
+	fmt.Fprintf(out, "Taken %s, in %.0f minutes, %s.\n", r.Taken.UTC().Format("2006-01-02 15:04 UTC"), r.Lasted.Minutes(), repetitions(r))
+	for _, line := range append(r.Notes, delivered(r)...) {
+		fmt.Fprintln(out, line)
+	}
+	fmt.Fprintln(out, summary(r))
+	return out.Flush()
+}
+
+// terminalRow is the name on a line, the systems on one, each reach on one.
+func terminalRow(w io.Writer, r *row) {
+	fmt.Fprintf(w, "  %s [%s]\n", r.name, r.unit)
+	cells := []string{result.SystemName(result.Tidemark) + " –"}
+	if r.own != nil {
+		cells[0] = result.SystemName(result.Tidemark) + " " + result.Number(r.own.Median())
+	}
+	for _, other := range r.others {
+		cells = append(cells, result.SystemName(other.System)+" "+result.Number(other.Median()))
+	}
+	fmt.Fprintf(w, "      %s", strings.Join(cells, "   "))
+	if ratios := r.ratios(); len(ratios) > 0 {
+		fmt.Fprintf(w, "   = %s", strings.Join(ratios, ", "))
+	}
+	fmt.Fprintln(w)
+	for _, j := range r.judgements {
+		fmt.Fprintf(w, "      %s: %s\n", j.Bound, loud(j.Verdict))
+	}
+}
+
+// terminalGroup has a line for each place and a column for each system.
+func terminalGroup(w io.Writer, g *group) {
+	fmt.Fprintf(w, "  %s [%s]\n", g.name, g.unit)
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
+	fmt.Fprintf(table, "%s\t", g.over)
+	for _, s := range g.series {
+		fmt.Fprintf(table, "%s\t", result.SystemName(s.System))
+	}
+	fmt.Fprintln(table)
+	for _, x := range g.places() {
+		fmt.Fprintf(table, "%s\t", result.Number(x))
+		for _, s := range g.series {
+			fmt.Fprintf(table, "%s\t", at(s, x))
+		}
+		fmt.Fprintln(table)
+	}
+	_ = table.Flush() // the writer below keeps its error until it is flushed
+	for _, s := range g.series {
+		fmt.Fprintf(w, "      %s %s\n", result.SystemName(s.System), growth(s))
+	}
+}
