@@ -160,6 +160,30 @@ func TestPlots(t *testing.T) {
 	}
 }
 
+// All of a run is saved, and can be read again.
+func TestSave(t *testing.T) {
+	dir := t.TempDir()
+	var said strings.Builder
+	if err := report.Save(&said, sample(), filepath.Join(dir, "bench"), filepath.Join(dir, "plots")); err != nil {
+		t.Fatal(err)
+	}
+	r, err := result.Read(filepath.Join(dir, "bench.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := summaries(t, r); !strings.HasPrefix(got, said.String()) {
+		t.Errorf("what was read reports\n%s\nwant\n%s", got, &said)
+	}
+	markdown, err := os.ReadFile(filepath.Join(dir, "bench.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "table.md", markdown)
+	if files, err := filepath.Glob(filepath.Join(dir, "plots", "*.svg")); err != nil || len(files) != 3 {
+		t.Errorf("the plots are %v, %v", files, err)
+	}
+}
+
 // A run in which a value could not be measured is drawn all the same.
 func TestPlotOfNothing(t *testing.T) {
 	r := &result.Run{}

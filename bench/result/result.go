@@ -123,16 +123,39 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// Faults are the figures during which events were missing, repeated or out of
-// order, of whichever system.
-func (r *Run) Faults() []*Figure {
-	var faults []*Figure
+// A Fault is a figure or a series during which events were missing, repeated or
+// out of order.
+type Fault struct {
+	Measure      int
+	Name, System string
+	Counts       Counts
+}
+
+// Faults are those of all systems.
+func (r *Run) Faults() []Fault {
+	var faults []Fault
 	for _, f := range r.Figures {
 		if !f.Counts.Whole() {
-			faults = append(faults, f)
+			faults = append(faults, Fault{f.Measure, f.Name, f.System, f.Counts})
+		}
+	}
+	for _, s := range r.Series {
+		if !s.Counts.Whole() {
+			faults = append(faults, Fault{s.Measure, s.Name, s.System, s.Counts})
 		}
 	}
 	return faults
+}
+
+// Failed is an error if Tidemark itself did not deliver everything once and in
+// order: then the run is worth nothing. That a peer did not is shown, and no more.
+func (r *Run) Failed() error {
+	for _, f := range r.Faults() {
+		if f.System == Tidemark {
+			return fmt.Errorf("measure %d, %s: %s", f.Measure, f.Name, f.Counts)
+		}
+	}
+	return nil
 }
 
 // Write writes the run as JSON.

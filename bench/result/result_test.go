@@ -78,9 +78,24 @@ func TestFaultsReachNothing(t *testing.T) {
 		if got := r.Judge(f)[0].Verdict; got != result.Missed {
 			t.Errorf("with %v it is %s", counts, got)
 		}
-		if got := r.Faults(); len(got) != 1 || got[0] != f {
-			t.Errorf("Faults = %v, want the one figure", got)
+		if got := r.Faults(); len(got) != 1 || got[0].Counts != f.Counts || r.Failed() == nil {
+			t.Errorf("Faults = %v, Failed = %v, want the one figure", got, r.Failed())
 		}
+	}
+}
+
+// A run fails by what Tidemark does, in figures and in series, not by what a peer does.
+func TestFailed(t *testing.T) {
+	r := &result.Run{}
+	lost := result.Counts{Missing: 1}
+	r.Observe(result.Figure{System: result.Nchan}, 1, lost)
+	r.ObserveAt(result.Series{System: result.SocketIO}, 1, 1, lost)
+	if err := r.Failed(); err != nil || len(r.Faults()) != 2 {
+		t.Errorf("peers that lose events: %v, faults %v", err, r.Faults())
+	}
+	r.ObserveAt(result.Series{System: result.Tidemark}, 1, 1, lost)
+	if r.Failed() == nil {
+		t.Error("Tidemark lost an event, and the run has not failed")
 	}
 }
 
