@@ -2,14 +2,11 @@ package report
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"image/color"
-	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -22,10 +19,17 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// drawn are the files of the measures that are drawn. The registry has no peer to stand beside.
-var drawn = map[int]string{
+// files are those of the measures that are drawn, each by its number. The registry
+// has no peer to stand beside.
+var files = [...]string{
 	1: "broadcast.svg", 2: "memory.svg", 3: "flood.svg", 4: "publishing.svg", 5: "latency.svg",
 	6: "resume.svg", 8: "badlines.svg", 9: "growth.svg",
+}
+
+// A Plot is a file that was drawn.
+type Plot struct {
+	Title string // of the measure
+	File  string // its name in the directory
 }
 
 const (
@@ -44,8 +48,8 @@ type panel struct {
 }
 
 // Plots draws each measure that the run has into an SVG file of its own in the
-// directory, which it makes if need be, and returns the names of the files.
-func Plots(dir string, r *result.Run) ([]string, error) {
+// directory, which it makes if need be, and returns the plots in the order of the measures.
+func Plots(dir string, r *result.Run) ([]Plot, error) {
 	panels := make(map[int][]panel)
 	for _, row := range rowsOf(r) {
 		panels[row.measure] = append(panels[row.measure], barPanel(r, row))
@@ -56,18 +60,17 @@ func Plots(dir string, r *result.Run) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	var files []string
-	for measure, name := range drawn {
-		if len(panels[measure]) == 0 {
+	var plots []Plot
+	for measure, name := range files {
+		if name == "" || len(panels[measure]) == 0 {
 			continue
 		}
 		if err := write(filepath.Join(dir, name), panels[measure]); err != nil {
 			return nil, fmt.Errorf("plot of measure %d: %w", measure, err)
 		}
-		files = append(files, name)
+		plots = append(plots, Plot{title(measure), name})
 	}
-	slices.Sort(files)
-	return files, nil
+	return plots, nil
 }
 
 // write draws the panels below each other.
@@ -89,11 +92,6 @@ func write(path string, panels []panel) error {
 	}
 	// The fonts that gonum names are on few machines. Whoever looks has others of that kind.
 	text := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
-	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, text) {
-		return nil
-	} else if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
 	return os.WriteFile(path, text, 0o644)
 }
 
@@ -123,7 +121,7 @@ var (
 	faint = color.Gray{Y: 200}
 )
 
-// colours has a system's colour in every plot.
+// colour is a system's in every plot.
 func colour(system string) color.Color {
 	switch system {
 	case result.Tidemark:

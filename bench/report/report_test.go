@@ -138,13 +138,16 @@ func summaries(t *testing.T, r *result.Run) string {
 // with the numbers, units and systems in it.
 func TestPlots(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "plots")
-	files, err := report.Plots(dir, &result.Run{})
-	if err != nil || len(files) > 0 {
-		t.Errorf("a run of nothing: %v, %v", files, err)
+	plots, err := report.Plots(dir, &result.Run{})
+	if err != nil || len(plots) > 0 {
+		t.Errorf("a run of nothing: %v, %v", plots, err)
 	}
-	files, err = report.Plots(dir, sample())
-	if want := []string{"broadcast.svg", "flood.svg", "growth.svg"}; err != nil || !slices.Equal(files, want) {
-		t.Fatalf("Plots = %v, %v, want %v", files, err, want)
+	plots, err = report.Plots(dir, sample())
+	want := []report.Plot{
+		{Title: "1. Broadcast to one large room", File: "broadcast.svg"}, {Title: "3. Flood of one room", File: "flood.svg"}, {Title: "9. Growth", File: "growth.svg"},
+	}
+	if err != nil || !slices.Equal(plots, want) {
+		t.Fatalf("Plots = %v, %v, want %v", plots, err, want)
 	}
 	for name, want := range map[string][]string{
 		"broadcast.svg": {"until the last has it, ms (less is better)", "Tidemark", "nchan", "floor", "120", "151"},
@@ -178,7 +181,7 @@ func TestSave(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "table.md", markdown)
+	golden(t, "page.md", markdown)
 	if files, err := filepath.Glob(filepath.Join(dir, "plots", "*.svg")); err != nil || len(files) != 3 {
 		t.Errorf("the plots are %v, %v", files, err)
 	}
