@@ -11,6 +11,10 @@ TIME ?= 1h
 SEED ?= 0
 export SEED
 BENCH ?= .
+COUNT ?= 1
+
+# bench's tests take nchan along where the system has a package of it.
+NCHAN := $(if $(shell command -v apt-get),nchan)
 
 .PHONY: help
 help: ## Say what there is.
@@ -26,7 +30,7 @@ run: build ## Build, and serve from the embedded log in ./tidemark-data.
 
 .PHONY: test
 test: ## Get what the tests need, run them all, say which Redis they used.
-	scripts/need cc redis-server faketime nginx chromium curl node npm ip
+	scripts/need cc redis-server faketime nginx $(NCHAN) chromium curl node npm ip
 	scripts/newer-redis
 	scripts/test
 
@@ -45,9 +49,14 @@ lint: ## gofmt, go vet, staticcheck.
 	scripts/lint
 
 .PHONY: bench
-bench: ## Run the benchmarks that BENCH matches.
+bench: build ## Measure Tidemark beside its peers, for some 20 minutes.
+	scripts/need redis-server nginx nchan node npm
+	scripts/bench
+
+.PHONY: microbench
+microbench: ## Run the Go benchmarks that BENCH matches, COUNT times.
 	scripts/need redis-server
-	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem ./...
+	$(GO) test -run='^$$' -bench='$(BENCH)' -benchmem -count=$(COUNT) ./...
 
 .PHONY: fuzz
 fuzz: ## Run each fuzz target for FUZZTIME.
