@@ -18,7 +18,7 @@ NCHAN := $(if $(shell command -v apt-get),nchan)
 
 .PHONY: help
 help: ## Say what there is.
-	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 17
 
 .PHONY: build
 build: ## Build bin/tidemark.
