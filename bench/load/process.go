@@ -1,0 +1,71 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"time"
+)
+
+// commandWait bounds one command of a generator process.
+const commandWait = 5 * time.Minute
+
+// A Process is a Generator in a process of its own, so that it shares neither
+// descriptors nor memory with anything else. It is used by one goroutine, and ends
+// with its standard input, so at the latest when this process ends.
+type Process struct {
+	cmd *exec.Cmd
+	in  io.WriteCloser
+	enc *json.Encoder
+	dec *json.Decoder
+}
+
+// StartProcess starts a program that calls Serve.
+func StartProcess(program string, args ...string) (*Process, error) {
+	cmd := exec.Command(program, args...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &Process{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, nil
+}
+
+// Do does a command. If ctx ends or the command takes too long the process is
+// killed, and of no further use.
+func (p *Process) Do(ctx context.Context, c Command) (Report, error) {
+	ctx, cancel := context.WithTimeout(ctx, commandWait)
+	defer cancel()
+	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
+	defer stop()
+	var r reply
+	if err := errors.Join(p.enc.Encode(c), p.dec.Decode(&r)); err != nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return r.Report, fmt.Errorf("the load generator: %w", err)
+	}
+	if r.Error != "" {
+		return r.Report, errors.New(r.Error)
+	}
+	return r.Report, nil
+}
+
+// Close ends the process and waits for it.
+func (p *Process) Close() {
+	_ = p.in.Close()
+	stop := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
+	defer stop.Stop()
+	_ = p.cmd.Wait() // what it had to say, it said
+}

@@ -1,0 +1,148 @@
+package system
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/tidemark/tidemark/bench/load"
+)
+
+// Nchan is nginx with the module nchan, as Debian packages it.
+type Nchan struct {
+	process *process
+	addr    string
+}
+
+var _ System = (*Nchan)(nil)
+
+// NewNchan is the nginx that is installed.
+func NewNchan() *Nchan { return &Nchan{} }
+
+// Name is "nchan".
+func (n *Nchan) Name() string { return "nchan" }
+
+// nchanModule is the module where Debian puts it.
+const nchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so"
+
+// Version is nginx's, and the Debian package's where it can be asked for.
+func (n *Nchan) Version() (string, error) {
+	if _, err := os.Stat(nchanModule); err != nil {
+		return "", fmt.Errorf("nchan is not installed: %w", err)
+	}
+	nginx, err := output("nginx", "-v")
+	if err != nil {
+		return "", err
+	}
+	_, nginx, _ = strings.Cut(nginx, "nginx version: ")
+	if module, err := output("dpkg-query", "--showformat=${Version}", "--show", "libnginx-mod-nchan"); err == nil {
+		nginx += ", libnginx-mod-nchan " + module
+	}
+	return nginx, nil
+}
+
+// nchanConfig has the settings with which nchan does best: a worker for each core, its own
+// accept queue for each of them, no log, no limit on requests of one connection.
+const nchanConfig = `
+load_module %[1]s;
+daemon off;
+user root;
+pid nginx.pid;
+error_log stderr warn;
+worker_processes auto;
+worker_rlimit_nofile 20000;
+events { worker_connections 19000; }
+http {
+	access_log off;
+	keepalive_requests 1000000000;
+	keepalive_timeout 1h;
+	tcp_nodelay on;
+	client_body_temp_path body;
+	proxy_temp_path proxy;
+	fastcgi_temp_path fastcgi;
+	uwsgi_temp_path uwsgi;
+	scgi_temp_path scgi;
+	nchan_shared_memory_size 1024M;
+	nchan_message_timeout 1h;
+	nchan_message_buffer_length %[3]d;
+	%[4]s
+	server {
+		listen %[2]s backlog=4096 reuseport;
+		location ~ ^/sub/([a-z0-9-]+)$ {
+			nchan_subscriber eventsource websocket;
+			nchan_channel_id $1;
+			nchan_subscriber_first_message newest;
+			%[5]s
+		}
+		location ~ ^/pub/([a-z0-9-]+)$ {
+			nchan_publisher http;
+			nchan_channel_id $1;
+			%[5]s
+		}
+	}
+}
+`
+
+// Start starts nginx.
+func (n *Nchan) Start(ctx context.Context, o Options) error {
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	n.addr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	upstream, pass := "", ""
+	if o.Redis != nil {
+		upstream = "upstream events { nchan_redis_server " + o.Redis.URL() + "; }"
+		pass = "nchan_redis_pass events;"
+	}
+	text := fmt.Sprintf(nchanConfig, nchanModule, n.addr, max(1, o.Retain), upstream, pass)
+	config := filepath.Join(o.Dir, "nginx.conf")
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		return err
+	}
+	n.process, err = launch(o.Dir, filepath.Join(o.Dir, "nginx.log"), "nginx", "-p", o.Dir, "-c", config, "-e", "stderr")
+	if err != nil {
+		return err
+	}
+	if err := n.process.await(ctx, func() bool { return n.takes() }); err != nil {
+		n.Stop()
+		return err
+	}
+	return nil
+}
+
+// takes reports whether a publish is taken: with Redis, that is not at once.
+func (n *Nchan) takes() bool {
+	request := "POST /pub/start HTTP/1.1\r\nHost: " + n.addr + "\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"
+	answer, err := ask(n.addr, request, nil)
+	return err == nil && strings.HasPrefix(answer, "HTTP/1.1 20")
+}
+
+// Stop ends nginx.
+func (n *Nchan) Stop() {
+	n.process.stop()
+	n.process = nil
+}
+
+// PIDs are the master's and the workers'.
+func (n *Nchan) PIDs() []int {
+	return n.process.pids()
+}
+
+// Follow follows over either transport.
+func (n *Nchan) Follow(t Transport) (load.Follow, bool) {
+	protocol := load.SSE
+	if t == WebSocket {
+		protocol = load.BareSocket
+	}
+	return load.Follow{Addr: n.addr, Protocol: protocol, Path: "/sub/{room}"}, true
+}
+
+// Publish posts the data as it is.
+func (n *Nchan) Publish() load.Publish {
+	return load.Publish{Addr: n.addr, How: load.Post, Path: "/pub/{room}", Body: "{data}"}
+}
