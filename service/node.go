@@ -98,8 +98,8 @@ func result(r streams.Receipt) string {
 
 // Subscribe follows rooms (at least one) from start. notify is called, from any
 // goroutine and under locks, whenever there is something to take after Next
-// came back empty; it must not block nor call the subscription. The caller calls
-// Next at once, and closes the subscription in the end.
+// came back without More; it must not block nor call the subscription. The caller calls Next or
+// Ready at once, and closes the subscription in the end.
 //
 // Errors: ErrUnavailable when the log is needed to find the start and does not
 // answer within 10 s; or ctx's.
@@ -107,6 +107,7 @@ func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay
 	bounded, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
 	s := &Subscription{node: n, notify: notify, notified: true}
+	s.restLocked() // nobody else has it yet
 	for p, names := range byPartition(rooms, len(n.pumps)) {
 		if len(names) > 0 {
 			s.legs = append(s.legs, newLeg(s, n.pumps[p], names, start))

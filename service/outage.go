@@ -84,7 +84,7 @@ func (r *room) wake() {
 func (s *Subscription) wake() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.notified {
+	if !s.notified && !s.closed {
 		s.notified = true
 		s.notify()
 	}

@@ -53,7 +53,7 @@ type pump struct {
 	awaiting int       // rooms that the feed has not announced
 	heard    time.Time // when it announced one, or began to owe it
 
-	// mu is held while anything is handed to rooms. Holding it, a connection of
+	// mu is held while the hot tail of any room grows. Holding it, a connection of
 	// several rooms sees all of them at one moment.
 	mu  sync.Mutex
 	pos streams.ID // the newest event handed over
@@ -462,13 +462,18 @@ func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) 
 	}
 }
 
+// handOver keeps e in its room and hands it round. Only run calls it.
 func (p *pump) handOver(r *room, e *streams.Event) {
+	p.metrics.received.Inc()
+	r.handRound(p.keep(r, e), e)
+}
+
+func (p *pump) keep(r *room, e *streams.Event) []*member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	late := e.ID.Before(p.pos)
 	p.pos = streams.Later(p.pos, e.ID)
-	p.metrics.received.Inc()
-	r.handOver(e, late, p.opts)
+	return r.keep(e, late, p.opts)
 }
 
 func (p *pump) handGap(r *room, it replay.Item) {

@@ -32,9 +32,10 @@ type room struct {
 
 	// known says that pos and start are. From then on the pump hands over
 	// everything after pos, repairs included.
-	known  bool
-	pos    streams.ID // every event at or before has been handed over
-	newest streams.ID // the newest event handed over; zero if none
+	known   bool
+	pos     streams.ID // every event at or before has been handed over
+	offered streams.ID // and offered to every member: behind pos while one is handed round
+	newest  streams.ID // the newest event handed over; zero if none
 
 	// The hot tail: every event in (start, pos], oldest first. Slices of it are
 	// shared: it is only appended to, and cut at its front.
@@ -46,7 +47,10 @@ type room struct {
 	filled  bool
 	filling chan struct{} // closed when the filling in progress ends; nil if none
 
+	// While an event is handed round, without the lock, members is only added to.
 	members []*member
+	rounds  bool      // one is
+	left    []*member // who left meanwhile
 }
 
 // A member is one subscription's place in a room.
@@ -73,6 +77,14 @@ func (r *room) attach(l *leg) *member {
 func (r *room) detach(m *member) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.rounds {
+		r.left = append(r.left, m)
+		return
+	}
+	r.removeLocked(m)
+}
+
+func (r *room) removeLocked(m *member) {
 	last := len(r.members) - 1
 	r.members[m.index] = r.members[last]
 	r.members[m.index].index = m.index
@@ -110,7 +122,7 @@ func (r *room) baseline(ready chan struct{}, last streams.ID) bool {
 }
 
 func (r *room) knownLocked(pos streams.ID) {
-	r.known, r.pos, r.start = true, pos, pos
+	r.known, r.pos, r.offered, r.start = true, pos, pos, pos
 }
 
 // position returns the position up to which everything was handed over.
@@ -118,6 +130,13 @@ func (r *room) position() (pos streams.ID, known bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.pos, r.known
+}
+
+// reached returns the position up to which every member was offered everything.
+func (r *room) reached() streams.ID {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.offered
 }
 
 // verdict is what the pump is to do with a live event.
@@ -149,13 +168,15 @@ func (r *room) judge(e *streams.Event) verdict {
 	return deliver
 }
 
-// handOver keeps e in the hot tail and offers it to every member. late says that
-// later events of the partition have been handed over before.
-func (r *room) handOver(e *streams.Event, late bool, o *Options) {
+// keep puts e into the hot tail and returns the members to offer it to, by
+// handRound. late says that later events of the partition have been handed over
+// before: such an event is offered here, for whoever follows several rooms must not
+// go live between the two.
+func (r *room) keep(e *streams.Event, late bool, o *Options) []*member {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.known && !r.pos.Before(e.ID) {
-		return // the first look at the room came in after judge, and covers it
+		return nil // the first look at the room came in after judge, and covers it
 	}
 	if !r.known {
 		r.knownLocked(e.ID) // an ephemeral event, which has no event before it
@@ -165,9 +186,36 @@ func (r *room) handOver(e *streams.Event, late bool, o *Options) {
 		r.newest = e.ID
 		r.keepLocked(e, o)
 	}
-	item := replay.Item{Event: e, Place: e.ID, Position: e.ID}
-	for _, m := range r.members {
-		m.leg.offer(item, late)
+	if late || len(r.members) == 0 {
+		r.offered = r.pos
+		offerAll(r.members, itemOf(e), late)
+		return nil
+	}
+	r.rounds = true
+	return r.members
+}
+
+// handRound offers e to members, without a lock, so that nobody who comes or goes
+// waits for the round. Whoever goes live meanwhile has e from the hot tail.
+func (r *room) handRound(members []*member, e *streams.Event) {
+	if len(members) == 0 {
+		return
+	}
+	offerAll(members, itemOf(e), false)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rounds, r.offered = false, r.pos
+	for _, m := range r.left {
+		r.removeLocked(m)
+	}
+	r.left = nil
+}
+
+func itemOf(e *streams.Event) replay.Item { return replay.Item{Event: e, Place: e.ID, Position: e.ID} }
+
+func offerAll(members []*member, it replay.Item, late bool) {
+	for _, m := range members {
+		m.leg.offer(it, late)
 	}
 }
 
@@ -177,12 +225,11 @@ func (r *room) handGap(it replay.Item) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pos = streams.Later(r.pos, it.Place)
+	r.offered = r.pos
 	r.newest = streams.ID{}
 	r.start, r.hot, r.bytes = r.pos, nil, 0
 	r.filled = true // and must not reach back again: that would hide the notice
-	for _, m := range r.members {
-		m.leg.offer(it, false)
-	}
+	offerAll(r.members, it, false)
 }
 
 // passed notes that nothing is missing up to pos.
@@ -190,6 +237,7 @@ func (r *room) passed(pos streams.ID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.pos = streams.Later(r.pos, pos)
+	r.offered = r.pos
 }
 
 func (r *room) keepLocked(e *streams.Event, o *Options) {

@@ -2,6 +2,7 @@ package service
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 
@@ -14,7 +15,8 @@ import (
 // take, and takes it with Next. A full queue is dropped and what was in it is
 // read from the log, by the same code that serves a client who comes back.
 //
-// Next, Position and Close are for one goroutine at a time: the connection's writer.
+// Ready, Next, Position and Close are for one goroutine at a time: the connection's
+// writer.
 type Subscription struct {
 	// Fixed by Node.Subscribe.
 	node    *Node
@@ -32,7 +34,12 @@ type Subscription struct {
 	mu       sync.Mutex // guards the fields below, and what leg says
 	queue    []replay.Item
 	bytes    int
-	notified bool // notify was called, and Next has not come back empty since
+	notified bool // notify was called, and what is queued was not all taken since
+	closed   bool
+
+	// What queue and spare are where one event comes at a time: then none is
+	// allocated.
+	small [2][1]replay.Item
 }
 
 // A leg is a subscription's part in one partition.
@@ -76,6 +83,9 @@ type Batch struct {
 	// events it was. A subscription says so once.
 	Live     bool
 	Replayed int
+
+	// More says to ask again: notify is not called for what comes after.
+	More bool
 }
 
 // Empty reports whether there is nothing to tell now.
@@ -85,20 +95,39 @@ func (b Batch) Empty() bool { return len(b.Items) == 0 && !b.Live }
 // subscription stands.
 func (s *Subscription) Opening() replay.Cursor { return s.opening }
 
+// errLog: what comes next is not in memory.
+var errLog = errors.New("the log has to be read")
+
+// Ready returns what comes next, as Next does, and waits for nothing: ok is false
+// where the log has to be read. Then nothing has changed.
+func (s *Subscription) Ready() (b Batch, ok bool) {
+	turn, queueLast := s.turn, s.queueLast
+	b, err := s.next((*leg).fromMemory)
+	if err != nil {
+		s.turn, s.queueLast = turn, queueLast
+	}
+	return b, err == nil
+}
+
 // Next returns what comes next, at most a few hundred items; an empty batch means
-// that there is nothing now, and that notify will be called when there is. It
-// waits for nothing but the log, within ctx. After an error (the log's, or
-// ctx's) nothing is lost and it may be called again.
+// that there is nothing now. Unless there is More, notify is called when there is
+// something to take again. It waits for nothing but the log, within ctx. After an error (the log's,
+// or ctx's) nothing is lost and it may be called again.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
+	return s.next(func(l *leg) ([]replay.Item, error) { return l.read(ctx) })
+}
+
+// next returns what is queued, or what read brings for the legs that are behind.
+func (s *Subscription) next(read func(*leg) ([]replay.Item, error)) (Batch, error) {
 	for {
-		items, lagging := s.take()
+		items, lagging, armed := s.take()
 		for i := 0; i < len(lagging) && len(items) == 0; i++ {
 			var err error
-			if items, err = lagging[i].read(ctx); err != nil {
+			if items, err = read(lagging[i]); err != nil {
 				return Batch{}, err
 			}
 		}
-		b := Batch{Items: items}
+		b := Batch{Items: items, More: !armed}
 		if !s.announced {
 			s.announce(&b)
 		}
@@ -123,10 +152,10 @@ func (s *Subscription) announce(b *Batch) {
 	}
 }
 
-// take returns what is queued, or else the legs that are to be read from the log,
-// each first in its turn; if there is neither, it arms notify. Where there are
-// both they alternate, so that a busy partition does not keep the others waiting.
-func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
+// take returns what is queued, or else the legs that are behind, each first in its
+// turn; unless there are any, it arms notify. Where there are both they alternate, so
+// that a busy partition does not keep the others waiting.
+func (s *Subscription) take() (items []replay.Item, lagging []*leg, armed bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range s.legs {
@@ -137,14 +166,22 @@ func (s *Subscription) take() (items []replay.Item, lagging []*leg) {
 	s.turn++
 	if len(s.queue) > 0 && (len(lagging) == 0 || !s.queueLast || s.overdueLocked()) {
 		s.queueLast = true
-		return s.takeLocked(), nil
+		s.notified = lagging != nil
+		return s.takeLocked(), nil, !s.notified
 	}
 	s.queueLast = false
 	if lagging == nil {
 		s.notified = false
-		s.queue, s.spare = nil, nil // an idle connection holds no buffers
+		s.restLocked()
 	}
-	return nil, lagging
+	return nil, lagging, !s.notified
+}
+
+// restLocked lets go of what an idle connection does not need. The caller must hold
+// mu, and the queue be empty.
+func (s *Subscription) restLocked() {
+	s.small = [2][1]replay.Item{}
+	s.queue, s.spare = s.small[0][:0], s.small[1][:0]
 }
 
 // overdueLocked reports whether a notice for a leg that lags is queued: it comes
@@ -224,6 +261,7 @@ func (s *Subscription) Position() (c replay.Cursor, ok bool) {
 	if len(s.queue) > 0 {
 		return replay.Cursor{}, false
 	}
+	s.restLocked()
 	ids := make([]streams.ID, len(s.legs))
 	for i, l := range s.legs {
 		if !l.live {
@@ -238,6 +276,9 @@ func (s *Subscription) Position() (c replay.Cursor, ok bool) {
 
 // Close ends the subscription. Nothing is offered to it any more when Close returns.
 func (s *Subscription) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
 	for _, l := range s.legs {
 		for _, m := range l.members {
 			m.room.detach(m)
@@ -257,12 +298,14 @@ func newLeg(s *Subscription, p *pump, names []streams.Room, start replay.Start) 
 	return l
 }
 
-// offer queues an item that the pump hands over. It never waits. Called with the
-// room's lock held.
+// offer queues an item that the pump hands over. It never waits.
 func (l *leg) offer(it replay.Item, late bool) {
 	s := l.sub
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return // while the event is handed round
+	}
 	given := l.pos // the furthest that the connection is told of without this item
 	if l.live {
 		given = l.queued
@@ -564,25 +607,35 @@ func (l *leg) edges(ctx context.Context) (streams.Edges, error) {
 	}
 }
 
-// reached returns the position up to which the pump has handed over everything
-// of the leg's rooms.
+// reached returns the position up to which the leg was offered everything of its
+// rooms.
 func (l *leg) reached() streams.ID {
-	least, _ := l.rooms[0].position()
+	least := l.rooms[0].reached()
 	for _, r := range l.rooms[1:] {
-		if pos, _ := r.position(); pos.Before(least) {
+		if pos := r.reached(); pos.Before(least) {
 			least = pos
 		}
 	}
 	return least
 }
 
-// read returns the next items of a leg that is not live: from the hot tail where
+// fromMemory returns the next items of a leg that is behind, or errLog. No items and
+// no error mean that the leg is live.
+func (l *leg) fromMemory() ([]replay.Item, error) {
+	items, live := l.fromHot()
+	if !live && len(items) == 0 {
+		return nil, errLog
+	}
+	l.reader = nil
+	return items, nil
+}
+
+// read returns the next items of a leg that is behind: from the hot tail where
 // that reaches back to the leg's position, else from the log. No items and no
 // error mean that the leg is live.
 func (l *leg) read(ctx context.Context) ([]replay.Item, error) {
 	for {
-		if items, live := l.fromHot(); live || len(items) > 0 {
-			l.reader = nil
+		if items, err := l.fromMemory(); err == nil {
 			return items, nil
 		}
 		if l.reader == nil {
