@@ -1,10 +1,10 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"slices"
 	"time"
@@ -13,13 +13,6 @@ import (
 
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
-)
-
-// While the log does not answer, an open connection asks again after backoffFirst,
-// doubling to backoffMost, each time a part of it at random.
-const (
-	backoffFirst = 100 * time.Millisecond
-	backoffMost  = 5 * time.Second
 )
 
 // followRooms follows the rooms that the query names, and everyone's.
@@ -45,232 +38,298 @@ func (s *Server) followRooms(c echo.Context) error {
 	return s.follow(c, rooms, true)
 }
 
-// follow streams rooms to the client until one of them leaves. Once it writes, it
-// reports nothing: what is wrong is told in the stream, for a browser does not
-// come back from any status but 200.
+// follow streams rooms to the client until one of them leaves. From here on what is
+// wrong is told in the stream, for a browser does not come back from any status but
+// 200.
 func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) error {
 	start, err := startOf(c.Request(), time.Now())
 	if err != nil {
 		return err
 	}
-	ctx, cancel := s.lifetime(c.Request().Context())
-	defer cancel()
-	out := s.newOutlet(c.Response())
-	defer out.close()
-	startStream(c.Response())
 	if s.draining.Err() != nil {
-		s.sendAway(out, errDraining)
-		return nil
+		s.sendAway(c.Response(), errDraining)
 	}
-	wake := make(chan struct{}, 1)
-	sub, err := s.node.Subscribe(ctx, rooms, start, func() {
-		select {
-		case wake <- struct{}{}:
-		default: // it is to wake up already
-		}
-	})
+	f := &follower{line: line{server: s}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
+	f.sub, err = s.node.Subscribe(c.Request().Context(), rooms, start, func() { s.crew.wake(&f.task) })
 	if err != nil {
-		s.sendAway(out, err)
-		return nil
+		s.sendAway(c.Response(), err)
 	}
-	defer sub.Close()
-	leave, stop := s.departure()
-	defer stop()
-	f := &follower{
-		server: s, out: out, sub: sub, wake: wake, leave: leave,
-		encoder: newEncoder(wrapped, sub.Opening()),
-		silence: time.NewTimer(s.opts.KeepAlive),
+	f.encoder = newEncoder(wrapped, f.sub.Opening())
+	if err := f.begin(c.Response()); err != nil {
+		f.sub.Close()
+		return err
 	}
-	defer f.silence.Stop()
-	s.sendAway(out, f.run(ctx, rooms))
 	return nil
 }
 
-// startStream sends the headers of a stream.
-func startStream(w http.ResponseWriter) {
-	h := w.Header()
-	h.Set(echo.HeaderContentType, mediaSSE)
-	h.Set(echo.HeaderCacheControl, "no-store, no-transform")
-	h.Set("X-Accel-Buffering", "no") // or nginx would hold events back
-	w.WriteHeader(http.StatusOK)
-}
-
-// sendAway ends a stream for the reason err, told to the client if there still is
-// one. The stream is broken off: to some clients one that ends in order has ended
+// sendAway ends a stream before it has begun, for the reason err, which the client
+// is told. The stream is broken off: to some clients one that ends in order has ended
 // for good (r3labs/sse and @microsoft/fetch-event-source, see tests/clients), and
 // a connection that stays open would bring the client back to this node.
-func (s *Server) sendAway(out *outlet, err error) {
-	var gone *clientGone
-	if errors.As(err, &gone) || errors.Is(err, context.Canceled) {
-		return
+func (s *Server) sendAway(w http.ResponseWriter, err error) {
+	if !errors.Is(err, context.Canceled) { // somebody is there
+		setStreamHeader(w.Header())
+		w.WriteHeader(http.StatusOK)
+		_, _ = w.Write(s.farewell(nil, err)) // the last word: nothing depends on it
+		_ = http.NewResponseController(w).Flush()
 	}
+	panic(http.ErrAbortHandler) // net/http's way to break off
+}
+
+// farewell appends the blocks that send a client away, for the reason err.
+func (s *Server) farewell(b []byte, err error) []byte {
 	s.logFailure(err)
-	p := s.problem(err)
 	wait := retryOutage
 	if errors.Is(err, errDraining) {
 		wait = retryAway
 	}
-	_ = out.write(appendError(appendRetry(nil, wait), p)) // the last word: nothing depends on it
-	panic(http.ErrAbortHandler)                           // net/http's way to break off
+	return appendError(appendRetry(b, wait), s.problem(err))
 }
 
-// A clientGone is a write that failed: whoever was there is not any more.
-type clientGone struct{ err error }
+func setStreamHeader(h http.Header) {
+	h.Set(echo.HeaderContentType, mediaSSE)
+	h.Set(echo.HeaderCacheControl, "no-store, no-transform")
+	h.Set("X-Accel-Buffering", "no") // or nginx would hold events back
+}
 
-func (g *clientGone) Error() string { return "the client has gone: " + g.err.Error() }
-
-// A follower is one SSE connection. It belongs to the goroutine of its request.
+// A follower is a stream of events to one client. All of it belongs to its task.
 type follower struct {
-	server  *Server
-	out     *outlet
+	line
 	sub     *service.Subscription
 	encoder *encoder
-	wake    <-chan struct{} // the subscription has something
-	leave   <-chan struct{} // closed when the client is to be sent away
-	silence *time.Timer     // fires when nothing was written for KeepAlive
-	buf     []byte
 
-	backoff time.Duration // before the log is asked again; 0 while it answers
-	told    uint64        // the outage of the log that the client was told of last
+	rooms   []streams.Room // to be named in the first block; nil when they were
+	head    []byte         // of the response; nil when it is written
+	chunked bool           // the client understands chunks, which tell an end from a break
+
+	batch    service.Batch // taken, and not written yet
+	silent   bool          // nothing was said for KeepAlive
+	why      error         // to send the client away; nil for no reason
+	silence  *time.Timer
+	patience patience
 }
 
-// run streams until there is a reason to stop, and returns it.
-func (f *follower) run(ctx context.Context, rooms []streams.Room) error {
-	connections := f.server.metrics.connections.WithLabelValues(transportSSE)
-	connections.Inc()
-	defer connections.Dec()
-	err := f.write(f.encoder.open(nil, f.server.node.Name(), rooms))
-	for err == nil {
-		err = f.step(ctx)
-	}
-	return err
-}
-
-// step delivers a batch, or waits if there is none.
-func (f *follower) step(ctx context.Context) error {
-	batch, err := f.sub.Next(ctx)
+// begin takes the connection over from net/http, and starts.
+func (f *follower) begin(w http.ResponseWriter) error {
+	setStreamHeader(w.Header())
+	f.head = appendHead(nil, w.Header(), f.chunked)
+	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return f.outage(ctx, err)
+		return fmt.Errorf("%w: %v", errInternal, err)
 	}
-	f.backoff = 0
-	if batch.Empty() {
-		if err := f.tellOutage(); err != nil {
-			return err
+	s := f.server
+	f.runner, f.out = f, newOutlet(conn, s.opts.WriteTimeout)
+	f.silence = time.AfterFunc(s.opts.KeepAlive, func() { f.hint(hintSilence) })
+	s.metrics.sse.connections.Inc()
+	s.requests.enter()
+	s.lines.add(&f.line)
+	go f.listen()
+	s.crew.settle(&f.task, more)
+	return nil
+}
+
+// end is the last thing that a stream does.
+func (f *follower) end() outcome {
+	f.silence.Stop()
+	f.patience.end()
+	f.sub.Close()
+	_ = f.out.conn.Close()
+	s := f.server
+	s.lines.remove(&f.line)
+	s.metrics.sse.connections.Dec()
+	s.requests.leave()
+	return over
+}
+
+// listen returns when the client has gone, or the connection is closed. A client has
+// nothing to say after its request, and what it says all the same is ignored.
+func (f *follower) listen() {
+	var sink [16]byte
+	for {
+		if _, err := f.out.conn.Read(sink[:]); err != nil {
+			f.hint(hintGone)
+			return
 		}
-		return f.wait(ctx, nil)
-	}
-	if err := f.deliver(batch); err != nil {
-		return err
-	}
-	select { // a stream that never pauses is sent away too
-	case <-f.leave:
-		return errDraining
-	default:
-		return nil
 	}
 }
 
-// deliver writes a batch: at once, unless it is large.
-func (f *follower) deliver(batch service.Batch) error {
-	events := 0
-	b := f.buf[:0]
-	for _, it := range batch.Items {
-		b = f.encoder.item(b, it)
-		if it.Event != nil {
+// run implements runner. It writes what there is to say, once.
+func (f *follower) run(buf *[]byte) outcome {
+	hints := f.hints.Swap(0)
+	switch {
+	case hints&hintGone != 0:
+		return f.end()
+	case f.dead:
+		return rest
+	}
+	f.silent = f.silent || hints&hintSilence != 0
+	if hints&hintLeave != 0 && f.why == nil {
+		f.why = errDraining
+	}
+	b, body := f.open((*buf)[:0])
+	b, o := f.fill(b, body)
+	*buf = b[:0]
+	if len(b) == body {
+		return o
+	}
+	return f.send(b, body, o)
+}
+
+// fill appends the blocks that there are, up to some maxWrite, to b, whose blocks
+// begin at body.
+func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
+	if f.rooms != nil {
+		b = f.encoder.open(b, f.server.node.Name(), f.rooms)
+		f.rooms = nil
+	}
+	for len(b) < maxWrite {
+		if f.batch.Empty() {
+			if f.why != nil {
+				return f.server.farewell(b, f.why), over
+			}
+			batch, ok := f.sub.Ready()
+			if !ok {
+				return f.postpone(b, body)
+			}
+			f.patience.end()
+			if batch.Empty() {
+				return f.idle(b, body), rest
+			}
+			f.batch = batch
+		}
+		b = f.encode(b)
+		if f.batch.Empty() && !f.batch.More {
+			return b, rest
+		}
+	}
+	return b, more
+}
+
+// encode appends what was taken, as far as it goes into one write.
+func (f *follower) encode(b []byte) []byte {
+	events, items := 0, f.batch.Items
+	for len(items) > 0 && len(b) < maxWrite {
+		b = f.encoder.item(b, items[0])
+		if items[0].Event != nil {
 			events++
 		}
-		if len(b) >= maxWrite {
-			if err := f.write(b); err != nil {
-				return err
-			}
-			b = b[:0]
-		}
+		items = items[1:]
 	}
-	if batch.Live {
+	f.batch.Items = items
+	if len(items) == 0 && f.batch.Live {
+		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
-			f.encoder.cursor = c // also that of a client for whom there was nothing
+			f.encoder.moved(c) // also for a client for whom there was nothing
 		}
-		b = f.encoder.live(b, batch.Replayed)
+		b = f.encoder.live(b, f.batch.Replayed)
 	}
-	f.server.metrics.delivered.WithLabelValues(transportSSE).Add(float64(events))
-	f.buf = b
-	if len(b) == 0 {
-		return nil
-	}
-	return f.write(b)
+	f.server.metrics.sse.delivered.Add(float64(events))
+	return b
 }
 
-// wait returns when there may be something to deliver, or at the time of again.
-// What the client must hear in between it is told.
-func (f *follower) wait(ctx context.Context, again <-chan time.Time) error {
-	if again == nil {
-		f.buf = nil // an idle connection holds no buffer
+// postpone has the log asked for what comes next, once all else is said.
+func (f *follower) postpone(b []byte, body int) ([]byte, outcome) {
+	switch {
+	case len(b) > body:
+		return b, more
+	case f.silent:
+		return appendComment(b), more
 	}
-	select {
-	case <-f.wake:
-		return nil
-	case <-again:
-		return nil
-	case <-f.silence.C:
-		return f.keepAlive()
-	case <-f.leave:
-		return errDraining
-	case <-ctx.Done():
-		return ctx.Err()
+	return b, f.lend(f.ask)
+}
+
+// ask waits for the log. The connection stays while the log does not answer, and the
+// client is told once: what it misses is read when the log is back.
+func (f *follower) ask() outcome {
+	batch, err := f.sub.Next(f.server.cut)
+	switch {
+	case err == nil:
+		f.patience.end()
+		f.batch = batch
+		return more
+	case errors.Is(err, context.Canceled):
+		return f.hangUp(err)
+	case !errors.Is(err, streams.ErrUnavailable):
+		f.why = err
+		return more
 	}
+	first := f.patience.begin(func() { f.server.crew.wake(&f.task) })
+	if !first || !f.failure(f.sub) {
+		return rest
+	}
+	f.server.logFailure(err)
+	b, body := f.open(nil)
+	return f.send(appendError(b, f.server.problem(err)), body, rest)
+}
+
+// idle appends what is to be said when there is no event.
+func (f *follower) idle(b []byte, body int) []byte {
+	if f.outage(f.sub) {
+		// There was nothing to ask the log, and yet: what others publish does not
+		// come until it is back.
+		b = appendError(b, f.server.problem(streams.ErrUnavailable))
+	}
+	if len(b) == body && f.silent {
+		b = f.keepAlive(b)
+	}
+	return b
 }
 
 // keepAlive moves the client's cursor on, so that the client of a quiet room does
 // not come back with one that the log has long trimmed away.
-func (f *follower) keepAlive() error {
+func (f *follower) keepAlive(b []byte) []byte {
 	c, ok := f.sub.Position()
 	if !ok {
-		return f.write(appendComment(nil))
+		return appendComment(b)
 	}
-	f.encoder.cursor = c
-	return f.write(f.encoder.position(nil))
+	f.encoder.moved(c)
+	return f.encoder.position(b)
 }
 
-// tellOutage tells the client, once, that the log does not answer, although there
-// was nothing to ask it: what others publish does not come until it is back.
-func (f *follower) tellOutage() error {
-	id := f.sub.Outage()
-	if id == 0 || id == f.told {
-		return nil
+// open begins a write. The blocks go from body on.
+func (f *follower) open(b []byte) (_ []byte, body int) {
+	b = append(b, f.head...)
+	f.head = nil
+	if f.chunked {
+		b = append(b, chunkHead...)
 	}
-	f.told = id
-	return f.write(appendError(nil, f.server.problem(streams.ErrUnavailable)))
+	return b, len(b)
 }
 
-// outage waits for a log that does not answer, and tells the client once. The
-// connection stays: what it misses is read when the log is back.
-func (f *follower) outage(ctx context.Context, err error) error {
-	if !errors.Is(err, streams.ErrUnavailable) {
-		return err
+// send sends what was begun with open. o is what comes then: over for the end.
+func (f *follower) send(b []byte, body int, o outcome) outcome {
+	if f.chunked {
+		b = closeChunk(b, body)
 	}
-	if id := f.sub.Outage(); f.backoff == 0 && (id == 0 || id != f.told) {
-		f.told = id
-		f.server.logFailure(err)
-		if err := f.write(appendError(nil, f.server.problem(err))); err != nil {
-			return err
-		}
-	}
-	f.backoff = longer(f.backoff)
-	return f.wait(ctx, time.After(jittered(f.backoff)))
-}
-
-func (f *follower) write(b []byte) error {
-	if err := f.out.write(b); err != nil {
-		return &clientGone{err}
-	}
+	f.silent = false
 	f.silence.Reset(f.server.opts.KeepAlive)
-	return nil
+	return f.say(b, o)
 }
 
-// longer returns the back-off after one of d.
-func longer(d time.Duration) time.Duration {
-	return min(max(2*d, backoffFirst), backoffMost)
+// A chunk of a chunked body (RFC 9112, 7.1) has its size before it, in as many
+// digits as any size needs here.
+const chunkHead = "00000000\r\n"
+
+// closeChunk ends the chunk whose data begin at body, behind a chunkHead.
+func closeChunk(b []byte, body int) []byte {
+	const digits = "0123456789abcdef"
+	for size, i := len(b)-body, body-3; size > 0; size, i = size>>4, i-1 {
+		b[i] = digits[size&15]
+	}
+	return append(b, "\r\n"...)
 }
 
-// jittered returns a time from half of d up to d.
-func jittered(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
+// appendHead appends the head of the response that a stream is.
+func appendHead(b []byte, h http.Header, chunked bool) []byte {
+	w := bytes.NewBuffer(b)
+	w.WriteString("HTTP/1.1 200 OK\r\n")
+	h.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	if chunked {
+		h.Set("Transfer-Encoding", "chunked")
+	} else {
+		h.Set("Connection", "close")
+	}
+	_ = h.Write(w) // into memory
+	w.WriteString("\r\n")
+	return w.Bytes()
+}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"strconv"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -60,11 +62,11 @@ func (f frame) end(ref json.RawMessage) []byte {
 	return append(f, '}')
 }
 
-// eventFrame is the form of an event that all sockets share.
+// eventFrame is the form of an event that all sockets share: the whole frame.
 func eventFrame(e *streams.Event) []byte {
 	f := newFrame("event").room(e.Room).id(e.ID).text("type", e.Type)
 	f = append(f, `,"data":`...)
-	return append(append(f, e.Data...), '}')
+	return appendFrame(nil, websocket.TextMessage, append(append(f, e.Data...), '}'))
 }
 
 func gapFrame(g *replay.Gap) []byte {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -56,16 +55,22 @@ func FuzzWebSocketMessage(f *testing.F) {
 	s := New(nil, &Options{MaxRooms: 1}) // which is used up, so that no subscribe goes further than the edge
 	s.beginDraining()                    // and no publish either
 	f.Fuzz(func(t *testing.T, text []byte) {
-		k := &socket{server: s, rooms: map[streams.Room]bool{"lobby": true}}
-		cmd := k.understand(context.Background(), text)
-		var answer struct{ Op string }
-		if err := json.Unmarshal(cmd.frame, &answer); err != nil || !utf8.Valid(cmd.frame) {
-			t.Errorf("%q was answered with %q: %v", text, cmd.frame, err)
+		k := &socket{line: line{server: s}, rooms: []streams.Room{"lobby"}}
+		k.room.L = &k.mu
+		k.serve([]message{text})
+		answers := k.takeAnswers()
+		if len(answers) != 1 {
+			t.Fatalf("%q got %d answers", text, len(answers))
 		}
-		switch answer.Op {
+		frame := answers[0].frame
+		var said struct{ Op string }
+		if err := json.Unmarshal(frame, &said); err != nil || !utf8.Valid(frame) {
+			t.Errorf("%q was answered with %q: %v", text, frame, err)
+		}
+		switch said.Op {
 		case "pong", "error", "unsubscribed":
 		default:
-			t.Errorf("%q was answered with %q", text, cmd.frame)
+			t.Errorf("%q was answered with %q", text, frame)
 		}
 	})
 }

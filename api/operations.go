@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
@@ -21,17 +22,35 @@ type request struct {
 	ref json.RawMessage
 }
 
-// understand does what a message asks for, and returns the answer for the writer
-// to send. The reader calls it; it waits for the log, within limits.
-func (k *socket) understand(ctx context.Context, text []byte) command {
-	m, err := parseRequest(text)
-	if err != nil {
-		return k.refuse(err, "", m.ref)
+// serve does what messages ask for, in their order, and answers each. Publishes that
+// come one after the other are stored together.
+func (k *socket) serve(asked []message) {
+	ctx := k.server.cut
+	var publishes []request
+	for _, text := range asked {
+		m, err := parseRequest(text)
+		if err == nil && m.op == "publish" {
+			publishes = append(publishes, m)
+			continue
+		}
+		k.publish(ctx, publishes)
+		publishes = publishes[:0]
+		if err != nil {
+			k.answer(k.refuse(err, "", m.ref))
+		} else {
+			k.answer(k.understand(ctx, m))
+		}
 	}
+	k.publish(ctx, publishes)
+}
+
+// understand does what a message asks for that is no publish. It waits for the log,
+// within limits.
+func (k *socket) understand(ctx context.Context, m request) answer {
 	switch m.op {
 	case "ping":
-		return command{frame: newFrame("pong").end(m.ref)}
-	case "subscribe", "unsubscribe", "publish":
+		return answer{frame: newFrame("pong").end(m.ref)}
+	case "subscribe", "unsubscribe":
 	default:
 		return k.refuse(fmt.Errorf("%w: unknown op %.40q", errMessage, m.op), "", m.ref)
 	}
@@ -39,25 +58,22 @@ func (k *socket) understand(ctx context.Context, text []byte) command {
 	if err != nil {
 		return k.refuse(err, "", m.ref)
 	}
-	var cmd command
-	switch m.op {
-	case "subscribe":
-		cmd, err = k.subscribe(ctx, room, m)
-	case "unsubscribe":
-		cmd, err = k.unsubscribe(room, m)
-	case "publish":
-		cmd, err = k.publish(ctx, room, m)
+	var a answer
+	if m.op == "subscribe" {
+		a, err = k.subscribe(ctx, room, m)
+	} else {
+		a, err = k.unsubscribe(room, m)
 	}
 	if err != nil {
 		return k.refuse(err, room, m.ref)
 	}
-	return cmd
+	return a
 }
 
 // refuse answers a message with the problem that err is.
-func (k *socket) refuse(err error, room streams.Room, ref json.RawMessage) command {
+func (k *socket) refuse(err error, room streams.Room, ref json.RawMessage) answer {
 	k.server.logFailure(err)
-	return command{frame: errorFrame(k.server.problem(err), room, ref)}
+	return answer{frame: errorFrame(k.server.problem(err), room, ref)}
 }
 
 // parseRequest reads a message. The ref comes with the error where it could be read.
@@ -99,59 +115,86 @@ func (m request) room() (streams.Room, error) {
 }
 
 // subscribe begins to follow a room.
-func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (command, error) {
-	if k.rooms[room] {
-		return command{}, errFollowed
+func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (answer, error) {
+	if slices.Contains(k.rooms, room) {
+		return answer{}, errFollowed
 	}
 	if len(k.rooms) >= k.server.opts.MaxRooms {
-		return command{}, fmt.Errorf("%w: want at most %d", errTooManyRooms, k.server.opts.MaxRooms)
+		return answer{}, fmt.Errorf("%w: want at most %d", errTooManyRooms, k.server.opts.MaxRooms)
 	}
 	since, _, err := m.text("since")
 	if err != nil {
-		return command{}, err
+		return answer{}, err
 	}
 	start, err := parseStart(since, string(m.members["last"]), time.Now())
 	if err != nil {
-		return command{}, err
+		return answer{}, err
 	}
 	f := &roomFollow{room: room}
 	f.sub, err = k.server.node.Subscribe(ctx, []streams.Room{room}, start, func() { k.markReady(f) })
 	if err != nil {
-		return command{}, err
+		return answer{}, err
 	}
 	f.pos = f.sub.Opening().IDs()[0]
-	k.rooms[room] = true
-	return command{
+	k.rooms = append(k.rooms, room)
+	return answer{
 		frame: newFrame("subscribed").room(room).cursor(f.pos.String()).end(m.ref),
 		begin: f,
 	}, nil
 }
 
 // unsubscribe ends following a room.
-func (k *socket) unsubscribe(room streams.Room, m request) (command, error) {
-	if !k.rooms[room] {
-		return command{}, errNotFollowed
+func (k *socket) unsubscribe(room streams.Room, m request) (answer, error) {
+	i := slices.Index(k.rooms, room)
+	if i < 0 {
+		return answer{}, errNotFollowed
 	}
-	delete(k.rooms, room)
-	return command{frame: newFrame("unsubscribed").room(room).end(m.ref), end: room}, nil
+	k.rooms = slices.Delete(k.rooms, i, i+1)
+	return answer{frame: newFrame("unsubscribed").room(room).end(m.ref), end: room}, nil
 }
 
-// publish stores an event. Those of one connection are stored in their order.
-func (k *socket) publish(ctx context.Context, room streams.Room, m request) (command, error) {
+// publish stores events, and answers each.
+func (k *socket) publish(ctx context.Context, asked []request) {
+	drafts := make([]streams.Draft, 0, len(asked))
+	faults := make([]error, len(asked))
+	for i, m := range asked {
+		var d streams.Draft
+		if d, faults[i] = k.draft(m); faults[i] == nil {
+			drafts = append(drafts, d)
+		}
+	}
+	receipts := k.server.append(ctx, drafts)
+	for i, m := range asked {
+		if faults[i] != nil {
+			room, _ := m.room() // named in the answer if it can be
+			k.answer(k.refuse(faults[i], room, m.ref))
+			continue
+		}
+		k.answer(k.receipt(drafts[0].Room, receipts[0], m.ref))
+		drafts, receipts = drafts[1:], receipts[1:]
+	}
+}
+
+// draft returns the event that a publish describes.
+func (k *socket) draft(m request) (streams.Draft, error) {
 	if k.server.draining.Err() != nil {
-		return command{}, errDraining
+		return streams.Draft{}, errDraining
 	}
-	draft, err := k.server.draft(room, m.object)
+	room, err := m.room()
 	if err != nil {
-		return command{}, err
+		return streams.Draft{}, err
 	}
-	receipt := k.server.append(ctx, []streams.Draft{draft})[0]
-	if receipt.Err != nil {
-		return command{}, notStored(receipt)
+	return k.server.draft(room, m.object)
+}
+
+// receipt is the answer to a publish that went to the log.
+func (k *socket) receipt(room streams.Room, r streams.Receipt, ref json.RawMessage) answer {
+	if r.Err != nil {
+		return k.refuse(notStored(r), room, ref)
 	}
-	f := newFrame("published").room(room).id(receipt.ID).durability(receipt.Durability)
-	if receipt.Replayed {
+	f := newFrame("published").room(room).id(r.ID).durability(r.Durability)
+	if r.Replayed {
 		f = append(f, `,"replayed":true`...)
 	}
-	return command{frame: f.end(m.ref)}, nil
+	return answer{frame: f.end(ref)}
 }

@@ -1,57 +1,57 @@
 package api
 
 import (
-	"context"
-	"net/http"
-	"sync"
+	"net"
+	"syscall"
 	"time"
 )
 
-// An outlet writes to one client of an HTTP response, each write within a time
-// limit, and can be cut from another goroutine: a blocked write then ends.
+// An outlet is the writing side of a connection that was taken over from net/http.
+// It is for one goroutine at a time; closing the connection, which anybody may do,
+// ends a write that is blocked.
 type outlet struct {
 	// Fixed by newOutlet.
-	w       http.ResponseWriter
-	control *http.ResponseController
-	limit   time.Duration
-	stop    func() bool
+	conn  net.Conn
+	limit time.Duration      // for one write that waits
+	raw   syscall.RawConn    // nil where there is no socket to ask, as with TLS
+	once  func(uintptr) bool // writeOnce; kept, for to make it anew would cost an allocation a write
 
-	mu  sync.Mutex // guards the write deadline and the field below
-	cut bool
+	// Of the write in progress.
+	b   []byte
+	n   int
+	err error
 }
 
-// newOutlet returns an outlet to w that the server's cut ends. The caller closes it.
-func (s *Server) newOutlet(w http.ResponseWriter) *outlet {
-	o := &outlet{w: w, control: http.NewResponseController(w), limit: s.opts.WriteTimeout}
-	o.stop = context.AfterFunc(s.cut, o.end)
-	// A stream outlives whatever time the server allows for reading a request.
-	_ = o.control.SetReadDeadline(time.Time{})
+func newOutlet(conn net.Conn, limit time.Duration) *outlet {
+	o := &outlet{conn: conn, limit: limit}
+	if c, ok := conn.(syscall.Conn); ok {
+		if raw, err := c.SyscallConn(); err == nil {
+			o.raw, o.once = raw, o.writeOnce
+		}
+	}
 	return o
 }
 
-func (o *outlet) close() { o.stop() }
-
-// end makes the write in progress, and each later one, fail.
-func (o *outlet) end() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.cut = true
-	_ = o.control.SetWriteDeadline(time.Now()) // not every writer has deadlines
+// offer writes as much of b as the system takes without waiting.
+func (o *outlet) offer(b []byte) (n int, err error) {
+	if o.raw == nil || len(b) == 0 {
+		return 0, nil
+	}
+	o.b, o.n, o.err = b, 0, nil
+	if err := o.raw.Write(o.once); err != nil {
+		return 0, err
+	}
+	o.b = nil
+	return o.n, o.err
 }
 
-// write sends b and flushes it. After an error part of b may be sent.
+// write writes b, and waits for the client to make room for it, within the limit.
 func (o *outlet) write(b []byte) error {
-	o.extend()
-	if _, err := o.w.Write(b); err != nil {
+	if err := o.conn.SetWriteDeadline(time.Now().Add(o.limit)); err != nil {
 		return err
 	}
-	return o.control.Flush()
-}
-
-func (o *outlet) extend() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if !o.cut {
-		_ = o.control.SetWriteDeadline(time.Now().Add(o.limit))
+	if _, err := o.conn.Write(b); err != nil {
+		return err
 	}
+	return o.conn.SetWriteDeadline(time.Time{}) // offer heeds it too
 }

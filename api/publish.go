@@ -132,6 +132,9 @@ func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err er
 // append publishes drafts within publishLimit. A client that leaves meanwhile
 // does not stop it: what was begun is better ended than left unknown.
 func (s *Server) append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+	if len(drafts) == 0 {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
 	defer cancel()
 	receipts := s.node.Publish(ctx, drafts)

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -32,7 +31,9 @@ type Server struct {
 	draining, cut           context.Context
 	beginDraining, beginCut context.CancelFunc
 
-	requests census
+	requests census // lines included
+	lines    lines
+	crew     *crew
 }
 
 // New returns a Server for node. nil options mean the defaults.
@@ -40,7 +41,7 @@ func New(node *service.Node, o *Options) *Server {
 	if o == nil {
 		o = &Options{}
 	}
-	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New()}
+	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), crew: newCrew()}
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
@@ -91,35 +92,17 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // the node may be closed.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.beginDraining()
+	s.lines.sendAway(s.opts.DrainSpread)
+	defer s.crew.wait()
 	if s.requests.wait(ctx) == nil {
 		return nil
 	}
 	s.beginCut()
+	s.lines.cut()
 	// Nobody waits for a client any more, and nobody for the log longer than
 	// publishLimit and the like allow.
 	_ = s.requests.wait(context.Background())
 	return ctx.Err()
-}
-
-// departure returns a channel that closes when a connection is to be sent away:
-// some time after draining began, each connection at another. The caller calls
-// stop when it is done.
-func (s *Server) departure() (leave <-chan struct{}, stop func() bool) {
-	ch := make(chan struct{})
-	if s.draining.Err() != nil {
-		close(ch) // whoever comes now is sent on at once
-		return ch, func() bool { return false }
-	}
-	return ch, context.AfterFunc(s.draining, func() {
-		time.AfterFunc(rand.N(max(s.opts.DrainSpread, 1)), func() { close(ch) })
-	})
-}
-
-// lifetime returns ctx, ended by the cut too.
-func (s *Server) lifetime(ctx context.Context) (context.Context, context.CancelFunc) {
-	ctx, cancel := context.WithCancel(ctx)
-	stop := context.AfterFunc(s.cut, cancel)
-	return ctx, func() { stop(); cancel() }
 }
 
 // recoverPanic answers a request whose handler panicked, and keeps the program

@@ -1,11 +1,8 @@
 package api
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"sync"
@@ -27,14 +24,15 @@ const (
 	handshakeLimit = 10 * time.Second
 	// closeGrace is how long a peer may take to answer a close frame.
 	closeGrace = 2 * time.Second
-	// closeLimit bounds how long a close frame waits to be written.
-	closeLimit = 5 * time.Second
-	// maxCommands bounds what the reader has understood and the writer has not
-	// answered yet. When it is full, the client is not read from.
-	maxCommands = 16
-	// socketBuffer is the size of a connection's read buffer, and of the write
-	// buffers that all connections share.
-	socketBuffer = 4 << 10
+	// maxAsked bounds the messages that were read and are not served yet, and
+	// maxAskedBytes their text, but for one. Beyond that, the client is not read from.
+	maxAsked      = 64
+	maxAskedBytes = 1 << 20
+	// maxAnswers bounds the answers that wait to be written. Beyond that, the client
+	// is not served: it does not read what it has asked for.
+	maxAnswers = 64
+	// readBuffer is the size of a connection's read buffer: most messages are smaller.
+	readBuffer = 1 << 10
 )
 
 // newUpgrader returns what turns requests into sockets. Pages may connect from
@@ -43,8 +41,7 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: handshakeLimit,
 		Subprotocols:     []string{subprotocol},
-		ReadBufferSize:   socketBuffer,
-		WriteBufferSize:  socketBuffer,
+		ReadBufferSize:   readBuffer,
 		WriteBufferPool:  &sync.Pool{},
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			err := fmt.Errorf("%w: %v", errHandshake, reason)
@@ -56,7 +53,7 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 	}
 }
 
-// serveSocket upgrades a request and serves the socket until one side leaves.
+// serveSocket upgrades a request. The socket goes on by itself.
 func (s *Server) serveSocket(c echo.Context) error {
 	r := c.Request()
 	if !websocket.IsWebSocketUpgrade(r) {
@@ -66,420 +63,297 @@ func (s *Server) serveSocket(c echo.Context) error {
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, subprotocol) {
 		return fmt.Errorf("%w: want %s", errSubprotocol, subprotocol)
 	}
-	w := &corkingWriter{ResponseWriter: c.Response()}
+	w := &upgradeWriter{ResponseWriter: c.Response()}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return nil // answered by the upgrader, as far as it could be
 	}
-	ctx, cancel := s.lifetime(context.WithoutCancel(r.Context())) // a hijacked request ends by itself
-	defer cancel()
-	leave, stop := s.departure()
-	defer stop()
-	k := &socket{
-		server:   s,
-		ws:       ws,
-		conn:     w.conn,
-		leave:    leave,
-		commands: make(chan command, maxCommands),
-		turn:     make(chan struct{}, 1),
-		wake:     make(chan struct{}, 1),
-		written:  make(chan struct{}),
-		rooms:    make(map[streams.Room]bool),
-		follows:  make(map[streams.Room]*roomFollow),
-	}
-	k.serve(ctx)
+	k := &socket{line: line{server: s}, ws: ws}
+	k.begin(w.conn)
 	return nil
 }
 
-// A socket is one WebSocket connection: a reader, which understands what the
-// client wants and waits for it to be done, and a writer, which alone sends data
-// frames and owns the subscriptions.
+// A socket is one WebSocket connection. Its reader reads; what it has read is served
+// by an attendant, a goroutine that is there while something is asked for; all that is
+// written its task writes.
 type socket struct {
-	// Fixed by serveSocket.
-	server   *Server
-	ws       *websocket.Conn
-	conn     *corkedConn     // beneath ws
-	leave    <-chan struct{} // closed when the client is to be sent away
-	commands chan command    // from the reader to the writer
-	turn     chan struct{}   // full while something is done that the client asked for
-	wake     chan struct{}   // a follow is ready
-	written  chan struct{}   // closed when the writer has ended
+	line
+	ws *websocket.Conn
 
 	missed atomic.Int32 // pings since the client was last heard
-	closed atomic.Bool  // a close frame was sent
 
-	// Owned by the reader.
-	rooms map[streams.Room]bool // asked for and not left
+	// Owned by the task.
+	follows   []*roomFollow
+	gone      bool // the reader has ended
+	closing   bool // a close frame was written: the last that the client hears
+	silent    bool // it is time to say the position
+	pinging   bool // it is time for a ping
+	ping      *time.Timer
+	keepAlive *time.Timer
 
-	// Owned by the writer.
-	follows map[streams.Room]*roomFollow
-	told    uint64 // the outage of the log that the client was told of last
+	// Owned by the attendant.
+	rooms []streams.Room // asked for and not left
 
-	mu    sync.Mutex // guards the field below
-	ready []*roomFollow
+	mu         sync.Mutex // guards the fields below
+	room       sync.Cond  // asked or answers have become fewer, or nobody takes any more
+	asked      []message
+	askedBytes int
+	attended   bool // there is an attendant
+	answers    []answer
+	pong, bye  []byte // control frames to be written
+	ready      []*roomFollow
+	leaving    bool // the client is being sent away: what it asks for now is not read
+	deaf       bool // nobody takes answers any more
 }
 
-// A roomFollow is one subscribed room of a socket.
+// A roomFollow is one subscribed room of a socket. It belongs to the task.
 type roomFollow struct {
-	room streams.Room
-	sub  *service.Subscription
+	room     streams.Room
+	sub      *service.Subscription
+	pos      streams.ID    // what the client has of the room
+	batch    service.Batch // taken, and not written yet
+	over     bool          // unsubscribed
+	patience patience
 
-	// Owned by the writer.
-	pos     streams.ID // what the client has of the room
-	gone    bool       // unsubscribed; it may still stand among the ready
-	backoff time.Duration
-	retry   *time.Timer // asks the log again; nil while it answers
+	marked bool // it stands among socket.ready; guarded by socket.mu
 }
 
-// A command is what the reader has the writer do: send a frame, and with it take
-// over a new follow or end one.
-type command struct {
-	frame []byte
+// An answer is a frame to be written, and with it a new follow to take over or one
+// to end.
+type answer struct {
+	frame []byte // a text frame's payload
 	begin *roomFollow
 	end   streams.Room
 }
 
-// serve runs the socket and returns when all of it has ended.
-func (k *socket) serve(ctx context.Context) {
-	connections := k.server.metrics.connections.WithLabelValues(transportWebSocket)
-	connections.Inc()
-	defer connections.Dec()
-	ctx, cancel := context.WithCancel(ctx)
-	defer context.AfterFunc(k.server.cut, func() { k.ws.Close() })()
-	var writer sync.WaitGroup
-	writer.Go(func() {
-		defer close(k.written)
-		k.write(ctx)
-	})
-	err := k.read(ctx)
-	k.linger(err)
-	cancel()
-	k.ws.Close() // a writer that is blocked is let go
-	writer.Wait()
-	k.discard()
+// begin starts the socket on conn.
+func (k *socket) begin(conn *upgradedConn) {
+	s := k.server
+	k.runner, k.out, k.room.L = k, newOutlet(conn.Conn, s.opts.WriteTimeout), &k.mu
+	conn.socket = k
+	k.ping = time.AfterFunc(s.opts.PingEvery, func() { k.hint(hintPing) })
+	k.keepAlive = time.AfterFunc(s.opts.KeepAlive, func() { k.hint(hintSilence) })
+	s.metrics.websocket.connections.Inc()
+	s.requests.enter()
+	s.lines.add(&k.line)
+	go k.listen()
+	s.crew.settle(&k.task, more)
 }
 
-// discard ends the follows of commands that the writer did not get to.
-func (k *socket) discard() {
-	for {
-		select {
-		case cmd := <-k.commands:
-			if cmd.begin != nil {
-				cmd.begin.sub.Close()
-			}
-		default:
-			return
-		}
-	}
-}
-
-// hangUp tells the client that the connection ends, and why. From then on it has
-// closeGrace to agree.
-func (k *socket) hangUp(code int, why string) {
-	if k.closed.Swap(true) {
-		return
-	}
-	text := websocket.FormatCloseMessage(code, why)
-	_ = k.ws.WriteControl(websocket.CloseMessage, text, time.Now().Add(closeLimit))
-	_ = k.ws.NetConn().SetReadDeadline(time.Now().Add(closeGrace))
-}
-
-// linger reads what the client still sends after a close frame that it has not
-// answered: closing over unread data would reset the connection, and the close
-// frame could be lost with it. err is what ended the reading.
-func (k *socket) linger(err error) {
-	var answered *websocket.CloseError
-	if !k.closed.Load() || errors.As(err, &answered) {
-		return
-	}
-	_, _ = io.Copy(io.Discard, k.ws.NetConn()) // ends by the deadline that hangUp set
-}
-
-// read understands messages until the connection ends, and returns why it did.
-func (k *socket) read(ctx context.Context) error {
-	k.ws.SetReadLimit(int64(k.server.opts.maxEvent()))
-	k.ws.SetPongHandler(func(string) error {
-		k.missed.Store(0)
-		return nil
-	})
-	k.ws.SetPingHandler(k.pong)
-	for {
-		kind, text, err := k.ws.ReadMessage()
-		if errors.Is(err, websocket.ErrReadLimit) {
-			k.hangUp(websocket.CloseMessageTooBig, "")
-		}
-		if err != nil {
-			return err
-		}
-		k.missed.Store(0)
-		if kind != websocket.TextMessage {
-			k.hangUp(websocket.CloseUnsupportedData, "frames are text here")
-			return errMessage
-		}
-		if !k.serveMessage(ctx, text) {
-			return errDraining
-		}
-	}
-}
-
-// serveMessage does what a message asks for, unless the client is being sent away.
-// It reports whether there still is a writer.
-func (k *socket) serveMessage(ctx context.Context, text []byte) bool {
-	select {
-	case k.turn <- struct{}{}:
-	case <-k.written:
-		return false
-	}
-	defer func() { <-k.turn }()
-	return k.obey(k.understand(ctx, text))
-}
-
-// obey has the writer do cmd. It waits while the writer is behind: a client that
-// does not read its answers is not read from. It reports whether there still is a
-// writer.
-func (k *socket) obey(cmd command) bool {
-	select {
-	case k.commands <- cmd:
-		return true
-	case <-k.written:
-		if cmd.begin != nil {
-			cmd.begin.sub.Close()
-		}
-		return false
-	}
-}
-
-// write sends frames until the connection ends.
-func (k *socket) write(ctx context.Context) {
-	ping := time.NewTicker(k.server.opts.PingEvery)
-	defer ping.Stop()
-	keepAlive := time.NewTicker(k.server.opts.KeepAlive)
-	defer keepAlive.Stop()
-	defer k.endFollows()
-	var err error
-	for err == nil {
-		select {
-		case cmd := <-k.commands:
-			err = k.do(cmd)
-		case <-k.wake:
-			err = k.deliver(ctx)
-		case <-ping.C:
-			err = k.ping()
-		case <-keepAlive.C:
-			err = k.position()
-		case <-k.leave:
-			if err = k.answerLast(ctx); err == nil {
-				k.hangUp(websocket.CloseServiceRestart, "draining")
-				return // the reader waits for the client to agree
-			}
-		case <-ctx.Done():
-			return
-		}
-	}
-	k.server.opts.Logger.Debug("socket ends", "error", err)
-	if !k.closed.Load() {
-		k.ws.Close() // which ends the reader
-	}
-}
-
-// answerLast answers what the client has asked for, and keeps the reader from doing
-// more. A publish that was begun must not end without a word: its client could not
-// tell whether it was stored.
-func (k *socket) answerLast(ctx context.Context) error {
-	for {
-		select {
-		case cmd := <-k.commands:
-			if err := k.do(cmd); err != nil {
-				return err
-			}
-		case k.turn <- struct{}{}: // for good
-			return k.answerQueued()
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-func (k *socket) answerQueued() error {
-	for {
-		select {
-		case cmd := <-k.commands:
-			if err := k.do(cmd); err != nil {
-				return err
-			}
-		default:
-			return nil
-		}
-	}
-}
-
-func (k *socket) endFollows() {
+// end is the last thing that a socket does. Its reader and its attendant have ended.
+func (k *socket) end() outcome {
+	k.ping.Stop()
+	k.keepAlive.Stop()
 	for _, f := range k.follows {
 		f.end()
 	}
+	for _, a := range k.takeAnswers() {
+		if a.begin != nil {
+			a.begin.end()
+		}
+	}
+	_ = k.out.conn.Close()
+	s := k.server
+	s.lines.remove(&k.line)
+	s.metrics.websocket.connections.Dec()
+	s.requests.leave()
+	return over
 }
 
-// do sends the frame of a command, and begins or ends a follow. Nothing of a room
-// is sent before the answer to its subscribe, nor after that to its unsubscribe.
-func (k *socket) do(cmd command) error {
-	if f, ok := k.follows[cmd.end]; ok {
-		delete(k.follows, cmd.end)
-		f.end()
+// run implements runner. It writes what there is to say, once.
+func (k *socket) run(buf *[]byte) outcome {
+	hints := k.hints.Swap(0)
+	k.gone = k.gone || hints&hintGone != 0
+	k.silent = k.silent || hints&hintSilence != 0
+	k.pinging = k.pinging || hints&hintPing != 0
+	attended := k.look(hints&hintLeave != 0)
+	if k.dead || k.closing {
+		if k.gone && !attended {
+			return k.end()
+		}
+		return rest
 	}
-	if f := cmd.begin; f != nil {
-		k.follows[f.room] = f
+	b, o := k.fill((*buf)[:0])
+	*buf = b[:0]
+	if o == lent {
+		return o // somebody else is the task
+	}
+	if k.gone && !attended {
+		o = over // with what was still to be said
+	}
+	return k.say(b, o)
+}
+
+// look notes that the client is to be sent away, and does so once all that it has
+// asked for is answered: a publish that was begun must not end without a word. It
+// reports whether there is an attendant.
+func (k *socket) look(leave bool) (attended bool) {
+	k.mu.Lock()
+	k.leaving = k.leaving || leave
+	if k.dead || k.closing {
+		k.deaf = true
+		k.room.Broadcast()
+	}
+	attended = k.attended
+	now := k.leaving && !attended && k.bye == nil
+	k.mu.Unlock()
+	if now {
+		k.hangUpWith(websocket.CloseServiceRestart, "draining")
+	}
+	return attended
+}
+
+// fill appends the frames that there are, up to some maxWrite, to b.
+func (k *socket) fill(b []byte) ([]byte, outcome) {
+	for _, a := range k.takeAnswers() {
+		b = appendFrame(b, websocket.TextMessage, a.frame)
+		k.obey(a)
+	}
+	pong, bye := k.takeControl()
+	b = append(append(b, pong...), bye...)
+	if bye != nil {
+		k.closing = true
+		return b, more
+	}
+	b, gone := k.tend(b)
+	if gone {
+		return b, over
+	}
+	for len(b) < maxWrite {
+		f := k.nextReady()
+		if f == nil {
+			return b, rest
+		}
+		var asks bool
+		if b, asks = k.pull(b, f); asks {
+			if len(b) > 0 {
+				k.markReady(f)
+				return b, more
+			}
+			return b, k.lend(func() outcome { return k.ask(f) })
+		}
+	}
+	return b, more
+}
+
+// obey begins or ends a follow. Nothing of a room is sent before the answer to its
+// subscribe, nor after that to its unsubscribe.
+func (k *socket) obey(a answer) {
+	if a.begin != nil {
+		k.follows = append(k.follows, a.begin)
+		k.markReady(a.begin)
+	}
+	if i := slices.IndexFunc(k.follows, func(f *roomFollow) bool { return f.room == a.end }); i >= 0 {
+		k.follows[i].end()
+		k.follows = slices.Delete(k.follows, i, i+1)
+	}
+}
+
+// tend appends what is due by the clock. gone says that the client does not live: two
+// pings were not answered, whatever TCP believes.
+func (k *socket) tend(b []byte) (_ []byte, gone bool) {
+	if k.silent {
+		k.silent = false
+		k.keepAlive.Reset(k.server.opts.KeepAlive)
+		b = k.position(b)
+	}
+	if k.pinging {
+		k.pinging = false
+		k.ping.Reset(k.server.opts.PingEvery)
+		if k.missed.Add(1) > 2 {
+			return b, true
+		}
+		b = appendFrame(b, websocket.PingMessage, nil)
+	}
+	return b, false
+}
+
+// pull appends the next events of a room. asks says that the log has to be asked for
+// them.
+func (k *socket) pull(b []byte, f *roomFollow) (_ []byte, asks bool) {
+	if f.batch.Empty() {
+		batch, ok := f.sub.Ready()
+		if !ok {
+			return b, true
+		}
+		f.patience.end()
+		if batch.Empty() {
+			if k.outage(f.sub) {
+				b = k.appendError(b, streams.ErrUnavailable)
+			}
+			return b, false
+		}
+		f.batch = batch
+	}
+	b = k.encode(b, f)
+	if !f.batch.Empty() || f.batch.More {
 		k.markReady(f)
 	}
-	return k.send(cmd.frame)
+	return b, false
 }
 
-// markReady has the writer look at f. It may be called from anywhere and does not
-// block.
-func (k *socket) markReady(f *roomFollow) {
-	k.mu.Lock()
-	k.ready = append(k.ready, f)
-	k.mu.Unlock()
-	select {
-	case k.wake <- struct{}{}:
-	default: // it is to wake up already
-	}
-}
-
-// deliver sends one batch of each room that is ready: none waits for another to
-// catch up, and commands go in between.
-func (k *socket) deliver(ctx context.Context) error {
-	k.mu.Lock()
-	ready := k.ready
-	k.ready = nil
-	k.mu.Unlock()
-	for _, f := range ready {
-		if f.gone {
-			continue
+// encode appends what was taken of a room, as far as it goes into one write.
+func (k *socket) encode(b []byte, f *roomFollow) []byte {
+	events, items := 0, f.batch.Items
+	for len(items) > 0 && len(b) < maxWrite {
+		if it := &items[0]; it.Gap != nil {
+			b = appendFrame(b, websocket.TextMessage, gapFrame(it.Gap))
+		} else {
+			b = append(b, it.Event.Encoded(streams.WebSocket, eventFrame)...)
+			events++
 		}
-		if err := k.pull(ctx, f); err != nil {
-			return err
-		}
+		f.pos = items[0].Position
+		items = items[1:]
 	}
-	return nil
-}
-
-// pull sends the next batch of a room, if there is one.
-func (k *socket) pull(ctx context.Context, f *roomFollow) error {
-	batch, err := f.sub.Next(ctx)
-	if err != nil {
-		return k.outage(f, err)
-	}
-	f.backoff, f.retry = 0, nil
-	if batch.Empty() {
-		return k.tellOutage(f) // the subscription says when there is something
-	}
-	k.markReady(f)
-	return k.sendBatch(f, batch)
-}
-
-// sendBatch sends what a room has to tell, in one piece unless it is large.
-func (k *socket) sendBatch(f *roomFollow, batch service.Batch) error {
-	k.conn.cork()
-	events, err := k.sendItems(f, batch)
-	if err == nil && batch.Live {
+	f.batch.Items = items
+	if len(items) == 0 && f.batch.Live {
+		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
 			f.pos = c.IDs()[0] // also that of a client for whom there was nothing
 		}
-		err = k.send(liveFrame(f.room, batch.Replayed, f.pos))
+		b = appendFrame(b, websocket.TextMessage, liveFrame(f.room, f.batch.Replayed, f.pos))
 	}
-	k.server.metrics.delivered.WithLabelValues(transportWebSocket).Add(float64(events))
-	return cmp.Or(err, k.conn.uncork())
+	k.server.metrics.websocket.delivered.Add(float64(events))
+	return b
 }
 
-// sendItems sends a frame for each item, and returns how many events it was.
-func (k *socket) sendItems(f *roomFollow, batch service.Batch) (events int, err error) {
-	for _, it := range batch.Items {
-		var text []byte
-		if it.Gap != nil {
-			text = gapFrame(it.Gap)
-		} else {
-			text = it.Event.Encoded(streams.WebSocket, eventFrame)
-			events++
-		}
-		if err := k.send(text); err != nil {
-			return events, err
-		}
-		f.pos = it.Position
+// ask waits for the log. The connection stays while the log does not answer, and the
+// client is told once, for all its rooms.
+func (k *socket) ask(f *roomFollow) outcome {
+	batch, err := f.sub.Next(k.server.cut)
+	switch {
+	case err == nil:
+		f.patience.end()
+		f.batch = batch
+		k.markReady(f)
+		return more
+	case !errors.Is(err, streams.ErrUnavailable):
+		return k.hangUp(err)
 	}
-	return events, nil
+	first := f.patience.begin(func() { k.markReady(f) })
+	if !first || !k.failure(f.sub) {
+		return more
+	}
+	k.server.logFailure(err)
+	return k.say(k.appendError(nil, err), more)
 }
 
-// tellOutage tells the client, once for all its rooms, that the log does not
-// answer: what others publish does not come until it is back.
-func (k *socket) tellOutage(f *roomFollow) error {
-	id := f.sub.Outage()
-	if id == 0 || id == k.told {
-		return nil
-	}
-	k.told = id
-	return k.send(errorFrame(k.server.problem(streams.ErrUnavailable), "", nil))
+func (k *socket) appendError(b []byte, err error) []byte {
+	return appendFrame(b, websocket.TextMessage, errorFrame(k.server.problem(err), "", nil))
 }
 
-// outage asks the log again later, and tells the client once.
-func (k *socket) outage(f *roomFollow, err error) error {
-	if !errors.Is(err, streams.ErrUnavailable) {
-		return err
-	}
-	if id := f.sub.Outage(); f.backoff == 0 && (id == 0 || id != k.told) {
-		k.told = id
-		k.server.logFailure(err)
-		if err := k.send(errorFrame(k.server.problem(err), "", nil)); err != nil {
-			return err
-		}
-	}
-	f.backoff = longer(f.backoff)
-	f.retry = time.AfterFunc(jittered(f.backoff), func() { k.markReady(f) })
-	return nil
-}
-
-// end closes the follow. The writer calls it.
-func (f *roomFollow) end() {
-	f.gone = true
-	if f.retry != nil {
-		f.retry.Stop()
-	}
-	f.sub.Close()
-}
-
-// ping asks the client for a sign of life. After two without one it is gone,
-// whatever TCP believes.
-func (k *socket) ping() error {
-	if k.missed.Add(1) > 2 {
-		return errors.New("two pings went unanswered")
-	}
-	return k.ws.WriteControl(websocket.PingMessage, nil, k.writeDeadline())
-}
-
-// pong answers a client's ping. (gorilla's own answer gives up the connection of
-// a client that does not read for a second.)
-func (k *socket) pong(payload string) error {
-	k.missed.Store(0)
-	err := k.ws.WriteControl(websocket.PongMessage, []byte(payload), k.writeDeadline())
-	if errors.Is(err, websocket.ErrCloseSent) {
-		return nil
-	}
-	return err
-}
-
-func (k *socket) writeDeadline() time.Time {
-	return time.Now().Add(k.server.opts.WriteTimeout)
-}
-
-// position sends a cursor that is good for all rooms followed: in each partition
+// position appends a cursor that is good for all rooms followed: in each partition
 // the earliest of theirs.
-func (k *socket) position() error {
+func (k *socket) position(b []byte) []byte {
 	if len(k.follows) == 0 {
-		return nil
+		return b
 	}
 	earliest := make(map[streams.Partition]streams.ID)
 	for _, f := range k.follows {
-		if c, ok := f.sub.Position(); ok {
-			f.pos = c.IDs()[0] // one room is in one partition
+		if f.batch.Empty() {
+			if c, ok := f.sub.Position(); ok {
+				f.pos = c.IDs()[0] // one room is in one partition
+			}
 		}
 		p := f.pos.Partition()
 		if pos, ok := earliest[p]; !ok || f.pos.Before(pos) {
@@ -490,13 +364,59 @@ func (k *socket) position() error {
 	for _, id := range earliest {
 		ids = append(ids, id)
 	}
-	return k.send(newFrame("position").cursor(replay.CursorAt(ids...).String()).end(nil))
+	return appendFrame(b, websocket.TextMessage, newFrame("position").cursor(replay.CursorAt(ids...).String()).end(nil))
 }
 
-// send writes one text frame. After an error part of it may be on the wire.
-func (k *socket) send(text []byte) error {
-	if err := k.ws.SetWriteDeadline(k.writeDeadline()); err != nil {
-		return err
+func (k *socket) takeAnswers() []answer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	answers := k.answers
+	k.answers = nil
+	k.room.Broadcast()
+	return answers
+}
+
+func (k *socket) takeControl() (pong, bye []byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	pong, bye = k.pong, k.bye
+	k.pong = nil
+	return pong, bye
+}
+
+// markReady has the task look at f. It may be called from anywhere and does not
+// block.
+func (k *socket) markReady(f *roomFollow) {
+	k.mu.Lock()
+	if !f.marked {
+		f.marked = true
+		k.ready = append(k.ready, f)
 	}
-	return k.ws.WriteMessage(websocket.TextMessage, text)
+	k.mu.Unlock()
+	k.server.crew.wake(&k.task)
+}
+
+// nextReady returns a follow that is ready: each in its turn, so that none waits for
+// another to catch up.
+func (k *socket) nextReady() *roomFollow {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for len(k.ready) > 0 {
+		f := k.ready[0]
+		if k.ready = k.ready[1:]; len(k.ready) == 0 {
+			k.ready = nil
+		}
+		f.marked = false
+		if !f.over {
+			return f
+		}
+	}
+	return nil
+}
+
+// end closes the follow.
+func (f *roomFollow) end() {
+	f.over = true
+	f.patience.end()
+	f.sub.Close()
 }

@@ -30,16 +30,26 @@ type encoder struct {
 	wrapped bool
 	// wide means that the rooms are of several partitions, so that the cursor is
 	// of this connection alone and not the event's id.
-	wide   bool
-	cursor replay.Cursor // what the client has after all that was encoded
+	wide bool
+
+	// What the client has after all that was encoded: pos if it is of one partition.
+	cursor replay.Cursor
+	pos    streams.ID
 }
 
 // newEncoder returns an encoder for a connection that starts at opening.
 func newEncoder(wrapped bool, opening replay.Cursor) *encoder {
-	return &encoder{
-		wrapped: wrapped,
-		wide:    len(opening.IDs()) > 1,
-		cursor:  opening,
+	e := &encoder{wrapped: wrapped, wide: len(opening.IDs()) > 1}
+	e.moved(opening)
+	return e
+}
+
+// moved takes a cursor that is further than the last item's.
+func (e *encoder) moved(c replay.Cursor) {
+	if e.wide {
+		e.cursor = c
+	} else {
+		e.pos = c.IDs()[0]
 	}
 }
 
@@ -56,7 +66,11 @@ func (e *encoder) open(b []byte, node string, rooms []streams.Room) []byte {
 
 // item appends the block of one item.
 func (e *encoder) item(b []byte, it replay.Item) []byte {
-	e.cursor = e.cursor.With(it.Position)
+	if e.wide {
+		e.cursor = e.cursor.With(it.Position)
+	} else {
+		e.pos = it.Position
+	}
 	if it.Gap != nil {
 		return e.gap(b, it.Gap)
 	}
@@ -85,7 +99,11 @@ data: {"replayed":`...)
 // a browser takes as its cursor without telling the page.
 func (e *encoder) position(b []byte) []byte {
 	b = append(b, "id: "...)
-	b = append(b, e.cursor.String()...)
+	if e.wide {
+		b = append(b, e.cursor.String()...)
+	} else {
+		b, _ = e.pos.AppendText(b) // never fails
+	}
 	return append(b, "\n\n"...)
 }
 

@@ -124,7 +124,7 @@ func TestCursorOfSeveralPartitions(t *testing.T) {
 func TestFrames(t *testing.T) {
 	event := eventItem(2, 0, "note", `{"a":1}`).Event
 	for got, want := range map[string]string{
-		string(eventFrame(event)):                                                 `{"op":"event","room":"lobby","id":"` + id2 + `","type":"note","data":{"a":1}}`,
+		string(eventFrame(event)):                                                 "\x81\x5c" + `{"op":"event","room":"lobby","id":"` + id2 + `","type":"note","data":{"a":1}}`,
 		string(gapFrame(gapItem().Gap)):                                           `{"op":"gap","room":"lobby","after":"` + id1 + `","before":"` + id3 + `","reason":"trimmed"}`,
 		string(liveFrame("a", 12, event.ID)):                                      `{"op":"live","room":"a","replayed":12,"cursor":"` + id2 + `"}`,
 		string(newFrame("pong").end(nil)):                                         `{"op":"pong"}`,

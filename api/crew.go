@@ -1,0 +1,157 @@
+package api
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+)
+
+// turns is how many connections a worker serves before it lets other goroutines
+// run: a broadcast to ten thousand keeps every processor busy for a while, and
+// requests come in meanwhile.
+const turns = 16
+
+// A crew runs the tasks of connections that have something to do. An event for ten
+// thousand connections wakes as many tasks, but only one worker for each processor:
+// a connection needs no goroutine of its own to be written to, nor a buffer.
+//
+// There are no workers while there is nothing to do.
+type crew struct {
+	most int // workers at a time
+
+	mu          sync.Mutex // guards the fields below, and task.next
+	first, last *task      // those that are queued
+	workers     int
+
+	buffers sync.Pool // of *[]byte
+	running sync.WaitGroup
+}
+
+func newCrew() *crew {
+	return &crew{
+		most:    runtime.GOMAXPROCS(0),
+		buffers: sync.Pool{New: func() any { return new([]byte) }},
+	}
+}
+
+// A task is a connection's place in its crew. It runs in one goroutine at a time: a
+// worker's, or one that its runner has handed it to.
+type task struct {
+	runner runner
+	next   *task
+	state  atomic.Int32
+}
+
+// The states of a task. The zero state is that of a task whose owner has not let go
+// of it yet.
+const (
+	running = iota
+	again   // running, and to run again
+	queued
+	idle
+	ended // never to run again
+)
+
+// A runner does what there is to do for a connection, and waits for nothing. It may
+// use buf, and leaves it for others with what room it has gained.
+type runner interface {
+	run(buf *[]byte) outcome
+}
+
+// An outcome is what is to become of a task that has run.
+type outcome int
+
+const (
+	rest outcome = iota // until it is woken
+	more                // to run again, behind the others
+	lent                // to another goroutine, which gives it back with crew.settle
+	over                // for good
+)
+
+// wake has t run, once more if it is running. It does not block, may be called by
+// anyone, and does nothing for a task that is over.
+func (c *crew) wake(t *task) {
+	for {
+		switch s := t.state.Load(); s {
+		case running:
+			if t.state.CompareAndSwap(running, again) {
+				return
+			}
+		case idle:
+			if t.state.CompareAndSwap(idle, queued) {
+				c.push(t)
+				return
+			}
+		default:
+			return
+		}
+	}
+}
+
+// settle does with a task that has run what its outcome says. Whoever ran it calls
+// it, and may not touch it afterwards.
+func (c *crew) settle(t *task, o outcome) {
+	switch {
+	case o == over:
+		t.state.Store(ended)
+	case o == lent:
+	case o == rest && t.state.CompareAndSwap(running, idle):
+	default: // it was woken meanwhile
+		t.state.Store(queued)
+		c.push(t)
+	}
+}
+
+func (c *crew) push(t *task) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil {
+		c.first = t
+	} else {
+		c.last.next = t
+	}
+	c.last = t
+	if c.workers < c.most {
+		c.workers++
+		c.running.Go(c.work)
+	}
+}
+
+// work runs tasks until none is queued.
+func (c *crew) work() {
+	buf := c.buffers.Get().(*[]byte)
+	defer c.buffers.Put(buf)
+	for t := c.pull(); t != nil; t = c.pull() {
+		for t != nil {
+			next := t.next
+			t.next = nil
+			t.state.Store(running)
+			c.settle(t, t.runner.run(buf))
+			t = next
+		}
+		runtime.Gosched()
+	}
+}
+
+// pull returns a chain of tasks to run. If there is none, the worker is done.
+func (c *crew) pull() *task {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	first := c.first
+	if first == nil {
+		c.workers--
+		return nil
+	}
+	end := first
+	for n := 1; n < turns && end.next != nil; n++ {
+		end = end.next
+	}
+	c.first, end.next = end.next, nil
+	if c.first == nil {
+		c.last = nil
+	}
+	return first
+}
+
+// wait returns when no task runs any more. Nobody may wake one meanwhile.
+func (c *crew) wait() { c.running.Wait() }

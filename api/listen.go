@@ -1,0 +1,142 @@
+package api
+
+import (
+	"errors"
+	"io"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// The reading side of a socket. The reader's goroutine lives as long as the
+// connection, and so it only reads: what it calls decides how much memory an idle
+// connection holds.
+
+// A message is what a client said.
+type message []byte
+
+// listen reads until the connection ends.
+func (k *socket) listen() {
+	err := k.read()
+	k.linger(err)
+	k.hint(hintGone)
+}
+
+// read hands messages on, and returns why there are no more.
+func (k *socket) read() error {
+	k.ws.SetReadLimit(int64(k.server.opts.maxEvent()))
+	k.ws.SetPongHandler(func(string) error {
+		k.missed.Store(0)
+		return nil
+	})
+	k.ws.SetPingHandler(func(payload string) error {
+		k.missed.Store(0)
+		k.write(websocket.PongMessage, []byte(payload))
+		return nil
+	})
+	for {
+		kind, text, err := k.ws.ReadMessage()
+		if errors.Is(err, websocket.ErrReadLimit) {
+			k.hangUpWith(websocket.CloseMessageTooBig, "")
+		}
+		if err != nil {
+			return err
+		}
+		k.missed.Store(0)
+		if kind != websocket.TextMessage {
+			k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
+			return errMessage
+		}
+		if !k.hear(text) {
+			return errDraining
+		}
+	}
+}
+
+// write has the task write a control frame. The library does not write another after
+// a close frame.
+func (k *socket) write(opcode int, payload []byte) {
+	_ = k.ws.WriteControl(opcode, payload, time.Now().Add(handshakeLimit)) // into memory
+}
+
+// hangUpWith tells the client that the connection ends, and why. From then on it has
+// closeGrace to agree.
+func (k *socket) hangUpWith(code int, why string) {
+	k.write(websocket.CloseMessage, websocket.FormatCloseMessage(code, why))
+	k.boundRead()
+}
+
+func (k *socket) boundRead() { _ = k.out.conn.SetReadDeadline(time.Now().Add(closeGrace)) }
+
+// linger reads what the client still sends after a close frame that it has not
+// answered: closing over unread data would reset the connection, and the close
+// frame could be lost with it. err is what ended the reading.
+func (k *socket) linger(err error) {
+	var answered *websocket.CloseError
+	if errors.As(err, &answered) || !k.saysBye() {
+		return
+	}
+	k.boundRead()
+	_, _ = io.Copy(io.Discard, k.out.conn)
+}
+
+func (k *socket) saysBye() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bye != nil
+}
+
+// hear puts a message in the line, waits while there are too many, and sees to it
+// that somebody attends. It reports false if the client is not listened to any more.
+func (k *socket) hear(text message) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for !k.leaving && !k.deaf && len(k.asked) > 0 && (len(k.asked) >= maxAsked || k.askedBytes+len(text) > maxAskedBytes) {
+		k.room.Wait()
+	}
+	if k.leaving || k.deaf {
+		return false
+	}
+	k.asked = append(k.asked, text)
+	k.askedBytes += len(text)
+	if !k.attended {
+		k.attended = true
+		k.server.crew.running.Go(k.attend)
+	}
+	return true
+}
+
+// attend serves messages until there are none.
+func (k *socket) attend() {
+	for asked := k.takeAsked(); asked != nil; asked = k.takeAsked() {
+		k.serve(asked)
+	}
+	k.server.crew.wake(&k.task) // which may have waited for it
+}
+
+// takeAsked returns the messages that wait. If there are none, or nobody takes the
+// answers, the attendant is done.
+func (k *socket) takeAsked() []message {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	asked := k.asked
+	k.asked, k.askedBytes = nil, 0
+	if k.deaf || asked == nil {
+		k.attended = false
+		return nil
+	}
+	k.room.Broadcast()
+	return asked
+}
+
+// answer has the task write an answer, and waits while there are too many: a client
+// that does not read its answers is not served.
+func (k *socket) answer(a answer) {
+	k.mu.Lock()
+	for len(k.answers) >= maxAnswers && !k.deaf {
+		k.room.Wait()
+	}
+	k.answers = append(k.answers, a) // also if nobody takes it: end does
+	k.mu.Unlock()
+	k.server.crew.wake(&k.task)
+}
