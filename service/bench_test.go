@@ -3,51 +3,119 @@ package service_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
-// From an event in the feed to every connection of its room having been
-// notified and having taken it.
+// crowd is n connections that are live in one room, and write to nobody.
+type crowd struct {
+	log  *memLog
+	node *service.Node
+	subs []*service.Subscription
+	told sync.WaitGroup // done when each was notified of an event
+}
+
+func newCrowd(b *testing.B, n int) *crowd {
+	log := newMemLog()
+	c := &crowd{log: log, node: service.New(log, nil), subs: make([]*service.Subscription, n)}
+	b.Cleanup(c.node.Close)
+	for i := range c.subs {
+		sub, err := c.node.Subscribe(b.Context(), []streams.Room{"a"}, replay.Now(), c.told.Done)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Cleanup(sub.Close)
+		c.subs[i] = sub
+	}
+	c.take(b)
+	return c
+}
+
+// broadcast returns when everybody was notified of an event.
+func (c *crowd) broadcast(b *testing.B) {
+	c.told.Add(len(c.subs))
+	c.log.Append(b.Context(), []streams.Draft{{Room: "a", Data: []byte(`{"text":"hello"}`)}})
+	c.told.Wait()
+}
+
+// take has everybody take what there is.
+func (c *crowd) take(b *testing.B) {
+	for _, s := range c.subs {
+		for more := true; more; {
+			batch, ok := s.Ready()
+			if !ok {
+				var err error
+				if batch, err = s.Next(b.Context()); err != nil {
+					b.Error(err)
+				}
+			}
+			more = batch.More
+		}
+	}
+}
+
+// From an event in the feed to every connection of its room having been notified,
+// and having taken it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("subscriptions=%d", n), func(b *testing.B) {
-			log := newMemLog()
-			node := service.New(log, nil)
-			defer node.Close()
-			var told sync.WaitGroup
-			subs := make([]*service.Subscription, n)
-			for i := range subs {
-				var err error
-				subs[i], err = node.Subscribe(b.Context(), []streams.Room{"a"}, replay.Now(), told.Done)
-				if err != nil {
-					b.Fatal(err)
-				}
-				defer subs[i].Close()
-				for live := false; !live; {
-					batch, _ := subs[i].Next(b.Context())
-					live = batch.Live
-				}
-				subs[i].Next(b.Context())
-			}
-			draft := []streams.Draft{{Room: "a", Data: []byte(`{"text":"hello"}`)}}
+			c := newCrowd(b, n)
 			b.ReportAllocs()
 			for b.Loop() {
-				told.Add(n)
-				log.Append(context.Background(), draft)
-				told.Wait()
-				for _, s := range subs {
-					s.Next(b.Context())
-					s.Next(b.Context())
-				}
+				c.broadcast(b)
+				c.take(b)
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/delivery")
 		})
 	}
+}
+
+// The first half of it: until everybody was notified.
+func BenchmarkEnqueue(b *testing.B) {
+	c := newCrowd(b, 10_000)
+	var spent time.Duration
+	for b.Loop() {
+		began := time.Now()
+		c.broadcast(b)
+		spent += time.Since(began)
+		c.take(b)
+	}
+	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/broadcast")
+}
+
+// A connection comes and goes while one event after the other is handed to ten
+// thousand others.
+func BenchmarkRegister(b *testing.B) {
+	c := newCrowd(b, 10_000)
+	var others sync.WaitGroup
+	defer others.Wait()
+	ctx, stop := context.WithCancel(b.Context())
+	defer stop()
+	others.Go(func() {
+		for ctx.Err() == nil {
+			c.broadcast(b)
+			c.take(b)
+		}
+	})
+	var took []time.Duration
+	for b.Loop() {
+		began := time.Now()
+		sub, err := c.node.Subscribe(b.Context(), []streams.Room{"a"}, replay.Now(), func() {})
+		if err != nil {
+			b.Fatal(err)
+		}
+		sub.Close()
+		took = append(took, time.Since(began))
+	}
+	slices.Sort(took)
+	b.ReportMetric(float64(took[len(took)/2].Nanoseconds()), "p50-ns")
+	b.ReportMetric(float64(took[len(took)*999/1000].Nanoseconds()), "p99.9-ns")
 }
 
 // A client comes back for the newest hundred of a thousand events: from the hot
