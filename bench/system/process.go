@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,7 +19,7 @@ import (
 const (
 	// startWait is how long a system may take until it answers.
 	startWait = 30 * time.Second
-	// stopWait is how long an orderly end may take before it is forced.
+	// stopWait is how long the children of a process may take to end when they are killed.
 	stopWait = 5 * time.Second
 	// pollEvery is how often something is asked that does not tell by itself.
 	pollEvery = 20 * time.Millisecond
@@ -106,18 +107,26 @@ func answers(addr string) bool {
 	return conn.Close() == nil
 }
 
-// stop ends the process and its children, and waits for it. Nil has ended already.
+// stop ends the process and its children, and waits for them. It kills: nobody
+// will want what they keep. Nil has ended already.
 func (p *process) stop() {
 	if p == nil {
 		return
 	}
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // or it has ended
-	select {
-	case <-p.exited:
-	case <-time.After(stopWait):
-	}
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // what is left of the group
+	family := p.pids()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // or there is none left
 	<-p.exited
+	deadline := time.Now().Add(stopWait)
+	for slices.ContainsFunc(family, alive) && time.Now().Before(deadline) {
+		time.Sleep(pollEvery)
+	}
+}
+
+// alive reports whether there is such a process, other than one that has ended and
+// that nobody has waited for.
+func alive(pid int) bool {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	return err == nil && !strings.Contains(string(status), ") Z ")
 }
 
 // pids are the process and its children; none if it has ended, and of nil.

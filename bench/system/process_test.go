@@ -3,13 +3,9 @@ package system
 import (
 	"context"
 	"errors"
-	"io/fs"
-	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 )
 
 // shell starts a shell script.
@@ -39,20 +35,10 @@ func TestStopEndsChildren(t *testing.T) {
 		t.Errorf("after stop there are %v", got)
 	}
 	for _, pid := range pids {
-		awaitGone(t, pid)
-	}
-}
-
-// awaitGone waits until there is no such process, or only what nobody has waited for.
-func awaitGone(t *testing.T, pid int) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(pollEvery) {
-		status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
-		if errors.Is(err, fs.ErrNotExist) || strings.Contains(string(status), ") Z ") {
-			return
+		if alive(pid) {
+			t.Errorf("process %d is still there", pid)
 		}
 	}
-	t.Errorf("process %d is still there", pid)
 }
 
 // A program that ends instead of answering says why.
