@@ -29,6 +29,7 @@ type runFlags struct {
 	only     string
 	peers    bool
 	repeat   int
+	small    bool
 	patience time.Duration
 }
 
@@ -41,6 +42,7 @@ func parseFlags(args []string) (f runFlags, err error) {
 	set.StringVar(&f.only, "only", "", "measures to do, such as 1,3 (default: all)")
 	set.BoolVar(&f.peers, "peers", true, "measure the peers too")
 	set.IntVar(&f.repeat, "repeat", 3, "repetitions of each measure")
+	set.BoolVar(&f.small, "small", false, "a handful of clients for a moment, to see that everything works: figures say nothing")
 	set.DurationVar(&f.patience, "limit", time.Hour, "limit for the whole run")
 	if err := set.Parse(args); err != nil {
 		return f, err
@@ -90,7 +92,7 @@ func measureAll(args []string) error {
 	}
 	failed := repeat(ctx, b, chosen, f.repeat)
 	b.Run.Lasted = time.Since(b.Run.Taken)
-	return errors.Join(failed, report.Save(os.Stdout, b.Run, f.out, f.plots))
+	return errors.Join(failed, report.Save(os.Stdout, b.Run, f.out, f.plots), b.Run.Failed())
 }
 
 // bench finds out what can be measured.
@@ -101,7 +103,7 @@ func (f runFlags) bench() (*measure.Bench, error) {
 	}
 	b := &measure.Bench{
 		Run: &result.Run{Taken: time.Now(), Machine: result.ThisMachine(), Versions: make(map[string]string)},
-		Log: os.Stderr, Self: self, Module: f.module,
+		Log: os.Stderr, Self: self, Module: f.module, Small: f.small,
 		Tidemark: system.NewTidemark(f.program), Floor: system.NewFloor(self),
 	}
 	if b.Run.Versions[result.Tidemark], err = b.Tidemark.Version(); err != nil {

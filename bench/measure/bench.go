@@ -31,6 +31,8 @@ type Bench struct {
 	Tidemark *system.Tidemark
 	Floor    *system.Floor
 	Peers    []system.System // those that are installed
+
+	Small bool // a handful of clients for a moment: to see that everything works
 }
 
 // A Measure is one repetition of a measure.
@@ -62,6 +64,7 @@ type setup struct {
 // A session is one system that runs, with a load generator.
 type session struct {
 	ctx   context.Context
+	small bool
 	redis *system.Redis // nil: without
 	load  *load.Process
 	pids  []int // the system's
@@ -75,7 +78,7 @@ func (b *Bench) with(ctx context.Context, s system.System, how setup, do func(*s
 		return err
 	}
 	defer os.RemoveAll(dir)
-	k := &session{ctx: ctx}
+	k := &session{ctx: ctx, small: b.Small}
 	if how.redis {
 		if k.redis, err = system.StartRedis(ctx, dir); err != nil {
 			return err
@@ -106,6 +109,9 @@ func (b *Bench) start(ctx context.Context, s system.System, o system.Options, no
 
 // do does a command.
 func (k *session) do(c load.Command) (load.Report, error) {
+	if k.small {
+		c = small(c)
+	}
 	r, err := k.load.Do(k.ctx, c)
 	k.known = r
 	return r, err

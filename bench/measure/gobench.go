@@ -19,7 +19,11 @@ const benchmarkWait = 5 * time.Minute
 func (b *Bench) goBenchmark(ctx context.Context, pkg, pattern string) (map[string]float64, error) {
 	ctx, cancel := context.WithTimeout(ctx, benchmarkWait)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench="+pattern, "-benchtime=3s", pkg)
+	lasting := "3s"
+	if b.Small {
+		lasting = "1x"
+	}
+	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench="+pattern, "-benchtime="+lasting, pkg)
 	cmd.Dir = b.Module
 	out, err := cmd.CombinedOutput()
 	if err != nil {
