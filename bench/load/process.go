@@ -62,6 +62,9 @@ func (p *Process) Do(ctx context.Context, c Command) (Report, error) {
 	return r.Report, nil
 }
 
+// PID is the process's number.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
 // Close ends the process and waits for it.
 func (p *Process) Close() {
 	_ = p.in.Close()

@@ -68,6 +68,7 @@ type session struct {
 	redis *system.Redis // nil: without
 	load  *load.Process
 	pids  []int // the system's
+	log   io.Writer
 	known load.Report
 }
 
@@ -78,7 +79,7 @@ func (b *Bench) with(ctx context.Context, s system.System, how setup, do func(*s
 		return err
 	}
 	defer os.RemoveAll(dir)
-	k := &session{ctx: ctx, small: b.Small}
+	k := &session{ctx: ctx, small: b.Small, log: b.Log}
 	if how.redis {
 		if k.redis, err = system.StartRedis(ctx, dir); err != nil {
 			return err
@@ -151,13 +152,19 @@ func (k *session) work(w load.Work) (r load.Report, used usage, err error) {
 		return r, used, err
 	}
 	after, err := k.used()
-	return r, usage{after.server - before.server, after.redis - before.redis}, err
+	used = usage{after.server - before.server, after.redis - before.redis, after.load - before.load}
+	fmt.Fprintf(k.log, "   %.1f s, cores used: load %.2f, server %.2f, Redis %.2f\n", r.Elapsed.Seconds(),
+		used.load.Seconds()/r.Elapsed.Seconds(), used.server.Seconds()/r.Elapsed.Seconds(), used.redis.Seconds()/r.Elapsed.Seconds())
+	return r, used, err
 }
 
 // A usage is processor time.
-type usage struct{ server, redis time.Duration }
+type usage struct{ server, redis, load time.Duration }
 
 func (k *session) used() (u usage, err error) {
+	if u.load, err = system.CPU(k.load.PID()); err != nil {
+		return u, err
+	}
 	if u.server, err = system.CPU(k.pids...); err != nil || k.redis == nil {
 		return u, err
 	}
