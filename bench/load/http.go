@@ -61,6 +61,39 @@ func (h *header) fields(b []byte) error {
 	return nil
 }
 
+// wholeBody is the body that b begins with, and how much of b it takes; less than 0
+// where b does not have all of it. A chunked one is decoded within b.
+func wholeBody(h header, b []byte) (body []byte, size int, err error) {
+	switch {
+	case h.chunked:
+		return wholeChunked(b)
+	case h.status == 204:
+		return nil, 0, nil
+	case h.length < 0:
+		return nil, -1, fmt.Errorf("%w: no Content-Length", errHeader)
+	case h.length > maxMessage:
+		return nil, -1, errLong
+	case len(b) < h.length:
+		return nil, -1, nil
+	}
+	return b[:h.length], h.length, nil
+}
+
+// lastChunk ends a chunked body without trailers.
+var lastChunk = []byte("\r\n0\r\n\r\n")
+
+// wholeChunked looks for the end first, for what is decoded can't be read again.
+// JSON as the servers write it has no line breaks that could look like it.
+func wholeChunked(b []byte) (body []byte, size int, err error) {
+	end := bytes.Index(b, lastChunk)
+	if end < 0 {
+		return nil, -1, nil
+	}
+	size = end + len(lastChunk)
+	n, err := new(chunker).decode(b[:size])
+	return b[:n], size, err
+}
+
 // A chunker takes the framing off a chunked body.
 type chunker struct {
 	state chunkState

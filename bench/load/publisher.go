@@ -139,20 +139,14 @@ func (p *publisher) answer(b []byte) (used int, err error) {
 		p.up = true
 		return h.size, nil
 	}
-	if h.length < 0 && h.status != 204 {
-		return 0, fmt.Errorf("%w: an answer without Content-Length", errHeader)
+	body, size, err := wholeBody(h, b[h.size:])
+	if size < 0 || err != nil {
+		return 0, err
 	}
-	size := h.size + max(0, h.length)
-	if size > len(p.g.buf) {
-		return 0, errLong
+	if h.status/100 != 2 || bytes.Contains(body, []byte(`"error"`)) {
+		return 0, fmt.Errorf("%w: status %d: %.500q", errRefused, h.status, body)
 	}
-	if len(b) < size {
-		return 0, nil
-	}
-	if h.status/100 != 2 || bytes.Contains(b[h.size:size], []byte(`"error"`)) {
-		return 0, fmt.Errorf("%w: %.500q", errRefused, b[:size])
-	}
-	return size, p.acknowledged()
+	return h.size + size, p.acknowledged()
 }
 
 // acknowledged notes the answer to the oldest request.
