@@ -42,8 +42,8 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	for i, f := range b.figures {
 		low, middle, high := y(float64(i)-barWidth/2), y(float64(i)), y(float64(i)+barWidth/2)
-		c.FillPolygon(colour(f.System), []vg.Point{{X: x(0), Y: low}, {X: x(f.Median()), Y: low}, {X: x(f.Median()), Y: high}, {X: x(0), Y: high}})
-		end := x(f.Median())
+		end := x(max(0, f.Median()))
+		c.FillPolygon(colour(f.System), []vg.Point{{X: x(0), Y: low}, {X: end, Y: low}, {X: end, Y: high}, {X: x(0), Y: high}})
 		if len(f.Values) > 1 {
 			end = max(end, x(slices.Max(f.Values)))
 			c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.7}, x(slices.Min(f.Values)), middle, x(slices.Max(f.Values)), middle)

@@ -26,7 +26,7 @@ func sample() *result.Run {
 		Taken:    time.Date(2025, 11, 22, 12, 34, 56, 0, time.UTC),
 		Lasted:   17*time.Minute + 20*time.Second,
 		Machine:  result.Machine{CPU: "Fast CPU @ 3 GHz", Cores: 2, Memory: 8 << 30, Kernel: "6.1.0", System: "Some Linux 12"},
-		Versions: map[string]string{"go": "1.26", result.Tidemark: "abc", result.Nchan: "1.3.6", "redis": "7.0.15"},
+		Versions: map[string]string{"go": "1.26", result.Tidemark: "tidemark abc", result.Nchan: "1.3.6", "redis": "7.0.15"},
 		Notes:    []string{"Socket.IO was left out of the | measure 8."},
 	}
 	whole := result.Counts{Events: 1000}

@@ -232,11 +232,11 @@ func delivered(r *result.Run) []string {
 	return lines
 }
 
-// versions are the run's versions on one line.
+// versions are the run's versions on one line. Some programs say their name too.
 func versions(r *result.Run) string {
 	var all []string
 	for _, name := range slices.SortedFunc(maps.Keys(r.Versions), bySystem) {
-		all = append(all, name+" "+r.Versions[name])
+		all = append(all, result.SystemName(name)+" "+strings.TrimPrefix(r.Versions[name], name+" "))
 	}
-	return strings.Join(all, ", ")
+	return strings.Join(all, "; ")
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/tidemark/tidemark/bench/result"
 )
@@ -31,7 +32,7 @@ func Terminal(w io.Writer, r *result.Run) error {
 	}
 	fmt.Fprintf(out, "\n%s\n", r.Machine)
 	fmt.Fprintf(out, "%s\n", versions(r))
-	fmt.Fprintf(out, "Taken %s, in %.0f minutes, %s.\n", r.Taken.UTC().Format("2006-01-02 15:04 UTC"), r.Lasted.Minutes(), repetitions(r))
+	fmt.Fprintf(out, "Taken %s, in %v, %s.\n", r.Taken.UTC().Format("2006-01-02 15:04 UTC"), r.Lasted.Round(time.Second), repetitions(r))
 	for _, line := range append(r.Notes, delivered(r)...) {
 		fmt.Fprintln(out, line)
 	}
