@@ -62,6 +62,9 @@ func StartCluster(t testing.TB, opt *ClusterOptions) *Cluster {
 	return c
 }
 
+// orphanWait is for how long a slot may have no owner before somebody mends it.
+const orphanWait = 3 * time.Second
+
 // clusterArgs let a node count as dead after a second: long enough for one that
 // waits for a busy machine. Replicas stay with their shard, and take over however
 // old their data are.
@@ -318,8 +321,10 @@ func (c *Cluster) Promoted(ctx context.Context, shard int, old *Server) (promote
 }
 
 // Settle returns once all nodes that run call the Cluster complete, agree on who
-// leads which shard and has which slots, and the replicas follow.
+// leads which shard and has which slots, and the replicas follow. Slots that nobody
+// has it gives back, as an operator would.
 func (c *Cluster) Settle(ctx context.Context) error {
+	deserted := time.Now()
 	return until(ctx, func(ctx context.Context) error {
 		leads := map[string]*member{} // by id, as each says itself
 		for i := range c.shards {
@@ -333,6 +338,11 @@ func (c *Cluster) Settle(ctx context.Context) error {
 			}
 			leads[c.ids[p]] = known[c.ids[p]]
 		}
+		if orphans := orphans(leads); len(orphans) == 0 {
+			deserted = time.Now()
+		} else if time.Since(deserted) > orphanWait {
+			return c.adopt(ctx, orphans, leads)
+		}
 		for _, n := range c.Nodes() {
 			if n.running() {
 				if err := c.settled(ctx, n, leads); err != nil {
@@ -342,6 +352,52 @@ func (c *Cluster) Settle(ctx context.Context) error {
 		}
 		return nil
 	})
+}
+
+// orphans are the slots that no primary says are its own.
+func orphans(leads map[string]*member) (orphans []int) {
+	for slot := range slots {
+		owned := false
+		for _, lead := range leads {
+			owned = owned || lead.has(slot)
+		}
+		if !owned {
+			orphans = append(orphans, slot)
+		}
+	}
+	return orphans
+}
+
+// adopt gives slots back to the primaries that others take for their owners. A slot
+// that was moved shortly before a failover may be left so: a primary that was stopped
+// meanwhile comes back with what it knew of old, at an epoch that takes the slot from
+// its owner, and then hears that it is a replica. What others know of the owner only
+// grows, and nothing in Redis 7.0 mends it (redis-cli --cluster fix does the same).
+func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*member) error {
+	for _, owner := range c.Nodes() {
+		id := c.ids[owner]
+		if leads[id] == nil {
+			continue
+		}
+		for _, other := range c.Nodes() {
+			known, err := other.members(ctx)
+			if err != nil || known[id] == nil {
+				continue
+			}
+			for _, slot := range orphans {
+				if !known[id].has(slot) {
+					continue
+				}
+				if err := owner.admin().Do(ctx, "CLUSTER", "SETSLOT", slot, "NODE", id).Err(); err != nil {
+					return err
+				}
+				if err := owner.admin().Do(ctx, "CLUSTER", "BUMPEPOCH").Err(); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return fmt.Errorf("slots %v had no owner", orphans)
 }
 
 // settled complains until the node says what the primaries say of themselves.

@@ -69,3 +69,20 @@ func TestClusterMovesASlot(t *testing.T) {
 		t.Errorf("shard %d has %d keys, and the slot is in shard %d", to, inSlot(to), c.Shard(slot))
 	}
 }
+
+// A slot that its owner has forgotten, and the others have not, is given back.
+func TestClusterMendsASlot(t *testing.T) {
+	c := StartCluster(t, &ClusterOptions{NoReplicas: true})
+	slot := c.Slot("{a}")
+	shard := c.Shard(slot)
+	owner := c.Primary(shard)
+	if err := owner.Client().ClusterDelSlots(t.Context(), slot).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Settle(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got := c.Shard(slot); got != shard {
+		t.Errorf("the slot is in shard %d, want %d", got, shard)
+	}
+}
