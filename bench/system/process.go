@@ -98,15 +98,6 @@ func (p *process) said() string {
 	return string(text)
 }
 
-// answers reports whether somebody takes connections at the address.
-func answers(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
-	}
-	return conn.Close() == nil
-}
-
 // stop ends the process and its children, and waits for them. It kills: nobody
 // will want what they keep. Nil has ended already.
 func (p *process) stop() {
