@@ -50,9 +50,10 @@ type Publish struct {
 	Batch int
 }
 
-// Rooms are so many rooms, named Prefix followed by 0, 1, 2 and so on.
+// Rooms are so many rooms, named Prefix followed by First and the numbers after it.
 type Rooms struct {
 	Prefix string
+	First  int
 	Count  int
 }
 
@@ -60,7 +61,7 @@ type Rooms struct {
 func Room(name string) Rooms { return Rooms{Prefix: name, Count: 1} }
 
 // Name is that of room i, modulo Count.
-func (r Rooms) Name(i int) string { return r.Prefix + strconv.Itoa(i%r.Count) }
+func (r Rooms) Name(i int) string { return r.Prefix + strconv.Itoa(r.First+i%r.Count) }
 
 // A Command is one thing for a Generator to do: the field that is not nil.
 type Command struct {
@@ -106,6 +107,7 @@ type Work struct {
 	Events     int       // how many; 0: for Time
 	Time       time.Duration
 	Rate       float64 // events a second, evenly spaced, whatever the answers do; 0: as fast as answers come
+	Ahead      bool    // end when all is answered: the clients are away
 	Latency    bool    // measure the time from the sending of each event to each delivery
 	BadLines   *BadLines
 }

@@ -61,7 +61,7 @@ func (g *Generator) runWork(k *work) error {
 		if err := g.turn(k, now); err != nil {
 			return err
 		}
-		if !k.more(now) && k.answered == k.sent && len(k.turns) == 0 && g.complete() {
+		if !k.more(now) && k.answered == k.sent && len(k.turns) == 0 && (k.Ahead || g.complete()) {
 			return nil
 		}
 		if now > g.moved+int64(patience) {

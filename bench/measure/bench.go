@@ -47,6 +47,11 @@ var Measures = []struct {
 	{2, (*Bench).Memory},
 	{3, (*Bench).Flood},
 	{4, (*Bench).Publishing},
+	{5, (*Bench).Latency},
+	{6, (*Bench).Storm},
+	{7, (*Bench).Registry},
+	{8, (*Bench).BadLines},
+	{9, (*Bench).Growth},
 }
 
 // all are Tidemark and its peers.
@@ -189,6 +194,13 @@ func (b *Bench) note(f result.Figure, value float64, counts result.Counts) {
 		fmt.Fprintf(b.Log, "  (%v)", counts)
 	}
 	fmt.Fprintln(b.Log)
+}
+
+// observeAt notes a value of Tidemark's in a series.
+func (b *Bench) observeAt(s result.Series, x, value float64, counts result.Counts) {
+	s.System = result.Tidemark
+	b.Run.ObserveAt(s, x, value, counts)
+	fmt.Fprintf(b.Log, "%d  %s, %s %s: %s %s\n", s.Measure, s.Name, result.Number(x), s.Over, result.Number(value), s.Unit)
 }
 
 // forEach does something for one system after the other. One that fails does not

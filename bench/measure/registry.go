@@ -1,0 +1,45 @@
+package measure
+
+import (
+	"context"
+	"time"
+
+	"github.com/tidemark/tidemark/bench/result"
+)
+
+// The benchmarks of Tidemark's package service that measure 7 is read from, and the
+// units in which they report what counts.
+const (
+	registryPackage = "./service"
+	registerPattern = "BenchmarkRegister$"
+	registerUnit    = "p99.9-ns"
+	enqueuePattern  = "BenchmarkEnqueue$"
+	enqueueUnit     = "ns/broadcast"
+)
+
+// Registry is measure 7: registering among 10,000 connections that get one event after
+// the other, and handing one event to all of them. It has no peer: it is within the
+// program.
+func (b *Bench) Registry(ctx context.Context) error {
+	err := b.registry(ctx, registerPattern, registerUnit, result.Figure{
+		Name: "register and leave among 10,000 during broadcasts: p99.9", Reach: []result.Bound{result.Limit(1)},
+	})
+	if err != nil {
+		return err
+	}
+	return b.registry(ctx, enqueuePattern, enqueueUnit, result.Figure{
+		Name: "hand one event to 10,000 subscriptions", Reach: []result.Bound{result.Limit(2)},
+	})
+}
+
+func (b *Bench) registry(ctx context.Context, pattern, unit string, f result.Figure) error {
+	values, err := b.goBenchmark(ctx, registryPackage, pattern)
+	if err != nil {
+		return err
+	}
+	if v, ok := values[unit]; ok {
+		values[unit] = milliseconds(time.Duration(v))
+	}
+	f.Measure, f.System, f.Unit = 7, result.Tidemark, "ms"
+	return b.observeBenchmark(f, values, unit)
+}
