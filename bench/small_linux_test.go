@@ -50,11 +50,11 @@ func built(t *testing.T) (program string) {
 }
 
 // smallRun does a small run, with further flags.
-func smallRun(t *testing.T, flags ...string) *result.Run {
+func smallRun(t *testing.T, program string, flags ...string) *result.Run {
 	t.Helper()
 	dir := t.TempDir()
 	out := filepath.Join(dir, "bench")
-	args := []string{"run", "-small", "-repeat", "1", "-module", "..", "-tidemark", built(t), "-out", out, "-plots", filepath.Join(dir, "plots")}
+	args := []string{"run", "-small", "-repeat", "1", "-module", "..", "-tidemark", program, "-out", out, "-plots", filepath.Join(dir, "plots")}
 	text, err := bench(t, append(args, flags...)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
@@ -69,10 +69,16 @@ func smallRun(t *testing.T, flags ...string) *result.Run {
 	return r
 }
 
+func TestSmallRuns(t *testing.T) {
+	program := built(t)
+	t.Run("EachMeasure", func(t *testing.T) { testEachMeasure(t, program) })
+	t.Run("Peers", func(t *testing.T) { testPeers(t, program) })
+}
+
 // Every measure can be done, and delivers what was published. How fast that was is
 // not looked at.
-func TestEachMeasure(t *testing.T) {
-	r := smallRun(t, "-peers=false")
+func testEachMeasure(t *testing.T, program string) {
+	r := smallRun(t, program, "-peers=false")
 	for _, m := range measure.Measures {
 		if !measured(r, m.Number, result.Tidemark) {
 			t.Errorf("measure %d has no value of Tidemark", m.Number)
@@ -80,10 +86,10 @@ func TestEachMeasure(t *testing.T) {
 	}
 }
 
-// The peers can be measured: followed on each transport, published to and, as far as they
-// can, resumed. The other measures do with them what these do.
-func TestPeers(t *testing.T) {
-	r := smallRun(t, "-only", "1,6")
+// The peers can be followed on each transport, published to and resumed. The other
+// measures do with them what these two do.
+func testPeers(t *testing.T, program string) {
+	r := smallRun(t, program, "-only", "1,6")
 	peers := []string{result.SocketIO}
 	// Only Debian and its like have a package of nchan.
 	if _, err := system.NewNchan().Version(); err == nil {
