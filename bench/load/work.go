@@ -121,8 +121,8 @@ func (k *work) more(now int64) bool {
 // send sends what is due, by publishers that may.
 func (g *Generator) send(k *work, now int64) error {
 	for len(k.idle) > 0 && k.more(now) && (k.Rate == 0 || k.next <= now) {
-		p := k.idle[len(k.idle)-1]
-		k.idle = k.idle[:len(k.idle)-1]
+		p := k.idle[0] // that has been idle the longest: a server closes what is never used
+		k.idle = k.idle[1:]
 		sent := now
 		if k.Rate > 0 {
 			sent = k.next
