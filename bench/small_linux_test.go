@@ -100,6 +100,10 @@ func testPeers(t *testing.T, program string) {
 			t.Errorf("%s was not measured: %v", peer, r.Notes)
 		}
 	}
+	// Under load a peer may lose events. Here it would be our use of it that loses them.
+	for _, f := range r.Faults() {
+		t.Errorf("measure %d, %s: %s", f.Measure, f.System, f.Counts)
+	}
 }
 
 // measured reports whether there is a value of that measure and system.
