@@ -115,11 +115,17 @@ func (n *Nchan) Start(ctx context.Context, o Options) error {
 	return nil
 }
 
-// takes reports whether a publish is taken: with Redis, that is not at once.
+// takes reports whether publishes are taken by all workers: with Redis, to which each
+// has a connection of its own, that is not at once. Which of them answers is chance.
 func (n *Nchan) takes() bool {
 	request := "POST /pub/start HTTP/1.1\r\nHost: " + n.addr + "\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"
-	answer, err := ask(n.addr, request, nil)
-	return err == nil && strings.HasPrefix(answer, "HTTP/1.1 20")
+	for range 20 {
+		answer, err := ask(n.addr, request, nil)
+		if err != nil || !strings.HasPrefix(answer, "HTTP/1.1 20") {
+			return false
+		}
+	}
+	return true
 }
 
 // Stop ends nginx.
