@@ -10,13 +10,13 @@ import (
 )
 
 // Markdown writes the run for the documentation: one table of all figures, one
-// for each series, and what they were measured on.
+// for all series over the same thing, and what they were measured on.
 func Markdown(w io.Writer, r *result.Run) error {
 	out := bufio.NewWriter(w)
 	fmt.Fprintf(out, "\nTaken on %s, %s. %s\n\n", r.Taken.UTC().Format("2 January 2006"), repetitions(r), summary(r))
 	markdownTable(out, rowsOf(r), systems(r))
-	for _, g := range groupsOf(r) {
-		markdownGroup(out, g)
+	for _, g := range gridsOf(r) {
+		markdownGrid(out, g)
 	}
 	fmt.Fprintf(out, "\n- Machine: %s.\n", r.Machine)
 	fmt.Fprintf(out, "- Versions: %s.\n", versions(r))
@@ -66,25 +66,25 @@ func markdownRow(w io.Writer, r *row, systems []string) {
 	cells(w, append(line, strings.Join(r.ratios(), newLine), strings.Join(bounds, newLine), strings.Join(verdicts, newLine))...)
 }
 
-// markdownGroup has a column for each place and a line for each system.
-func markdownGroup(w io.Writer, g *group) {
-	fmt.Fprintf(w, "\n%s, %s, over %s:\n\n", g.name, g.unit, g.over)
-	line := []string{g.over}
-	for _, x := range g.places() {
-		line = append(line, result.Number(x))
+// markdownGrid has a column for each place and a line for each series.
+func markdownGrid(w io.Writer, g *grid) {
+	head := []string{"**" + title(g.measure) + "** with the number of " + g.over}
+	for _, x := range places(g.series) {
+		head = append(head, result.Number(x))
 	}
-	cells(w, append(line, "last to first", "at most", "")...)
-	fmt.Fprintf(w, "|---|%s---|\n", strings.Repeat("--:|", len(g.places())+2))
+	fmt.Fprintln(w)
+	cells(w, append(head, "last to first", "at most", "")...)
+	fmt.Fprintf(w, "|---|%s---|\n", strings.Repeat("--:|", len(head)+1))
 	for _, s := range g.series {
-		line := []string{result.SystemName(s.System)}
-		for _, x := range g.places() {
+		line := []string{seriesName(s)}
+		for _, x := range places(g.series) {
 			line = append(line, at(s, x))
 		}
-		most, verdict := "", ""
-		if s.Growth > 0 {
-			most, verdict = result.Number(s.Growth)+" ×", emphasized(s.Judge())
+		verdict := ""
+		if v := s.Judge(); v != result.Shown {
+			verdict = emphasized(v)
 		}
-		cells(w, append(line, fmt.Sprintf("%.2f ×", s.Grown()), most, verdict)...)
+		cells(w, append(line, grown(s), mostGrown(s), verdict)...)
 	}
 }
 

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
-	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"gonum.org/v1/plot"
@@ -34,38 +34,33 @@ type Plot struct {
 
 const (
 	width     = 7.2 * vg.Inch // of a page of text
-	barRoom   = 20            // points of height for one bar
-	headRoom  = 38            // points for a panel's title and the space below it
-	axisRoom  = 26            // points for the scale below bars
-	lineRoom  = 200           // points of height for a panel of lines
+	barRoom   = 17            // points of height for a bar, or for the name above some
+	headRoom  = 56            // points for the title and the scale of bars
+	lineRoom  = 150           // points of height for a plot of lines
 	logBeyond = 50            // from so many times the least on, X is logarithmic
 )
 
-// A panel is one plot, of several below each other in a file.
+// A panel is one of the plots of a file: as wide as the page, or half as wide, with
+// another one beside it.
 type panel struct {
 	plot   *plot.Plot
 	height vg.Length
+	half   bool
 }
 
 // Plots draws each measure that the run has into an SVG file of its own in the
 // directory, which it makes if need be, and returns the plots in the order of the measures.
 func Plots(dir string, r *result.Run) ([]Plot, error) {
-	panels := make(map[int][]panel)
-	for _, row := range rowsOf(r) {
-		panels[row.measure] = append(panels[row.measure], barPanel(r, row))
-	}
-	for _, g := range groupsOf(r) {
-		panels[g.measure] = append(panels[g.measure], linePanel(g))
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	var plots []Plot
 	for measure, name := range files {
-		if name == "" || len(panels[measure]) == 0 {
+		panels := panelsOf(r, measure)
+		if name == "" || len(panels) == 0 {
 			continue
 		}
-		if err := write(filepath.Join(dir, name), panels[measure]); err != nil {
+		if err := write(filepath.Join(dir, name), panels); err != nil {
 			return nil, fmt.Errorf("plot of measure %d: %w", measure, err)
 		}
 		plots = append(plots, Plot{title(measure), name})
@@ -73,19 +68,40 @@ func Plots(dir string, r *result.Run) ([]Plot, error) {
 	return plots, nil
 }
 
-// write draws the panels below each other.
-func write(path string, panels []panel) error {
-	var height vg.Length
-	for _, p := range panels {
-		height += p.height
+// panelsOf has one for the bars of each unit and direction, and one for each group of series.
+func panelsOf(r *result.Run, measure int) []panel {
+	var all []bars
+	for _, row := range rowsOf(r) {
+		if row.measure != measure {
+			continue
+		}
+		i := slices.IndexFunc(all, func(b bars) bool { return b.rows[0].unit == row.unit && b.rows[0].higher() == row.higher() })
+		if i < 0 {
+			i = len(all)
+			all = append(all, bars{run: r})
+		}
+		all[i].rows = append(all[i].rows, row)
 	}
+	var panels []panel
+	for _, b := range all {
+		panels = append(panels, barPanel(b))
+	}
+	for _, g := range groupsOf(r) {
+		if g.measure == measure {
+			panels = append(panels, linePanel(g))
+		}
+	}
+	return panels
+}
+
+// write draws the panels below each other, those of half the width in pairs.
+func write(path string, panels []panel) error {
+	height := drawPanels(panels, nil)
 	canvas := vgsvg.New(width, height)
 	page := draw.New(canvas)
-	for _, p := range panels {
-		top := page.Max.Y
-		p.plot.Draw(draw.Crop(page, 6, -18, top-page.Min.Y-p.height+4, -4))
-		page.Max.Y = top - p.height
-	}
+	page.SetColor(color.White)
+	page.Fill(page.Rectangle.Path())
+	drawPanels(panels, &page)
 	var svg bytes.Buffer
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
@@ -95,12 +111,40 @@ func write(path string, panels []panel) error {
 	return os.WriteFile(path, text, 0o644)
 }
 
+// drawPanels draws onto the page, if there is one, and returns what height it takes.
+func drawPanels(panels []panel, page *draw.Canvas) (height vg.Length) {
+	for i := 0; i < len(panels); i++ {
+		p, pair := panels[i], i+1 < len(panels) && panels[i].half && panels[i+1].half
+		if pair {
+			i++
+		}
+		if page != nil {
+			right := vg.Length(0)
+			if p.half {
+				right = width / 2
+			}
+			p.plot.Draw(within(*page, 0, right, height, p.height))
+			if pair {
+				panels[i].plot.Draw(within(*page, width/2, 0, height, panels[i].height))
+			}
+		}
+		height += p.height
+	}
+	return height
+}
+
+// within is the part of the page with so much space left and right of it, so far below its top.
+func within(page draw.Canvas, left, right, top, height vg.Length) draw.Canvas {
+	bottom := page.Max.Y - page.Min.Y - top - height
+	return draw.Crop(page, left+6, -right-18, bottom+6, -top-6)
+}
+
 // newPlot is an empty plot in quiet colours.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
 	p.Title.Padding = 6
-	p.Title.TextStyle.Font = sans(11)
+	p.Title.TextStyle.Font = sans(10)
 	p.Title.TextStyle.Color = ink
 	p.Legend.TextStyle.Font = sans(9)
 	p.Legend.TextStyle.Color = ink
@@ -134,33 +178,20 @@ func colour(system string) color.Color {
 	return color.RGBA{R: 0xb4, G: 0xb8, B: 0xbb, A: 0xff} // no server
 }
 
-// barPanel has a bar for each system, and a line where each bound lies.
-func barPanel(r *result.Run, row *row) panel {
+// barPanel has the bars of one unit.
+func barPanel(b bars) panel {
 	better := "less is better"
-	figures := row.others
-	if row.own != nil {
-		figures = append([]*result.Figure{row.own}, figures...)
-	}
-	if len(figures) > 0 && figures[0].Higher {
+	if b.rows[0].higher() {
 		better = "more is better"
 	}
-	p := newPlot(fmt.Sprintf("%s, %s (%s)", row.name, row.unit, better))
-	b := bars{text: p.X.Tick.Label}
-	names := make([]string, len(figures))
-	for i, f := range figures {
-		names[len(names)-1-i] = result.SystemName(f.System) // Y counts from below
-		b.figures = append([]*result.Figure{f}, b.figures...)
-	}
-	if row.own != nil {
-		b.limits = r.Limits(row.own)
-	}
+	p := newPlot(fmt.Sprintf("%s (%s)", b.rows[0].unit, better))
+	b.text = p.X.Tick.Label
 	p.Add(b)
-	p.NominalY(names...)
-	p.X.Min = 0
 	p.X.Tick.Marker = spoken{}
+	p.Y.Tick.Marker = plot.ConstantTicks(b.systems())
+	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0
 	p.Y.Padding = 0
-	p.Y.Min, p.Y.Max = -0.6, float64(len(names))-0.4
-	return panel{p, vg.Length(headRoom + axisRoom + barRoom*len(names))}
+	return panel{p, vg.Length(headRoom + barRoom*b.places()), false}
 }
 
 // linePanel has a line for each system.
@@ -169,8 +200,8 @@ func linePanel(g *group) panel {
 	p.X.Label.Text = g.over
 	p.Y.Min = 0
 	p.Y.Tick.Marker = spoken{}
-	p.X.Tick.Marker = plot.TickerFunc(func(_, _ float64) []plot.Tick { return ticksAt(g.places()) })
-	if places := g.places(); places[0] > 0 && places[len(places)-1] > logBeyond*places[0] {
+	p.X.Tick.Marker = plot.TickerFunc(func(_, _ float64) []plot.Tick { return ticksAt(places(g.series)) })
+	if x := places(g.series); x[0] > 0 && x[len(x)-1] > logBeyond*x[0] {
 		p.X.Scale = plot.LogScale{}
 	}
 	p.Legend.Top = true
@@ -192,8 +223,11 @@ func linePanel(g *group) panel {
 			p.Legend.Add(result.SystemName(s.System), line)
 		}
 	}
-	p.Y.Max = math.Max(1.25*most, math.SmallestNonzeroFloat32) // room for the legend
-	return panel{p, lineRoom}
+	if most == 0 {
+		most = 1
+	}
+	p.Y.Max = 1.25 * most // room for the legend
+	return panel{p, lineRoom, true}
 }
 
 // ticksAt marks the values that were measured.

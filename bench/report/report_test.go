@@ -60,6 +60,9 @@ func sample() *result.Run {
 		series.System, series.Growth = result.Tidemark, 1.2
 		r.ObserveAt(series, p.x, p.own, whole)
 	}
+	commands := result.Series{Measure: 9, Name: "Redis commands of one", Over: "rooms", Unit: "commands", System: result.Tidemark, Growth: 1.05}
+	r.ObserveAt(commands, 1, 11, whole)
+	r.ObserveAt(commands, 100_000, 12, whole)
 	for _, x := range []float64{0, 5_000, 10_000} {
 		r.ObserveAt(result.Series{Measure: 9, Name: "memory", Over: "connections", Unit: "MiB", System: result.Tidemark}, x, 20+x/200, whole)
 	}
@@ -150,7 +153,7 @@ func TestPlots(t *testing.T) {
 		t.Fatalf("Plots = %v, %v, want %v", plots, err, want)
 	}
 	for name, want := range map[string][]string{
-		"broadcast.svg": {"until the last has it, ms (less is better)", "Tidemark", "nchan", "floor", "120", "151"},
+		"broadcast.svg": {"until the last has it", "ms (less is better)", "Tidemark", "nchan", "floor", "120", "151"},
 		"flood.svg":     {"deliveries/s (more is better)", "Socket.IO", "654,000", "server CPU", "1.43"},
 		"growth.svg":    {"one publish, µs", "rooms", "100,000", "memory, MiB"},
 	} {

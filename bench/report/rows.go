@@ -72,6 +72,9 @@ func (r *row) add(run *result.Run, f *result.Figure) {
 	slices.SortStableFunc(r.others, func(a, b *result.Figure) int { return bySystem(a.System, b.System) })
 }
 
+// higher reports whether more is better.
+func (r *row) higher() bool { return r.figures()[0].Higher }
+
 // ratios say what Tidemark's median is of each other one.
 func (r *row) ratios() []string {
 	var all []string
@@ -133,16 +136,46 @@ func groupsOf(r *result.Run) []*group {
 	return groups
 }
 
-// places are the values of X of all series of the group, rising.
-func (g *group) places() []float64 {
+// places are the values of X of all the series, rising.
+func places(series []*result.Series) []float64 {
 	var all []float64
-	for _, s := range g.series {
+	for _, s := range series {
 		for _, p := range s.Points {
 			all = append(all, p.X)
 		}
 	}
 	slices.Sort(all)
 	return slices.Compact(all)
+}
+
+// A grid has the series that stand in one table: of one measure over the same thing.
+type grid struct {
+	measure int
+	over    string
+	series  []*result.Series
+}
+
+// gridsOf are the run's series, measure by measure.
+func gridsOf(r *result.Run) []*grid {
+	var grids []*grid
+	for _, g := range groupsOf(r) {
+		i := slices.IndexFunc(grids, func(t *grid) bool { return t.measure == g.measure && t.over == g.over })
+		if i < 0 {
+			i = len(grids)
+			grids = append(grids, &grid{g.measure, g.over, nil})
+		}
+		grids[i].series = append(grids[i].series, g.series...)
+	}
+	return grids
+}
+
+// seriesName says what the series shows, and of which system where that is a peer.
+func seriesName(s *result.Series) string {
+	name := s.Name + ", " + s.Unit
+	if s.System != result.Tidemark {
+		name += ", " + result.SystemName(s.System)
+	}
+	return name
 }
 
 // at is the median at x as text, a dash where it was not measured.
@@ -155,13 +188,15 @@ func at(s *result.Series, x float64) string {
 	return "–"
 }
 
-// growth says what the series may grow and does.
-func growth(s *result.Series) string {
-	text := fmt.Sprintf("from first to last %.2f ×", s.Grown())
-	if s.Growth > 0 {
-		text += fmt.Sprintf(", at most %s ×: %s", result.Number(s.Growth), loud(s.Judge()))
+// grown says by how much the series grows.
+func grown(s *result.Series) string { return fmt.Sprintf("%.2f ×", s.Grown()) }
+
+// mostGrown says by how much it may.
+func mostGrown(s *result.Series) string {
+	if s.Growth == 0 {
+		return ""
 	}
-	return text
+	return result.Number(s.Growth) + " ×"
 }
 
 // loud is a verdict that is not overlooked where it is a bad one.

@@ -23,12 +23,12 @@ func Terminal(w io.Writer, r *result.Run) error {
 		}
 		terminalRow(out, row)
 	}
-	for _, g := range groupsOf(r) {
+	for _, g := range gridsOf(r) {
 		if g.measure != measure {
 			measure = g.measure
 			fmt.Fprintf(out, "\n%s\n", title(measure))
 		}
-		terminalGroup(out, g)
+		terminalGrid(out, g)
 	}
 	fmt.Fprintf(out, "\n%s\n", r.Machine)
 	fmt.Fprintf(out, "%s\n", versions(r))
@@ -60,24 +60,24 @@ func terminalRow(w io.Writer, r *row) {
 	}
 }
 
-// terminalGroup has a line for each place and a column for each system.
-func terminalGroup(w io.Writer, g *group) {
-	fmt.Fprintf(w, "  %s [%s]\n", g.name, g.unit)
-	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(table, "%s\t", g.over)
-	for _, s := range g.series {
-		fmt.Fprintf(table, "%s\t", result.SystemName(s.System))
-	}
-	fmt.Fprintln(table)
-	for _, x := range g.places() {
+// terminalGrid has a column for each place and a line for each series.
+func terminalGrid(w io.Writer, g *grid) {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	fmt.Fprintf(table, "  %s\t", g.over)
+	for _, x := range places(g.series) {
 		fmt.Fprintf(table, "%s\t", result.Number(x))
-		for _, s := range g.series {
+	}
+	fmt.Fprintln(table, "last to first\tat most\t")
+	for _, s := range g.series {
+		fmt.Fprintf(table, "      %s\t", seriesName(s))
+		for _, x := range places(g.series) {
 			fmt.Fprintf(table, "%s\t", at(s, x))
 		}
-		fmt.Fprintln(table)
+		verdict := ""
+		if v := s.Judge(); v != result.Shown {
+			verdict = loud(v)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", grown(s), mostGrown(s), verdict)
 	}
 	_ = table.Flush() // the writer below keeps its error until it is flushed
-	for _, s := range g.series {
-		fmt.Fprintf(w, "      %s %s\n", result.SystemName(s.System), growth(s))
-	}
 }
