@@ -215,15 +215,19 @@ func (f *follower) encode(b []byte) []byte {
 		}
 		items = items[1:]
 	}
+	f.server.metrics.sse.delivered.Add(float64(events))
 	f.batch.Items = items
-	if len(items) == 0 && f.batch.Live {
+	if len(items) > 0 {
+		f.batch.More = true // a call that comes before these are written is lost
+		return b
+	}
+	if f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
 			f.encoder.moved(c) // also for a client for whom there was nothing
 		}
 		b = f.encoder.live(b, f.batch.Replayed)
 	}
-	f.server.metrics.sse.delivered.Add(float64(events))
 	return b
 }
 
@@ -232,8 +236,8 @@ func (f *follower) postpone(b []byte, body int) ([]byte, outcome) {
 	switch {
 	case len(b) > body:
 		return b, more
-	case f.silent:
-		return appendComment(b), more
+	case f.silent && f.patience.wait > 0:
+		return appendComment(b), more // the log may take its time
 	}
 	return b, f.lend(f.ask)
 }

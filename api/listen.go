@@ -15,15 +15,9 @@ import (
 // A message is what a client said.
 type message []byte
 
-// listen reads until the connection ends.
+// listen reads until the connection ends. It waits with little on its stack, and has
+// another goroutine read when there is something.
 func (k *socket) listen() {
-	err := k.read()
-	k.linger(err)
-	k.hint(hintGone)
-}
-
-// read hands messages on, and returns why there are no more.
-func (k *socket) read() error {
 	k.ws.SetReadLimit(int64(k.server.opts.maxEvent()))
 	k.ws.SetPongHandler(func(string) error {
 		k.missed.Store(0)
@@ -34,21 +28,37 @@ func (k *socket) read() error {
 		k.write(websocket.PongMessage, []byte(payload))
 		return nil
 	})
+	ended := make(chan bool)
+	for end := false; !end; end = <-ended {
+		k.out.awaitRead()
+		go func() { ended <- k.read() }()
+	}
+	k.hint(hintGone)
+}
+
+// read hands on the messages that have come, and reports whether the connection has
+// ended.
+func (k *socket) read() (ended bool) {
 	for {
 		kind, text, err := k.ws.ReadMessage()
-		if errors.Is(err, websocket.ErrReadLimit) {
+		switch {
+		case errors.Is(err, websocket.ErrReadLimit):
 			k.hangUpWith(websocket.CloseMessageTooBig, "")
+		case err == nil && kind != websocket.TextMessage:
+			k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
+			err = errMessage
+		case err == nil:
+			k.missed.Store(0)
+			if !k.hear(text) {
+				err = errDraining
+			}
 		}
 		if err != nil {
-			return err
+			k.linger(err)
+			return true
 		}
-		k.missed.Store(0)
-		if kind != websocket.TextMessage {
-			k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
-			return errMessage
-		}
-		if !k.hear(text) {
-			return errDraining
+		if k.conn.read.Buffered() == 0 {
+			return false
 		}
 	}
 }

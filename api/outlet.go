@@ -7,7 +7,7 @@ import (
 )
 
 // An outlet is the writing side of a connection that was taken over from net/http.
-// It is for one goroutine at a time; closing the connection, which anybody may do,
+// But for awaitRead it is for one goroutine at a time; closing the connection, which anybody may do,
 // ends a write that is blocked.
 type outlet struct {
 	// Fixed by newOutlet.
@@ -54,4 +54,13 @@ func (o *outlet) write(b []byte) error {
 		return err
 	}
 	return o.conn.SetWriteDeadline(time.Time{}) // offer heeds it too
+}
+
+// awaitRead returns when there may be something to read, which may be the end. It
+// holds less memory meanwhile than a read that waits. Where the system can't be asked
+// it returns at once.
+func (o *outlet) awaitRead() {
+	if o.raw != nil {
+		_ = o.raw.Read(readable) // an error is for whoever reads then
+	}
 }

@@ -2,9 +2,7 @@
 
 package api
 
-import (
-	"syscall"
-)
+import "syscall"
 
 // writeOnce asks the system once. It always reports true: not to be called again
 // when there is room.
@@ -22,5 +20,16 @@ func (o *outlet) writeOnce(fd uintptr) bool {
 			o.err = err
 		}
 		return true
+	}
+}
+
+// readable reports whether a read would not wait.
+func readable(fd uintptr) bool {
+	var peeked [1]byte
+	for {
+		_, _, err := syscall.Recvfrom(int(fd), peeked[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+		if err != syscall.EINTR {
+			return err != syscall.EAGAIN
+		}
 	}
 }

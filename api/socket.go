@@ -32,7 +32,7 @@ const (
 	// is not served: it does not read what it has asked for.
 	maxAnswers = 64
 	// readBuffer is the size of a connection's read buffer: most messages are smaller.
-	readBuffer = 1 << 10
+	readBuffer = 512
 )
 
 // newUpgrader returns what turns requests into sockets. Pages may connect from
@@ -41,7 +41,7 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: handshakeLimit,
 		Subprotocols:     []string{subprotocol},
-		ReadBufferSize:   readBuffer,
+		ReadBufferSize:   0, // it takes upgradeWriter's
 		WriteBufferPool:  &sync.Pool{},
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			err := fmt.Errorf("%w: %v", errHandshake, reason)
@@ -78,7 +78,8 @@ func (s *Server) serveSocket(c echo.Context) error {
 // written its task writes.
 type socket struct {
 	line
-	ws *websocket.Conn
+	ws   *websocket.Conn
+	conn *upgradedConn // beneath ws
 
 	missed atomic.Int32 // pings since the client was last heard
 
@@ -130,7 +131,7 @@ type answer struct {
 func (k *socket) begin(conn *upgradedConn) {
 	s := k.server
 	k.runner, k.out, k.room.L = k, newOutlet(conn.Conn, s.opts.WriteTimeout), &k.mu
-	conn.socket = k
+	k.conn, conn.socket = conn, k
 	k.ping = time.AfterFunc(s.opts.PingEvery, func() { k.hint(hintPing) })
 	k.keepAlive = time.AfterFunc(s.opts.KeepAlive, func() { k.hint(hintSilence) })
 	s.metrics.websocket.connections.Inc()
@@ -305,15 +306,19 @@ func (k *socket) encode(b []byte, f *roomFollow) []byte {
 		f.pos = items[0].Position
 		items = items[1:]
 	}
+	k.server.metrics.websocket.delivered.Add(float64(events))
 	f.batch.Items = items
-	if len(items) == 0 && f.batch.Live {
+	if len(items) > 0 {
+		f.batch.More = true // a call that comes before these are written is lost
+		return b
+	}
+	if f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
 			f.pos = c.IDs()[0] // also that of a client for whom there was nothing
 		}
 		b = appendFrame(b, websocket.TextMessage, liveFrame(f.room, f.batch.Replayed, f.pos))
 	}
-	k.server.metrics.websocket.delivered.Add(float64(events))
 	return b
 }
 

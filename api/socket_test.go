@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -440,6 +441,41 @@ func TestStalledSocket(t *testing.T) {
 		if got, want := c.frame(), fmt.Sprintf(`"data":"%d `, i); !strings.Contains(got[:200], want) {
 			t.Fatalf("frame %.200s, want event %d", got, i)
 		}
+	}
+}
+
+// Events come while others are written in several pieces, to clients who read all the
+// time: whatever falls together, nobody is left waiting.
+func TestLargeEventsAllTheTime(t *testing.T) {
+	const rounds, n, size = 60, 15, 40 << 10
+	h := start(t)
+	c := h.dial()
+	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.frame()
+	c.frame()
+	s := h.follow("/v1/rooms/lobby/events")
+	s.opened()
+	s.events()
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	readers.Go(func() {
+		for i := range rounds * n {
+			if got, want := c.frame(), fmt.Sprintf(`"data":"%d `, i%n); !strings.Contains(got[:200], want) {
+				t.Errorf("frame %d is %.200s, want %s", i, got, want)
+				return
+			}
+		}
+	})
+	readers.Go(func() {
+		for i := range rounds * n {
+			if got, want := field(s.block(), "data"), fmt.Sprintf(`"%d `, i%n); !strings.HasPrefix(got, want) {
+				t.Errorf("block %d is %.200s, want %s", i, got, want)
+				return
+			}
+		}
+	})
+	for range rounds {
+		h.fill("lobby", n, size)
 	}
 }
 

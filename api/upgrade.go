@@ -23,6 +23,10 @@ func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	w.conn = &upgradedConn{Conn: conn}
+	if rw.Reader.Buffered() == 0 { // else the upgrader refuses it
+		rw.Reader = bufio.NewReaderSize(w.conn, readBuffer)
+	}
+	w.conn.read = rw.Reader
 	return w.conn, rw, nil
 }
 
@@ -31,7 +35,8 @@ func (w *upgradeWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // socket's task, which alone writes.
 type upgradedConn struct {
 	net.Conn
-	socket *socket // nil for the time of the handshake
+	read   *bufio.Reader // of Conn, for the library
+	socket *socket       // nil for the time of the handshake
 }
 
 // Write implements net.Conn.

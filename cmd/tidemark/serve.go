@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,6 +106,12 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close() // again after http.Server has: no harm
+
+	tidying, stop := context.WithCancel(ctx)
+	var tidier sync.WaitGroup
+	tidier.Go(func() { tidy(tidying) })
+	defer tidier.Wait()
+	defer stop()
 
 	metrics := prometheus.NewRegistry()
 	log, err := s.openLog(ctx, metrics)
