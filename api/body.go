@@ -26,7 +26,9 @@ func (s *Server) readBody(c echo.Context, limit int) ([]byte, error) {
 	_ = control.SetReadDeadline(time.Now().Add(bodyLimit)) // not every writer has deadlines
 	stop := context.AfterFunc(s.cut, func() { _ = control.SetReadDeadline(time.Now()) })
 	defer stop()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, int64(limit)))
+	var body bytes.Buffer
+	body.Grow(int(min(max(r.ContentLength, 0), int64(limit))) + bytes.MinRead) // or reading would copy it to and fro
+	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, int64(limit)))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -36,7 +38,7 @@ func (s *Server) readBody(c echo.Context, limit int) ([]byte, error) {
 	}
 	// From here on net/http watches the connection, and takes a deadline for its end.
 	_ = control.SetReadDeadline(time.Time{})
-	return body, nil
+	return body.Bytes(), nil
 }
 
 // checkJSON refuses a body that says that it is something else.

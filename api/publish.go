@@ -40,11 +40,10 @@ func (s *Server) publishToAll(c echo.Context) error {
 	return s.publish(c, streams.Everyone)
 }
 
-// published is the answer to a publish.
-type published struct {
-	ID         streams.ID         `json:"id"`
-	Room       streams.Room       `json:"room"`
-	Durability streams.Durability `json:"durability,omitempty"` // none where nothing is logged
+// published is the answer to a publish, as JSON.
+func published(room streams.Room, r streams.Receipt) []byte {
+	b := appendQuotedID([]byte(`{"id":`), r.ID)
+	return append(frame(b).room(room).durability(r.Durability), "}\n"...)
 }
 
 // publish stores the event in the request's body in room, and answers with its id.
@@ -78,7 +77,7 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 		c.Response().Header().Set(headerReplayed, "true")
 		status = http.StatusOK
 	}
-	return c.JSON(status, published{receipt.ID, room, receipt.Durability})
+	return c.JSONBlob(status, published(room, receipt))
 }
 
 // headerOnce returns the idempotency key that a header gives, or "". An empty one

@@ -27,6 +27,10 @@ func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Rece
 		return receipts
 	}
 	defer cancel()
+	if len(drafts) == 1 { // as most are
+		l.appendTo(ctx, l.partition(drafts[0].Room), drafts, []int{0}, receipts)
+		return receipts
+	}
 	var waiting sync.WaitGroup
 	for p, at := range l.byPartition(drafts) {
 		waiting.Go(func() { l.appendTo(ctx, p, drafts, at, receipts) })

@@ -19,8 +19,9 @@ const (
 	maxCallBytes = 1 << 20
 
 	// maxWaiting bounds the drafts that wait for a call, and maxWaitingBytes their
-	// data. Only a Redis that has stopped brings that about.
-	maxWaiting      = 4096
+	// data. They take Redis a quarter of a second: only one that has stopped, or very
+	// many batches at once, bring that about.
+	maxWaiting      = 16 << 10
 	maxWaitingBytes = 64 << 20
 
 	// lanes is how many calls of one partition are under way at once: while Redis
