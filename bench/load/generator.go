@@ -49,6 +49,7 @@ func (r *room) number(publisher int) uint32 {
 type Generator struct {
 	epoll     int
 	start     time.Time
+	patience  time.Duration
 	endpoints []endpoint // by file descriptor
 	events    []unix.EpollEvent
 	buf       []byte // what is being read
@@ -77,11 +78,12 @@ func New() (*Generator, error) {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	return &Generator{
-		epoll:  epoll,
-		start:  time.Now(),
-		events: make([]unix.EpollEvent, 512),
-		buf:    make([]byte, bufferSize),
-		rooms:  make(map[string]*room),
+		epoll:    epoll,
+		start:    time.Now(),
+		patience: patience,
+		events:   make([]unix.EpollEvent, 512),
+		buf:      make([]byte, bufferSize),
+		rooms:    make(map[string]*room),
 	}, nil
 }
 
@@ -171,9 +173,9 @@ func (g *Generator) step(until int64) error {
 
 // until steps until done, or until nothing has happened for as long as patience allows.
 func (g *Generator) until(done func() bool) error {
-	for !done() && g.clock() < g.moved+int64(patience) {
+	for !done() && g.clock() < g.moved+int64(g.patience) {
 		before := g.report.Delivered - int64(g.opening)
-		if err := g.step(g.clock() + int64(patience)); err != nil {
+		if err := g.step(g.clock() + int64(g.patience)); err != nil {
 			return err
 		}
 		if g.report.Delivered-int64(g.opening) != before {
@@ -236,7 +238,7 @@ func (g *Generator) connectAll(limit int, done func() bool) error {
 		return err
 	}
 	if g.opening > 0 || len(g.connecting) > 0 {
-		return fmt.Errorf("%d of %d clients do not follow after %v", g.opening+len(g.connecting), len(g.clients), patience)
+		return fmt.Errorf("%d of %d clients do not follow after %v", g.opening+len(g.connecting), len(g.clients), g.patience)
 	}
 	g.report.Elapsed = time.Duration(g.last - start)
 	return nil

@@ -64,14 +64,14 @@ func (g *Generator) runWork(k *work) error {
 		if !k.more(now) && k.answered == k.sent && len(k.turns) == 0 && (k.Ahead || g.complete()) {
 			return nil
 		}
-		if now > g.moved+int64(patience) {
+		if now > g.moved+int64(g.patience) {
 			if k.answered < k.sent {
-				return fmt.Errorf("%d of %d publishes have no answer after %v", k.sent-k.answered, k.sent, patience)
+				return fmt.Errorf("%d of %d publishes have no answer after %v", k.sent-k.answered, k.sent, g.patience)
 			}
 			return nil // what is missing shows in the report
 		}
 		before := g.report.Delivered + int64(k.answered)
-		if err := g.step(k.wake(now)); err != nil {
+		if err := g.step(k.wake(now, g.patience)); err != nil {
 			return err
 		}
 		if g.report.Delivered+int64(k.answered) != before {
@@ -105,7 +105,7 @@ func (g *Generator) hire(w Work) error {
 		return err
 	}
 	if slices.ContainsFunc(g.publishers, notReady) {
-		return fmt.Errorf("not all publishers are connected after %v", patience)
+		return fmt.Errorf("not all publishers are connected after %v", g.patience)
 	}
 	return nil
 }
@@ -146,9 +146,9 @@ func (g *Generator) acknowledged(p *publisher, events int) {
 	k.idle = append(k.idle, p)
 }
 
-// wake is when there is something to do at the latest.
-func (k *work) wake(now int64) int64 {
-	at := now + int64(patience)
+// wake is when there is something to do at the latest, within the limit.
+func (k *work) wake(now int64, limit time.Duration) int64 {
+	at := now + int64(limit)
 	if k.Rate > 0 && len(k.idle) > 0 && k.more(now) {
 		at = min(at, k.next)
 	}
