@@ -10,10 +10,15 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/tidemark/tidemark/bench/load"
 	"github.com/tidemark/tidemark/bench/result"
 )
+
+// installWait is how long npm may take to get some 30 packages.
+const installWait = 3 * time.Minute
 
 // SocketIO is Socket.IO on Node.js, with connection state recovery, and with the Redis
 // Streams adapter and a process for each core where it keeps its events in Redis.
@@ -83,6 +88,16 @@ func (s *SocketIO) Start(ctx context.Context, o Options) error {
 
 // install gets the packages that package-lock.json names, once.
 func (s *SocketIO) install(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, installWait)
+	defer cancel()
+	lock, err := os.Open(filepath.Join(s.peer, "package-lock.json"))
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // which unlocks it
+	if err := lockFile(ctx, lock); err != nil {
+		return fmt.Errorf("waiting for others that install %s: %w", s.peer, err)
+	}
 	// npm writes this file last, so it stands for a complete installation.
 	if _, err := os.Stat(filepath.Join(s.peer, "node_modules", ".package-lock.json")); err == nil {
 		return nil
@@ -93,6 +108,22 @@ func (s *SocketIO) install(ctx context.Context) error {
 		return fmt.Errorf("npm ci in %s: %w: %s", s.peer, err, out)
 	}
 	return nil
+}
+
+// lockFile waits until no other process has the file locked: tests of several
+// packages start at the same time.
+func lockFile(ctx context.Context, file *os.File) error {
+	for {
+		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			return err
+		}
+		select {
+		case <-time.After(pollEvery):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Stop ends all its processes.
