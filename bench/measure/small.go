@@ -13,7 +13,7 @@ const (
 	smallRooms      = 4
 	smallEvents     = 40
 	smallPause      = 20 * time.Millisecond
-	smallTime       = 300 * time.Millisecond
+	smallTime       = 100 * time.Millisecond
 )
 
 // small makes a command that of a handful of clients, which takes a moment. Each
@@ -36,8 +36,8 @@ func smallWork(w load.Work) *load.Work {
 	w.Publishers, w.Rooms = min(w.Publishers, smallPublishers), fewRooms(w.Rooms)
 	w.Events, w.Time = min(w.Events, smallEvents), min(w.Time, smallTime)
 	if w.BadLines != nil { // each client has to be cut now and then all the same
-		w.BadLines = &load.BadLines{Up: w.Time / 3, Down: w.Time / 10}
-		w.Rate *= 10
+		w.BadLines = &load.BadLines{Up: smallTime, Down: smallTime / 3}
+		w.Time, w.Rate = 4*smallTime, 10*w.Rate
 	}
 	return &w
 }
