@@ -137,6 +137,9 @@ func (f runFlags) addPeers(b *measure.Bench) {
 func repeat(ctx context.Context, b *measure.Bench, chosen []int, times int) error {
 	var errs []error
 	for _, m := range measure.Measures {
+		if m.Once {
+			times = 1
+		}
 		for range times {
 			if chosen != nil && !slices.Contains(chosen, m.Number) || ctx.Err() != nil {
 				continue

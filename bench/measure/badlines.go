@@ -13,7 +13,7 @@ import (
 const (
 	badClients = 9_500
 	badRate    = 2 // events a second
-	badTime    = time.Minute
+	badTime    = 40 * time.Second
 	badUp      = 15 * time.Second // on average
 	badDown    = 2 * time.Second  // on average
 )

@@ -13,6 +13,11 @@ const (
 	growthEvents = 20_000
 	growthRooms  = 100
 
+	// nodePublishers and nodeEvents are those of each node, so that each has as much
+	// to do however many there are.
+	nodePublishers = 16
+	nodeEvents     = 10_000
+
 	// sameCost is by how much a cost that does not grow may differ, on a machine that
 	// never does the same work in quite the same time.
 	sameCost = 1.25
@@ -91,7 +96,9 @@ func (b *Bench) growConnections(ctx context.Context, clients int) error {
 func (b *Bench) growNodes(ctx context.Context, nodes int) error {
 	t := b.Tidemark
 	return b.with(ctx, t, setup{retain: 1000, redis: true, nodes: nodes}, func(k *session) error {
-		w := load.Work{Publishers: publishers, Rooms: load.Rooms{Prefix: "growth-", Count: growthRooms}, Events: growthEvents}
+		w := load.Work{
+			Publishers: nodes * nodePublishers, Rooms: load.Rooms{Prefix: "growth-", Count: growthRooms}, Events: nodes * nodeEvents,
+		}
 		part := growthRooms / nodes
 		for n := range nodes {
 			w.To = append(w.To, t.PublishAt(n))
@@ -115,9 +122,9 @@ func (b *Bench) growNodes(ctx context.Context, nodes int) error {
 	})
 }
 
-// growHotRooms lets clients follow so many rooms, each of which has had ten events.
+// growHotRooms lets clients follow so many rooms, each of which has had five events.
 func (b *Bench) growHotRooms(ctx context.Context, rooms int) error {
-	const clients, events = 10_000, 10
+	const clients, events = 10_000, 5
 	return b.with(ctx, b.Tidemark, setup{retain: 1000, redis: true}, func(k *session) error {
 		follow, _ := b.Tidemark.Follow(system.SSE)
 		hot := load.Rooms{Prefix: "hot-", Count: rooms}
@@ -133,7 +140,7 @@ func (b *Bench) growHotRooms(ctx context.Context, rooms int) error {
 		}
 		memory, err := system.Memory(k.pids...)
 		b.observeAt(result.Series{
-			Measure: 9, Name: "memory of a node with 10,000 connections", Over: "rooms with 10 events that are followed", Unit: "MiB",
+			Measure: 9, Name: "memory of a node with 10,000 connections", Over: "rooms with 5 events that are followed", Unit: "MiB",
 		}, float64(rooms), float64(memory)/mebibyte, k.counts())
 		return err
 	})
