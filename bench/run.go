@@ -137,10 +137,11 @@ func (f runFlags) addPeers(b *measure.Bench) {
 func repeat(ctx context.Context, b *measure.Bench, chosen []int, times int) error {
 	var errs []error
 	for _, m := range measure.Measures {
+		repetitions := times
 		if m.Once {
-			times = 1
+			repetitions = 1
 		}
-		for range times {
+		for range repetitions {
 			if chosen != nil && !slices.Contains(chosen, m.Number) || ctx.Err() != nil {
 				continue
 			}
