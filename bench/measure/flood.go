@@ -14,7 +14,7 @@ const (
 	// floodPublishers are connections that each wait for the answer to a POST before
 	// they send the next.
 	floodPublishers = 64
-	floodEvents     = 2_000
+	floodEvents     = 4_000
 	spreadRooms     = 100
 	spreadEvents    = 20_000
 )

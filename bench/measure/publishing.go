@@ -19,11 +19,7 @@ const (
 	publishTime = 5 * time.Second
 	publishWarm = time.Second
 
-	// Of batches fewer are under way: a node refuses what Redis would have to do
-	// later than some 4,000 others.
-	batchPublishers = 16
-	batchEvents     = 100
-
+	batchEvents  = 100
 	socketWindow = 32 // messages without an answer on each WebSocket
 )
 
@@ -39,26 +35,26 @@ func (b *Bench) Publishing(ctx context.Context) error {
 		result.TimesOf(2, result.Nchan), {Times: 0.7, Name: scriptAlone, System: result.Script},
 	}}
 	single := func(s system.System) error {
-		return b.publishing(ctx, s, true, posts, publishers, 1, func() load.Publish { return s.Publish() })
+		return b.publishing(ctx, s, true, posts, 1, func() load.Publish { return s.Publish() })
 	}
 	twice := []result.Bound{result.TimesFigure(2, singlePosts)}
 	t := b.Tidemark
 	return errors.Join(
 		forEach(b.all(), single),
 		b.script(ctx),
-		b.publishing(ctx, t, true, result.Figure{Name: "16 connections, batches of 100, with Redis", Reach: twice}, batchPublishers, 1,
+		b.publishing(ctx, t, true, result.Figure{Name: "64 connections, batches of 100, with Redis", Reach: twice}, 1,
 			func() load.Publish { return t.PublishBatch(batchEvents) }),
-		b.publishing(ctx, t, true, result.Figure{Name: "64 WebSockets, 32 under way on each, with Redis", Reach: twice}, publishers, socketWindow,
+		b.publishing(ctx, t, true, result.Figure{Name: "64 WebSockets, 32 under way on each, with Redis", Reach: twice}, socketWindow,
 			func() load.Publish { return t.PublishSocket() }),
-		b.publishing(ctx, t, false, result.Figure{Name: "64 connections, one POST each, embedded log, fsynced", Reach: []result.Bound{result.Limit(25_000)}}, publishers, 1,
+		b.publishing(ctx, t, false, result.Figure{Name: "64 connections, one POST each, embedded log, fsynced", Reach: []result.Bound{result.Limit(25_000)}}, 1,
 			func() load.Publish { return t.Publish() }),
 	)
 }
 
-func (b *Bench) publishing(ctx context.Context, s system.System, redis bool, f result.Figure, connections, window int, to func() load.Publish) error {
+func (b *Bench) publishing(ctx context.Context, s system.System, redis bool, f result.Figure, window int, to func() load.Publish) error {
 	return b.with(ctx, s, setup{retain: 1000, redis: redis}, func(k *session) error {
 		w := load.Work{
-			To: []load.Publish{to()}, Publishers: connections, Window: window,
+			To: []load.Publish{to()}, Publishers: publishers, Window: window,
 			Rooms: load.Rooms{Prefix: "publish-", Count: publishRooms}, Time: publishWarm,
 		}
 		if _, _, err := k.work(w); err != nil {
