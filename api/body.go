@@ -27,7 +27,9 @@ func (s *Server) readBody(c echo.Context, limit int) ([]byte, error) {
 	stop := context.AfterFunc(s.cut, func() { _ = control.SetReadDeadline(time.Now()) })
 	defer stop()
 	var body bytes.Buffer
-	body.Grow(int(min(max(r.ContentLength, 0), int64(limit))) + bytes.MinRead) // or reading would copy it to and fro
+	// Most bodies are small, and then reading need not copy them to and fro. A large
+	// one has to come first.
+	body.Grow(int(min(max(r.ContentLength, 0), maxFirstRead)) + bytes.MinRead)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, r.Body, int64(limit)))
 	var tooLarge *http.MaxBytesError
 	switch {

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,7 @@ type crew struct {
 	workers     int
 
 	buffers sync.Pool // of *[]byte
-	running sync.WaitGroup
+	running census    // a WaitGroup may not be added to while somebody waits for it
 }
 
 func newCrew() *crew {
@@ -56,6 +57,22 @@ const (
 // use buf, and leaves it for others with what room it has gained.
 type runner interface {
 	run(buf *[]byte) outcome
+
+	// panicked is what comes of a run that panicked: what was done for one client
+	// must not end the others.
+	panicked(value any) outcome
+}
+
+func (t *task) run(buf *[]byte) (o outcome) {
+	defer t.rescue(&o)
+	return t.runner.run(buf)
+}
+
+// rescue is deferred by whoever does something for a task.
+func (t *task) rescue(o *outcome) {
+	if p := recover(); p != nil {
+		*o = t.runner.panicked(p)
+	}
 }
 
 // An outcome is what is to become of a task that has run.
@@ -113,7 +130,7 @@ func (c *crew) push(t *task) {
 	c.last = t
 	if c.workers < c.most {
 		c.workers++
-		c.running.Go(c.work)
+		c.start(c.work)
 	}
 }
 
@@ -126,7 +143,7 @@ func (c *crew) work() {
 			next := t.next
 			t.next = nil
 			t.state.Store(running)
-			c.settle(t, t.runner.run(buf))
+			c.settle(t, t.run(buf))
 			t = next
 		}
 		runtime.Gosched()
@@ -154,4 +171,13 @@ func (c *crew) pull() *task {
 }
 
 // wait returns when no task runs any more. Nobody may wake one meanwhile.
-func (c *crew) wait() { c.running.Wait() }
+func (c *crew) wait() { _ = c.running.wait(context.Background()) }
+
+// start runs f in a goroutine that wait waits for.
+func (c *crew) start(f func()) {
+	c.running.enter()
+	go func() {
+		defer c.running.leave()
+		f()
+	}()
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"time"
@@ -100,6 +101,7 @@ type follower struct {
 
 	rooms   []streams.Room // to be named in the first block; nil when they were
 	head    []byte         // of the response; nil when it is written
+	heard   [1]byte        // is for listen alone
 	chunked bool           // the client understands chunks, which tell an end from a break
 
 	batch    service.Batch // taken, and not written yet
@@ -144,13 +146,11 @@ func (f *follower) end() outcome {
 // listen returns when the client has gone, or the connection is closed. A client has
 // nothing to say after its request, and what it says all the same is ignored.
 func (f *follower) listen() {
-	var sink [16]byte
-	for {
-		if _, err := f.out.conn.Read(sink[:]); err != nil {
-			f.hint(hintGone)
-			return
-		}
+	if _, err := f.out.conn.Read(f.heard[:]); err == nil {
+		_, _ = io.Copy(io.Discard, f.out.conn)
 	}
+	_ = f.out.conn.Close() // a write may be blocked
+	f.hint(hintGone)
 }
 
 // run implements runner. It writes what there is to say, once.
@@ -216,8 +216,9 @@ func (f *follower) encode(b []byte) []byte {
 		items = items[1:]
 	}
 	f.server.metrics.sse.delivered.Add(float64(events))
-	f.batch.Items = items
-	if len(items) > 0 {
+	if f.batch.Items = items; len(items) == 0 {
+		f.batch.Items = nil // an idle connection holds nothing
+	} else {
 		f.batch.More = true // a call that comes before these are written is lost
 		return b
 	}

@@ -376,6 +376,10 @@ type faultyLog struct {
 	// Each answers its part of the interface as a log does that can't be reached.
 	writesDown, readsDown, edgesDown atomic.Bool
 
+	pace   atomic.Int64 // nanoseconds that each append takes
+	reads  atomic.Int64 // calls of After
+	panics atomic.Bool  // After does
+
 	// unsafe stores drafts that do not become as safe as they should.
 	unsafe atomic.Bool
 
@@ -387,6 +391,7 @@ type faultyLog struct {
 var errSecret = fmt.Errorf("%w: dial tcp 10.9.8.7:6379: secret", streams.ErrUnavailable)
 
 func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+	time.Sleep(time.Duration(l.pace.Load()))
 	fault := l.appendErr.Load()
 	if l.writesDown.Load() {
 		err := error(errSecret)
@@ -416,6 +421,10 @@ func (l *faultyLog) Edges(ctx context.Context, p streams.Partition, rooms []stre
 }
 
 func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+	l.reads.Add(1)
+	if l.panics.Load() {
+		panic("on purpose")
+	}
 	if l.readsDown.Load() {
 		return nil, errSecret
 	}

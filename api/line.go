@@ -3,6 +3,7 @@ package api
 import (
 	"bytes"
 	"math/rand/v2"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -70,8 +71,19 @@ func (l *line) said(o outcome) outcome {
 // the task.
 func (l *line) lend(f func() outcome) outcome {
 	c := l.server.crew
-	c.running.Go(func() { c.settle(&l.task, f()) })
+	c.start(func() {
+		c.settle(&l.task, func() (o outcome) {
+			defer l.rescue(&o)
+			return f()
+		}())
+	})
 	return lent
+}
+
+// panicked implements runner, and ends the connection.
+func (l *line) panicked(value any) outcome {
+	l.server.opts.Logger.Error("panic", "value", value, "stack", string(debug.Stack()))
+	return l.hangUp(errInternal)
 }
 
 // hangUp closes the connection: the client is not there any more, or was told why.
@@ -114,6 +126,9 @@ const (
 // begin has ask called later. first says that the log answered before.
 func (p *patience) begin(ask func()) (first bool) {
 	first = p.wait == 0
+	if !first {
+		p.timer.Stop() // somebody else has woken the asker
+	}
 	p.wait = min(max(2*p.wait, backoffFirst), backoffMost)
 	p.timer = time.AfterFunc(p.wait/2+rand.N(p.wait/2), ask)
 	return first

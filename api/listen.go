@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"io"
+	"runtime/debug"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -33,6 +34,8 @@ func (k *socket) listen() {
 		k.out.awaitRead()
 		go func() { ended <- k.read() }()
 	}
+	// What is still to be said may take so long: a write may be blocked.
+	time.AfterFunc(closeGrace, func() { _ = k.out.conn.Close() })
 	k.hint(hintGone)
 }
 
@@ -83,10 +86,13 @@ func (k *socket) boundRead() { _ = k.out.conn.SetReadDeadline(time.Now().Add(clo
 // frame could be lost with it. err is what ended the reading.
 func (k *socket) linger(err error) {
 	var answered *websocket.CloseError
-	if errors.As(err, &answered) || !k.saysBye() {
+	switch {
+	case errors.Is(err, errDraining): // which is said, and this bounded, once all is answered
+	case errors.As(err, &answered), !k.saysBye():
 		return
+	default:
+		k.boundRead()
 	}
-	k.boundRead()
 	_, _ = io.Copy(io.Discard, k.out.conn)
 }
 
@@ -111,17 +117,30 @@ func (k *socket) hear(text message) bool {
 	k.askedBytes += len(text)
 	if !k.attended {
 		k.attended = true
-		k.server.crew.running.Go(k.attend)
+		k.server.crew.start(k.attend)
 	}
 	return true
 }
 
 // attend serves messages until there are none.
 func (k *socket) attend() {
+	defer k.server.crew.wake(&k.task) // which may have waited for it
+	defer func() {
+		if p := recover(); p != nil {
+			k.server.opts.Logger.Error("panic", "value", p, "stack", string(debug.Stack()))
+			_ = k.out.conn.Close() // which ends the reader, and then the task
+			k.unattended()
+		}
+	}()
 	for asked := k.takeAsked(); asked != nil; asked = k.takeAsked() {
 		k.serve(asked)
 	}
-	k.server.crew.wake(&k.task) // which may have waited for it
+}
+
+func (k *socket) unattended() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.attended = false
 }
 
 // takeAsked returns the messages that wait. If there are none, or nobody takes the

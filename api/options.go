@@ -47,6 +47,8 @@ const (
 	maxHeader = 64 << 10
 	// publishLimit bounds how long a publish waits for the log.
 	publishLimit = 8 * time.Second
+	// maxFirstRead bounds the memory that is taken for a body because it was announced.
+	maxFirstRead = 8 << 10
 	// bodyLimit bounds how long a request's body may take to arrive.
 	bodyLimit = 30 * time.Second
 	// historyLimit bounds how long a page of history waits for the log.

@@ -307,8 +307,9 @@ func (k *socket) encode(b []byte, f *roomFollow) []byte {
 		items = items[1:]
 	}
 	k.server.metrics.websocket.delivered.Add(float64(events))
-	f.batch.Items = items
-	if len(items) > 0 {
+	if f.batch.Items = items; len(items) == 0 {
+		f.batch.Items = nil // an idle connection holds nothing
+	} else {
 		f.batch.More = true // a call that comes before these are written is lost
 		return b
 	}
@@ -384,7 +385,9 @@ func (k *socket) takeAnswers() []answer {
 func (k *socket) takeControl() (pong, bye []byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	pong, bye = k.pong, k.bye
+	if pong = k.pong; !k.attended && len(k.answers) == 0 {
+		bye = k.bye // after the last answer
+	}
 	k.pong = nil
 	return pong, bye
 }

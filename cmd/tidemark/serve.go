@@ -208,7 +208,8 @@ func (s *server) serve(ctx context.Context, listener net.Listener, edge *api.Ser
 func (s *server) drain(web *http.Server, edge *api.Server) error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
 	defer cancel()
-	err := errors.Join(edge.Shutdown(ctx), web.Shutdown(ctx))
+	// Once more for those who came before no connection was accepted any more.
+	err := errors.Join(edge.Shutdown(ctx), web.Shutdown(ctx), edge.Shutdown(ctx))
 	if err != nil {
 		s.logger.Warn("not all clients left in time", "error", err)
 		return web.Close()

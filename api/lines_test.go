@@ -1,0 +1,205 @@
+package api_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// sayPublishes has the client publish n events, without waiting for answers.
+func (c *wsClient) sayPublishes(n int) {
+	for i := range n {
+		c.say(fmt.Sprintf(`{"op":"publish","room":"lobby","data":%d,"ref":%d}`, i, i))
+	}
+}
+
+// What a client has asked for before it closes, or says what it may not, is done and
+// answered, in its order, and only then comes the close frame.
+func TestPublishThenEnd(t *testing.T) {
+	const n = 20
+	for name, end := range map[string]func(*wsClient) error{
+		"close": func(c *wsClient) error {
+			return c.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(patience))
+		},
+		"binary": func(c *wsClient) error { return c.WriteMessage(websocket.BinaryMessage, []byte("x")) },
+	} {
+		for _, pace := range []time.Duration{0, 20 * time.Millisecond} {
+			t.Run(fmt.Sprint(name, " ", pace), func(t *testing.T) {
+				h := start(t)
+				h.log.pace.Store(int64(pace))
+				c := h.dial()
+				c.sayPublishes(n)
+				if err := end(c); err != nil {
+					t.Fatal(err)
+				}
+				for i := range n {
+					if got, want := c.frame(), fmt.Sprintf(`"ref":%d}`, i); !strings.HasPrefix(got, `{"op":"published"`) || !strings.HasSuffix(got, want) {
+						t.Fatalf("answer %d is %s", i, got)
+					}
+				}
+				if code := c.closed(); name == "binary" && code != websocket.CloseUnsupportedData {
+					t.Errorf("closed with %d", code)
+				}
+				if p := h.history("lobby", ""); len(p.Events) != n {
+					t.Errorf("%d events are stored, want %d", len(p.Events), n)
+				}
+			})
+		}
+	}
+}
+
+// A client that goes on publishing while the node goes away, and is slow to read, hears
+// the answers to what was begun, and why the connection ends.
+func TestDrainingAPublisher(t *testing.T) {
+	h := start(t)
+	h.log.pace.Store(int64(50 * time.Millisecond))
+	c := h.dialNarrow()
+	stop := make(chan struct{})
+	var talker, closer sync.WaitGroup
+	talker.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				if c.WriteMessage(websocket.TextMessage, []byte(`{"op":"publish","room":"lobby","data":1}`)) != nil {
+					return
+				}
+			}
+		}
+	})
+	answered := 0
+	for ; answered < 10; answered++ {
+		c.frame()
+	}
+	closer.Go(func() { _ = h.api.Shutdown(context.Background()) })
+	for {
+		time.Sleep(time.Millisecond) // what is slow about the client
+		_, text, err := c.ReadMessage()
+		if err == nil {
+			if strings.Contains(string(text), `"published"`) {
+				answered++
+			}
+			continue
+		}
+		if e, ok := err.(*websocket.CloseError); !ok || e.Code != websocket.CloseServiceRestart {
+			t.Errorf("the connection ends with %v", err)
+		}
+		break
+	}
+	close(stop)
+	c.Close()
+	talker.Wait()
+	closer.Wait()
+	if p := h.history("lobby", "?limit=1000"); len(p.Events) != min(answered, 1000) {
+		t.Errorf("%d are stored, %d were answered", len(p.Events), answered)
+	}
+}
+
+// dialNarrow dials with little room for what has come and is not read.
+func (h *harness) dialNarrow() *wsClient {
+	h.t.Helper()
+	narrow := net.Dialer{Control: func(_, _ string, c syscall.RawConn) error {
+		return c.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, 2048) })
+	}}
+	dialer := websocket.Dialer{NetDialContext: narrow.DialContext}
+	conn, resp, err := dialer.Dial("ws"+strings.TrimPrefix(h.url, "http")+"/v1/ws", nil)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	resp.Body.Close()
+	h.t.Cleanup(func() { conn.Close() })
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		h.t.Fatal(err)
+	}
+	return &wsClient{Conn: conn, t: h.t}
+}
+
+// Clients who come back at once while the server goes away are sent away, or wait for
+// it: they are none of its shutdown's business.
+func TestComingBackToADrainingServer(t *testing.T) {
+	for range 30 { // a race: one round shows nothing
+		h := start(t)
+		stop := make(chan struct{})
+		var clients sync.WaitGroup
+		for range 8 {
+			clients.Go(func() {
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					c, resp, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(h.url, "http")+"/v1/ws", nil)
+					if err != nil {
+						continue
+					}
+					resp.Body.Close()
+					for err == nil {
+						_, _, err = c.ReadMessage()
+					}
+					c.Close()
+				}
+			})
+		}
+		h.await("tidemark_connections{transport=\"websocket\"} 8")
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		_ = h.api.Shutdown(ctx) // what counts is that it returns
+		cancel()
+		close(stop)
+		clients.Wait()
+	}
+}
+
+// What is done for one client must not end the others.
+func TestPanicForOneClient(t *testing.T) {
+	h := start(t, func(s *setup) { s.node.Hot = 2 }) // so that most is read from the log
+	other := h.follow("/v1/rooms/hall/events")
+	other.opened()
+	other.events()
+	ids := h.publishMany("lobby", 50)
+	h.log.panics.Store(true)
+	s := h.follow("/v1/rooms/lobby/events", "Last-Event-ID", ids[0])
+	s.opened()
+	s.expect("") // broken off
+	h.log.panics.Store(false)
+	id := h.publish("hall", "1")
+	other.expect("data: 1\nid: " + id + "\n")
+	h.await("tidemark_connections{transport=\"sse\"} 1")
+}
+
+// A body that was announced and does not come takes no memory.
+func TestAnnouncedBody(t *testing.T) {
+	const clients, announced = 100, 8 << 20
+	h := start(t)
+	before := heap()
+	for range clients {
+		conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST /v1/events HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: %d\r\n\r\n", announced)
+		if _, err := conn.Read(make([]byte, 100)); err != nil { // it is waited for
+			t.Fatal(err)
+		}
+	}
+	if grown := heap() - before; grown > clients*announced/10 {
+		t.Errorf("%d clients hold %d bytes", clients, grown)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
