@@ -3,7 +3,6 @@ package service
 import (
 	"cmp"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -76,31 +75,9 @@ type Rule struct {
 // retention returns what the log keeps of room.
 func (o *Options) retention(room streams.Room) streams.Retention {
 	for _, rule := range o.Retention {
-		if matches(rule.Pattern, string(room)) {
+		if room.Matches(rule.Pattern) {
 			return rule.Keep
 		}
 	}
 	return DefaultRetention()
-}
-
-// matches reports whether s is pattern with each "*" replaced by some text.
-func matches(pattern, s string) bool {
-	head, rest, wild := strings.Cut(pattern, "*")
-	if !wild {
-		return pattern == s
-	}
-	s, ok := strings.CutPrefix(s, head)
-	if !ok {
-		return false
-	}
-	parts := strings.Split(rest, "*")
-	last := parts[len(parts)-1]
-	for _, part := range parts[:len(parts)-1] {
-		i := strings.Index(s, part) // the leftmost leaves the most for the others
-		if i < 0 {
-			return false
-		}
-		s = s[i+len(part):]
-	}
-	return strings.HasSuffix(s, last)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
 )
 
 const (
@@ -69,6 +70,30 @@ func (r Room) Partition(n int) Partition {
 	h := fnv.New64a()
 	h.Write([]byte(r)) // never fails
 	return Partition(h.Sum64() % uint64(n))
+}
+
+// Matches reports whether the room's name is pattern with each "*" replaced by some
+// text, or none.
+func (r Room) Matches(pattern string) bool {
+	head, rest, wild := strings.Cut(pattern, "*")
+	if !wild {
+		return pattern == string(r)
+	}
+	s, ok := strings.CutPrefix(string(r), head)
+	if !ok {
+		return false
+	}
+	for {
+		part, next, more := strings.Cut(rest, "*")
+		if !more {
+			return strings.HasSuffix(s, part)
+		}
+		i := strings.Index(s, part) // the leftmost leaves the most for the others
+		if i < 0 {
+			return false
+		}
+		s, rest = s[i+len(part):], next
+	}
 }
 
 func roomChar(c byte) bool {

@@ -102,3 +102,29 @@ func TestPartitionIsFixed(t *testing.T) {
 		}
 	}
 }
+
+func TestMatches(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, room string
+		want          bool
+	}{
+		{"lobby", "lobby", true},
+		{"lobby", "lobby2", false},
+		{"*", "lobby", true},
+		{"chat:*", "chat:", true},
+		{"chat:*", "chat", false},
+		{"*:typing", "chat:7:typing", true},
+		{"chat:*:typing", "chat:typing", false},
+		{"a*b*c", "abc", true},
+		{"a*b*c", "aXbYbZc", true},
+		{"a*b*c", "acb", false},
+		{"a*a", "a", false},
+		{"**", "x", true},
+		{"@*", "@ann", true},
+		{"", "x", false},
+	} {
+		if got := Room(tt.room).Matches(tt.pattern); got != tt.want {
+			t.Errorf("Room(%q).Matches(%q) = %t", tt.room, tt.pattern, got)
+		}
+	}
+}
