@@ -1,0 +1,112 @@
+package access
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+func grant(t testing.TB, user string, s Scopes) *Grant {
+	t.Helper()
+	g, err := newGrant(user, user, &s, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+func TestAllows(t *testing.T) {
+	ann := grant(t, "ann", Scopes{Subscribe: []string{"chat:*", "of:{sub}:*"}, Publish: []string{"chat:*"}})
+	for _, tt := range []struct {
+		action Action
+		room   streams.Room
+		want   bool
+	}{
+		{Subscribe, "chat:1", true}, {Subscribe, "of:ann:1", true}, {Subscribe, "of:bob:1", false}, {Subscribe, "of:{sub}:1", false},
+		{Subscribe, "@ann", true}, {Subscribe, "@bob", false}, {Subscribe, streams.Everyone, true}, {Subscribe, "", false},
+		{Publish, "chat:1", true}, {Publish, "@ann", false}, {Publish, streams.Everyone, false}, {Publish, "lobby", false},
+		{Presence, "chat:1", false}, {Presence, streams.Everyone, false}, {Administer, "", false}, {Administer, "chat:1", false},
+	} {
+		if got := ann.Allows(tt.action, tt.room); got != tt.want {
+			t.Errorf("%v %s: %t", tt.action, tt.room, got)
+		}
+	}
+	var none *Grant
+	if none.Allows(Subscribe, streams.Everyone) {
+		t.Error("no grant allows something")
+	}
+	if open := Unrestricted(); !open.Allows(Publish, "x") || !open.Allows(Administer, "") || open.Inbox() != "" {
+		t.Error("an unrestricted grant does not allow all")
+	}
+}
+
+// A star and {sub} in a user's name are no star and no word: such names are in no
+// pattern.
+func TestStrangeUsers(t *testing.T) {
+	for _, user := range []string{"", "*", "a*", "{sub}", "a b", "a/b", strings.Repeat("u", streams.MaxRoom), "\x00"} {
+		g := grant(t, user, Scopes{Subscribe: []string{"@{sub}", "{sub}", "of:{sub}:*", "open"}})
+		for _, room := range []streams.Room{"@ann", "@", "of:ann:1", "of::1", "ann", ""} {
+			if g.Allows(Subscribe, room) {
+				t.Errorf("user %q may follow %q", user, room)
+			}
+		}
+		if !g.Allows(Subscribe, "open") || !g.Allows(Subscribe, streams.Everyone) || g.Inbox() != "" {
+			t.Errorf("user %q", user)
+		}
+	}
+}
+
+// A grant allows nothing from its end on.
+func TestGrantEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g, err := newGrant("ann", "ann", &Scopes{Publish: []string{"*"}, Admin: true}, time.Now().Add(time.Minute))
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute - time.Nanosecond)
+		if !g.Allows(Publish, "x") || g.Expired() {
+			t.Error("it ended early")
+		}
+		time.Sleep(time.Nanosecond)
+		if g.Allows(Publish, "x") || g.Allows(Subscribe, "@ann") || g.Allows(Administer, "") || !g.Expired() {
+			t.Error("it has not ended")
+		}
+	})
+}
+
+func TestCheckPattern(t *testing.T) {
+	for _, p := range []string{"a", "*", "$all", "$*", "@{sub}", "{sub}", "a:*:b:*", "*{sub}*", ".", strings.Repeat("*", maxPattern)} {
+		if err := checkPattern(p); err != nil {
+			t.Errorf("%q: %v", p, err)
+		}
+	}
+	for _, p := range []string{"", " ", "a b", "a/b", "{user}", "{sub", "a$", "$$", "é", "\x00", "a\n", strings.Repeat("a", maxPattern+1)} {
+		if checkPattern(p) == nil {
+			t.Errorf("%q was taken", p)
+		}
+	}
+	if many := (Scopes{Subscribe: make([]string, maxPatterns+1)}); many.Check() == nil {
+		t.Error("too many patterns were taken")
+	}
+}
+
+// A pattern with the user's name in it allows a user nothing that it does not also
+// allow with that name spelt out; and patterns of names alone allow those rooms only.
+func TestSubIsAName(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		user := rapid.StringMatching(`[a-z*{}:@]{0,4}`).Draw(rt, "user")
+		room := rapid.StringMatching(`[a-z:@]{1,6}`).Draw(rt, "room")
+		g, err := newGrant(user, user, &Scopes{Publish: []string{"p:{sub}"}}, time.Time{})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if g.Allows(Publish, streams.Room(room)) && room != "p:"+user {
+			rt.Fatalf("user %q may publish to %q", user, room)
+		}
+	})
+}

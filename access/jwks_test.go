@@ -1,0 +1,227 @@
+package access
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// jwk returns an issuer's public key as a key set has it.
+func jwk(t testing.TB, i issuer) map[string]string {
+	t.Helper()
+	text := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+	switch key := i.key.(type) {
+	case *rsa.PrivateKey:
+		return map[string]string{"kty": "RSA", "kid": i.id, "use": "sig", "alg": "RS256",
+			"n": text(key.N.Bytes()), "e": text(big.NewInt(int64(key.E)).Bytes())}
+	case *ecdsa.PrivateKey:
+		public, err := key.PublicKey.Bytes() // 4, x, y
+		if err != nil {
+			t.Fatal(err)
+		}
+		return map[string]string{"kty": "EC", "kid": i.id, "crv": "P-256", "x": text(public[1:33]), "y": text(public[33:])}
+	case ed25519.PrivateKey:
+		return map[string]string{"kty": "OKP", "kid": i.id, "crv": "Ed25519", "x": text(key.Public().(ed25519.PublicKey))}
+	}
+	t.Fatal("no such kind")
+	return nil
+}
+
+// A keyServer serves a key set.
+type keyServer struct {
+	*httptest.Server
+	asked atomic.Int32
+
+	mu     sync.Mutex // guards the fields below
+	status int
+	body   string
+}
+
+func serveKeys(t testing.TB, keys ...map[string]string) *keyServer {
+	t.Helper()
+	s := &keyServer{}
+	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.asked.Add(1)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		w.Header().Set("Location", "/elsewhere")
+		w.WriteHeader(s.status)
+		_, _ = w.Write([]byte(s.body))
+	}))
+	t.Cleanup(s.Close)
+	s.serve(t, keys...)
+	return s
+}
+
+func (s *keyServer) serve(t testing.TB, keys ...map[string]string) {
+	t.Helper()
+	text, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.answer(http.StatusOK, string(text))
+}
+
+func (s *keyServer) answer(status int, body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status, s.body = status, body
+}
+
+// openKeys returns a verifier of the server's keys that is not as patient as a real one.
+func openKeys(t testing.TB, s *keyServer) *Verifier {
+	t.Helper()
+	v := open(t, Options{JWKS: s.URL})
+	j := v.source.(*jwks)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.pause = time.Millisecond
+	return v
+}
+
+func TestKeySet(t *testing.T) {
+	s := serveKeys(t, jwk(t, issuers()["RS256"]), jwk(t, issuers()["ES256"]), jwk(t, issuers()["EdDSA"]))
+	v := openKeys(t, s)
+	for name, i := range issuers() {
+		for _, id := range []string{i.id, ""} {
+			if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), id)); err != nil {
+				t.Errorf("%s, kid %q: %v", name, id, err)
+			}
+		}
+		if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), "x")); !errors.Is(err, ErrCredential) {
+			t.Errorf("%s of another kid: %v", name, err)
+		}
+	}
+	if n := s.asked.Load(); n < 2 {
+		t.Errorf("the set was read %d times, want again for the kid that is not known", n)
+	}
+}
+
+// A key that is new is found at once, and one that is gone is not believed any more.
+func TestKeysAreReplaced(t *testing.T) {
+	r, e := issuers()["RS256"], issuers()["ES256"]
+	s := serveKeys(t, jwk(t, r))
+	v := openKeys(t, s)
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); err != nil {
+		t.Fatal(err)
+	}
+	s.serve(t, jwk(t, e))
+	deadline := time.Now().Add(30 * time.Second)
+	for {
+		_, err := v.Verify(t.Context(), sign(t, e.method, e.key, said(nil), e.id))
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); !errors.Is(err, ErrCredential) {
+		t.Errorf("a key that is gone: %v", err)
+	}
+}
+
+// Names of keys that nobody has do not make the node read the set again and again.
+func TestUnknownKeysAreBounded(t *testing.T) {
+	r := issuers()["RS256"]
+	s := serveKeys(t, jwk(t, r))
+	v := open(t, Options{JWKS: s.URL}) // as patient as a real one
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); err != nil {
+		t.Fatal(err)
+	}
+	token := sign(t, r.method, r.key, said(nil), "x")
+	for range 100 {
+		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrCredential) {
+			t.Fatal(err)
+		}
+	}
+	if n := s.asked.Load(); n > 2 {
+		t.Errorf("the set was read %d times", n)
+	}
+}
+
+// While no key was ever read a token is neither good nor bad; the keys that were read
+// outlast the server.
+func TestKeyServerIsAway(t *testing.T) {
+	r := issuers()["RS256"]
+	s := serveKeys(t, jwk(t, r))
+	for _, wrong := range []struct {
+		status int
+		body   string
+	}{{500, ""}, {302, ""}, {200, "{"}, {200, `{"keys":[]}`}, {200, strings.Repeat(" ", maxJWKS+1)}} {
+		s.answer(wrong.status, wrong.body)
+		v := openKeys(t, s)
+		if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("%d %.20q: %v, want ErrUnavailable", wrong.status, wrong.body, err)
+		}
+		v.Close()
+	}
+	s.serve(t, jwk(t, r))
+	v := openKeys(t, s)
+	good := sign(t, r.method, r.key, said(nil), r.id)
+	if _, err := v.Verify(t.Context(), good); err != nil {
+		t.Fatal(err)
+	}
+	s.answer(500, "")
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), "x")); !errors.Is(err, ErrCredential) {
+		t.Error(err)
+	}
+	if _, err := v.Verify(t.Context(), good); err != nil {
+		t.Errorf("while the server is away: %v", err)
+	}
+}
+
+// A request that leaves, or a verifier that closes, does not wait for the keys.
+func TestWaitingEnds(t *testing.T) {
+	hold := make(chan struct{})
+	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		select {
+		case <-hold:
+		case <-r.Context().Done():
+		}
+	}))
+	defer s.Close()
+	defer close(hold)
+	v := open(t, Options{JWKS: s.URL})
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	token := sign(t, jwt.SigningMethodRS256, issuers()["RS256"].key, said(nil), "r")
+	if _, err := v.Verify(ctx, token); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+	v.Close()
+	if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrUnavailable) {
+		t.Error(err)
+	}
+}
+
+// A key set that lists secrets, or keys for encryption, gives no key of them.
+func TestKeySetHoldsOthers(t *testing.T) {
+	r := jwk(t, issuers()["RS256"])
+	r["use"] = "enc"
+	e := jwk(t, issuers()["ES256"])
+	e["alg"] = "ES512"
+	text, err := json.Marshal(map[string]any{"keys": []map[string]string{
+		r, e, {"kty": "oct", "k": base64.RawURLEncoding.EncodeToString(secret)}, {"kty": "none"}, {},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if keys, err := parseJWKS(text); err == nil {
+		t.Errorf("%d keys were taken", len(keys))
+	}
+}
