@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -23,6 +24,7 @@ type result struct {
 
 // A batch is what is to be stored, and which result waits for each draft.
 type batch struct {
+	grant   *access.Grant
 	drafts  []streams.Draft
 	waiting []*result
 }
@@ -40,7 +42,7 @@ func (s *Server) publishBatch(c echo.Context) error {
 		return err
 	}
 	results := make([]*result, len(events))
-	var b batch
+	b := batch{grant: s.grant(c)}
 	for i, event := range events {
 		if results[i], err = s.addEvent(&b, event); err != nil {
 			return err
@@ -154,6 +156,9 @@ func roomNames(list []json.RawMessage) ([]string, error) {
 func (s *Server) addDraft(b *batch, name string, event object) *result {
 	room, err := streams.ParseRoom(name)
 	if err != nil {
+		return s.failed(name, err)
+	}
+	if err := allow(b.grant, access.Publish, room); err != nil {
 		return s.failed(name, err)
 	}
 	draft, err := s.draft(room, event)

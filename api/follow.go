@@ -12,11 +12,13 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
-// followRooms follows the rooms that the query names, and everyone's.
+// followRooms follows the rooms that the query names, the caller's inbox, and
+// everyone's.
 func (s *Server) followRooms(c echo.Context) error {
 	c.Response().Header().Add(echo.HeaderVary, "Accept")
 	if !accepts(c.Request(), mediaSSE, "text/*", "*/*") {
@@ -26,15 +28,30 @@ func (s *Server) followRooms(c echo.Context) error {
 	if len(names) > s.opts.MaxRooms {
 		return fmt.Errorf("%w: %d, want at most %d", errTooManyRooms, len(names), s.opts.MaxRooms)
 	}
-	rooms := make([]streams.Room, 0, len(names)+1)
-	for _, name := range append(slices.Clone(names), string(streams.Everyone)) {
+	grant := s.grant(c)
+	rooms := make([]streams.Room, 0, len(names)+2)
+	add := func(room streams.Room) error {
+		if !slices.Contains(rooms, room) {
+			rooms = append(rooms, room)
+		}
+		return allow(grant, access.Subscribe, room)
+	}
+	for _, name := range names {
 		room, err := streams.ParseRoom(name)
 		if err != nil {
 			return err
 		}
-		if !slices.Contains(rooms, room) {
-			rooms = append(rooms, room)
+		if err := add(room); err != nil {
+			return err
 		}
+	}
+	if inbox := grant.Inbox(); inbox != "" {
+		if err := add(inbox); err != nil {
+			return err
+		}
+	}
+	if err := add(streams.Everyone); err != nil {
+		return err
 	}
 	return s.follow(c, rooms, true)
 }
@@ -56,7 +73,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 		s.sendAway(c.Response(), err)
 	}
 	f.encoder = newEncoder(wrapped, f.sub.Opening())
-	if err := f.begin(c.Response()); err != nil {
+	if err := f.begin(c.Response(), s.grant(c).Expires()); err != nil {
 		f.sub.Close()
 		return err
 	}
@@ -81,8 +98,11 @@ func (s *Server) sendAway(w http.ResponseWriter, err error) {
 func (s *Server) farewell(b []byte, err error) []byte {
 	s.logFailure(err)
 	wait := retryOutage
-	if errors.Is(err, errDraining) {
+	switch {
+	case errors.Is(err, errDraining):
 		wait = retryAway
+	case errors.Is(err, errExpired):
+		wait = retryNormal
 	}
 	return appendError(appendRetry(b, wait), s.problem(err))
 }
@@ -108,11 +128,13 @@ type follower struct {
 	silent   bool          // nothing was said for KeepAlive
 	why      error         // to send the client away; nil for no reason
 	silence  *time.Timer
+	expiry   *time.Timer // nil for a grant without end
 	patience patience
 }
 
-// begin takes the connection over from net/http, and starts.
-func (f *follower) begin(w http.ResponseWriter) error {
+// begin takes the connection over from net/http, and starts. The stream ends when
+// the grant does; the zero time is for never.
+func (f *follower) begin(w http.ResponseWriter, expires time.Time) error {
 	setStreamHeader(w.Header())
 	f.head = appendHead(nil, w.Header(), f.chunked)
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -122,6 +144,9 @@ func (f *follower) begin(w http.ResponseWriter) error {
 	s := f.server
 	f.runner, f.out = f, newOutlet(conn, s.opts.WriteTimeout)
 	f.silence = time.AfterFunc(s.opts.KeepAlive, func() { f.hint(hintSilence) })
+	if !expires.IsZero() {
+		f.expiry = time.AfterFunc(time.Until(expires), func() { f.hint(hintExpiry) })
+	}
 	s.metrics.sse.connections.Inc()
 	s.requests.enter()
 	s.lines.add(&f.line)
@@ -133,6 +158,9 @@ func (f *follower) begin(w http.ResponseWriter) error {
 // end is the last thing that a stream does.
 func (f *follower) end() outcome {
 	f.silence.Stop()
+	if f.expiry != nil {
+		f.expiry.Stop()
+	}
 	f.patience.end()
 	f.sub.Close()
 	_ = f.out.conn.Close()
@@ -165,6 +193,9 @@ func (f *follower) run(buf *[]byte) outcome {
 	f.silent = f.silent || hints&hintSilence != 0
 	if hints&hintLeave != 0 && f.why == nil {
 		f.why = errDraining
+	}
+	if hints&hintExpiry != 0 {
+		f.why = errExpired
 	}
 	b, body := f.open((*buf)[:0])
 	b, o := f.fill(b, body)

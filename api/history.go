@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -22,6 +23,9 @@ func (s *Server) readRoom(c echo.Context) error {
 	c.Response().Header().Add(echo.HeaderVary, "Accept")
 	room, err := roomParam(c)
 	if err != nil {
+		return err
+	}
+	if err := allow(s.grant(c), access.Subscribe, room); err != nil {
 		return err
 	}
 	switch r := c.Request(); {

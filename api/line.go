@@ -33,6 +33,7 @@ const (
 	hintPing                       // it is time for one
 	hintLeave                      // the client is to be sent away
 	hintGone                       // the reader has ended
+	hintExpiry                     // the grant ends, or is about to
 )
 
 // hint has the line look at what bit says. It may be called by anyone.

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -35,13 +36,57 @@ func (k *socket) serve(asked []message) {
 		}
 		k.publish(ctx, publishes)
 		publishes = publishes[:0]
-		if err != nil {
+		switch {
+		case err != nil:
 			k.answer(k.refuse(err, "", m.ref))
-		} else {
+		case m.op == "auth":
+			k.authorize(ctx, m)
+		default:
 			k.answer(k.understand(ctx, m))
 		}
 	}
 	k.publish(ctx, publishes)
+}
+
+// authorize takes a new credential for the one that the socket came with. Rooms that
+// it does not allow are left.
+func (k *socket) authorize(ctx context.Context, m request) {
+	g, err := k.newGrant(ctx, m)
+	if err != nil {
+		k.answer(k.refuse(err, "", m.ref))
+		return
+	}
+	k.grant = g
+	k.until(g.Expires())
+	k.answer(answer{frame: newFrame("authorized").end(m.ref)})
+	k.rooms = slices.DeleteFunc(k.rooms, func(room streams.Room) bool {
+		err := allow(g, access.Subscribe, room)
+		if err != nil {
+			a := k.refuse(err, room, nil)
+			a.end = room
+			k.answer(a)
+		}
+		return err != nil
+	})
+}
+
+// newGrant returns what the credential in a message allows. It has to be the same
+// user's: a connection stays whose it is.
+func (k *socket) newGrant(ctx context.Context, m request) (*access.Grant, error) {
+	token, given, err := m.text("token")
+	switch {
+	case err != nil:
+		return nil, err
+	case !given:
+		return nil, fmt.Errorf("%w: field \"token\" is missing", errMessage)
+	case k.server.opts.Access == nil:
+		return k.grant, nil
+	}
+	g, err := k.server.opts.Access.Verify(ctx, token)
+	if err == nil && g.User() != k.grant.User() {
+		return nil, fmt.Errorf("%w: it is of another user than the connection", errForbidden)
+	}
+	return g, err
 }
 
 // understand does what a message asks for that is no publish. It waits for the log,
@@ -78,7 +123,7 @@ func (k *socket) refuse(err error, room streams.Room, ref json.RawMessage) answe
 
 // parseRequest reads a message. The ref comes with the error where it could be read.
 func parseRequest(text []byte) (m request, err error) {
-	m.object, err = parseObject(errMessage, text, "op", "room", "since", "last", "type", "data", "key", "durability", "ref")
+	m.object, err = parseObject(errMessage, text, "op", "room", "since", "last", "type", "data", "key", "durability", "token", "ref")
 	ref, refErr := parseRef(m.members["ref"])
 	m.ref = ref
 	if err = cmp.Or(err, refErr); err != nil {
@@ -116,6 +161,9 @@ func (m request) room() (streams.Room, error) {
 
 // subscribe begins to follow a room.
 func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (answer, error) {
+	if err := allow(k.grant, access.Subscribe, room); err != nil {
+		return answer{}, err
+	}
 	if slices.Contains(k.rooms, room) {
 		return answer{}, errFollowed
 	}
@@ -182,6 +230,9 @@ func (k *socket) draft(m request) (streams.Draft, error) {
 	}
 	room, err := m.room()
 	if err != nil {
+		return streams.Draft{}, err
+	}
+	if err := allow(k.grant, access.Publish, room); err != nil {
 		return streams.Draft{}, err
 	}
 	return k.server.draft(room, m.object)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -34,6 +35,18 @@ type Options struct {
 	// DrainSpread is the time over which Shutdown sends the clients away, so that
 	// they do not all come back somewhere else at once; default 2 s.
 	DrainSpread time.Duration
+
+	// Access says what credentials allow. nil: everybody may do everything, but for
+	// pages of other origins. It is to be open for as long as the Server.
+	Access *access.Verifier
+
+	// Cookie names the cookie that may carry a credential, for pages of the server's
+	// own origin and of those in Origins by name; default: none may.
+	Cookie string
+
+	// Origins are those whose pages may use the server beside its own, each as
+	// ParseOrigin returns it. "*" is for all of them, which may not use the cookie.
+	Origins []string
 
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // of this package's metrics; default: none

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -33,6 +34,10 @@ var (
 	errSubprotocol   = errors.New("none of the subprotocols offered is spoken here")
 	errFollowed      = errors.New("this connection follows the room already")
 	errNotFollowed   = errors.New("this connection does not follow the room")
+	errUnauthorized  = errors.New("who asks is not known: a token or a key is needed")
+	errForbidden     = errors.New("the token or key does not allow it")
+	errExpired       = errors.New("the token has expired: connect with a new one")
+	errExpiring      = errors.New("the token is about to expire: send a new one with the op auth")
 	errDraining      = errors.New("the node is going away: another one answers")
 	errInternal      = errors.New("something went wrong here, not with the request")
 )
@@ -49,6 +54,7 @@ type problem struct {
 	ID *streams.ID `json:"id,omitempty"`
 
 	retryAfter int
+	challenge  string
 }
 
 // A kind of problem: which errors it is for, and what a client is told.
@@ -61,8 +67,15 @@ type kind struct {
 	// vague hides the error's text, which may tell of internals, behind the
 	// text of err alone.
 	vague      bool
-	retryAfter int // seconds; 0 means that waiting does not help
+	retryAfter int    // seconds; 0 means that waiting does not help
+	challenge  string // WWW-Authenticate; "" for none
 }
+
+// The challenges to somebody who shows no credential, or one that is no good (RFC 6750, 3).
+const (
+	challengeNone    = `Bearer realm="tidemark"`
+	challengeInvalid = `Bearer realm="tidemark", error="invalid_token"`
+)
 
 // kinds is the only place where an error becomes an answer. The last one is for
 // whatever is not named.
@@ -91,6 +104,12 @@ var kinds = []kind{
 	{err: errHandshake, status: http.StatusBadRequest, code: "handshake-invalid", title: "Invalid WebSocket handshake"},
 	{err: errOrigin, status: http.StatusForbidden, code: "origin-forbidden", title: "Forbidden origin"},
 	{err: errSubprotocol, status: http.StatusBadRequest, code: "subprotocol-unsupported", title: "Unsupported subprotocol"},
+	{err: errUnauthorized, status: http.StatusUnauthorized, code: "unauthorized", title: "Unauthorized", challenge: challengeNone},
+	{err: access.ErrCredential, status: http.StatusUnauthorized, code: "unauthorized", title: "Unauthorized", challenge: challengeInvalid},
+	{err: access.ErrUnavailable, status: http.StatusServiceUnavailable, code: "auth-unavailable", title: "Tokens can't be verified now", vague: true, retryAfter: 2},
+	{err: errForbidden, status: http.StatusForbidden, code: "forbidden", title: "Forbidden"},
+	{err: errExpired, status: http.StatusUnauthorized, code: "token-expired", title: "Token expired", challenge: challengeInvalid},
+	{err: errExpiring, status: http.StatusUnauthorized, code: "token-expiring", title: "Token about to expire", challenge: challengeInvalid},
 	{err: errFollowed, status: http.StatusConflict, code: "already-subscribed", title: "Already subscribed"},
 	{err: errNotFollowed, status: http.StatusConflict, code: "not-subscribed", title: "Not subscribed"},
 	{err: streams.ErrKeyReused, status: http.StatusUnprocessableEntity, code: "key-reused", title: "Idempotency key used with different content", vague: true},
@@ -127,6 +146,7 @@ func problemOf(err error) *problem {
 		Detail:     detail,
 		Code:       k.code,
 		retryAfter: k.retryAfter,
+		challenge:  k.challenge,
 	}
 	if logged, ok := errors.AsType[*unsafe](err); ok {
 		p.ID = &logged.id
@@ -188,6 +208,9 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	h.Set(echo.HeaderCacheControl, "no-store")
 	if p.retryAfter > 0 {
 		h.Set(echo.HeaderRetryAfter, strconv.Itoa(p.retryAfter))
+	}
+	if p.challenge != "" {
+		h.Set(echo.HeaderWWWAuthenticate, p.challenge)
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // whoever does not wait for the answer does not get it

@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -48,6 +49,9 @@ func published(room streams.Room, r streams.Receipt) []byte {
 
 // publish stores the event in the request's body in room, and answers with its id.
 func (s *Server) publish(c echo.Context, room streams.Room) error {
+	if err := allow(s.grant(c), access.Publish, room); err != nil {
+		return err
+	}
 	if s.draining.Err() != nil {
 		return errDraining
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -25,6 +26,8 @@ type Server struct {
 	metrics  *metrics
 	echo     *echo.Echo
 	upgrader websocket.Upgrader
+
+	unrestricted *access.Grant // of everybody, where nobody is asked
 
 	// The two steps of leaving: draining asks the clients to go, cut ends what
 	// is left.
@@ -41,12 +44,16 @@ func New(node *service.Node, o *Options) *Server {
 	if o == nil {
 		o = &Options{}
 	}
-	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), crew: newCrew()}
+	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), crew: newCrew(), unrestricted: access.Unrestricted()}
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
 	s.echo.HTTPErrorHandler = s.refuse
-	s.echo.Use(s.recoverPanic, limitHeader)
+	s.echo.Use(s.recoverPanic, neverSniff, limitHeader)
+	if len(s.opts.Origins) > 0 {
+		s.echo.Use(s.crossOrigin())
+	}
+	s.echo.Use(s.identify)
 	s.route(s.echo)
 	return s
 }
@@ -67,7 +74,7 @@ func (s *Server) route(e *echo.Echo) {
 	e.GET("/readyz", s.ready)
 	e.HEAD("/readyz", s.ready)
 	if s.opts.Gatherer != nil {
-		e.GET("/metrics", echo.WrapHandler(promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{})))
+		e.GET("/metrics", s.administer(echo.WrapHandler(promhttp.HandlerFor(s.opts.Gatherer, promhttp.HandlerOpts{}))))
 	}
 	if s.opts.Console != nil {
 		e.GET("/", s.servePage)

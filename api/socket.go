@@ -12,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/labstack/echo/v4"
 
+	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
@@ -33,16 +34,22 @@ const (
 	maxAnswers = 64
 	// readBuffer is the size of a connection's read buffer: most messages are smaller.
 	readBuffer = 512
+	// warnBefore is how long before the end of its token a client is told that it
+	// needs a new one.
+	warnBefore = 30 * time.Second
+	// closeUnauthorized closes a connection whose token has expired.
+	closeUnauthorized = 4401
 )
 
 // newUpgrader returns what turns requests into sockets. Pages may connect from
-// the server's own origin only.
+// the server's own origin, and from those that are welcome.
 func (s *Server) newUpgrader() websocket.Upgrader {
 	return websocket.Upgrader{
 		HandshakeTimeout: handshakeLimit,
 		Subprotocols:     []string{subprotocol},
 		ReadBufferSize:   0, // it takes upgradeWriter's
 		WriteBufferPool:  &sync.Pool{},
+		CheckOrigin:      s.fromPage,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
 			err := fmt.Errorf("%w: %v", errHandshake, reason)
 			if status == http.StatusForbidden {
@@ -68,7 +75,7 @@ func (s *Server) serveSocket(c echo.Context) error {
 	if err != nil {
 		return nil // answered by the upgrader, as far as it could be
 	}
-	k := &socket{line: line{server: s}, ws: ws}
+	k := &socket{line: line{server: s}, ws: ws, grant: s.grant(c)}
 	k.begin(w.conn)
 	return nil
 }
@@ -87,6 +94,8 @@ type socket struct {
 	follows   []*roomFollow
 	gone      bool // the reader has ended
 	closing   bool // a close frame was written: the last that the client hears
+	warn      bool // it is time to say that the token is about to expire
+	expired   bool // it has: nothing of the rooms is written any more
 	silent    bool // it is time to say the position
 	pinging   bool // it is time for a ping
 	ping      *time.Timer
@@ -94,6 +103,7 @@ type socket struct {
 
 	// Owned by the attendant.
 	rooms []streams.Room // asked for and not left
+	grant *access.Grant
 
 	mu         sync.Mutex // guards the fields below
 	room       sync.Cond  // asked or answers have become fewer, or nobody takes any more
@@ -103,8 +113,10 @@ type socket struct {
 	answers    []answer
 	pong, bye  []byte // control frames to be written
 	ready      []*roomFollow
-	leaving    bool // the client is being sent away: what it asks for now is not read
-	deaf       bool // nobody takes answers any more
+	leaving    bool        // the client is being sent away: what it asks for now is not read
+	deaf       bool        // nobody takes answers any more
+	expires    time.Time   // the grant; zero for never
+	expiry     *time.Timer // nil for never
 }
 
 // A roomFollow is one subscribed room of a socket. It belongs to the task.
@@ -134,6 +146,7 @@ func (k *socket) begin(conn *upgradedConn) {
 	k.conn, conn.socket = conn, k
 	k.ping = time.AfterFunc(s.opts.PingEvery, func() { k.hint(hintPing) })
 	k.keepAlive = time.AfterFunc(s.opts.KeepAlive, func() { k.hint(hintSilence) })
+	k.until(k.grant.Expires())
 	s.metrics.websocket.connections.Inc()
 	s.requests.enter()
 	s.lines.add(&k.line)
@@ -145,6 +158,7 @@ func (k *socket) begin(conn *upgradedConn) {
 func (k *socket) end() outcome {
 	k.ping.Stop()
 	k.keepAlive.Stop()
+	k.until(time.Time{})
 	for _, f := range k.follows {
 		f.end()
 	}
@@ -167,6 +181,9 @@ func (k *socket) run(buf *[]byte) outcome {
 	k.gone = k.gone || hints&hintGone != 0
 	k.silent = k.silent || hints&hintSilence != 0
 	k.pinging = k.pinging || hints&hintPing != 0
+	if hints&hintExpiry != 0 {
+		k.mindExpiry()
+	}
 	attended := k.look(hints&hintLeave != 0)
 	if k.dead || k.closing {
 		if k.gone && !attended {
@@ -199,7 +216,11 @@ func (k *socket) look(leave bool) (attended bool) {
 	now := k.leaving && !attended && k.bye == nil
 	k.mu.Unlock()
 	if now {
-		k.hangUpWith(websocket.CloseServiceRestart, "draining")
+		if k.expired {
+			k.hangUpWith(closeUnauthorized, kindOf(errExpired).code)
+		} else {
+			k.hangUpWith(websocket.CloseServiceRestart, "draining")
+		}
 	}
 	return attended
 }
@@ -220,7 +241,7 @@ func (k *socket) fill(b []byte) ([]byte, outcome) {
 	if gone {
 		return b, over
 	}
-	for len(b) < maxWrite {
+	for !k.expired && len(b) < maxWrite {
 		f := k.nextReady()
 		if f == nil {
 			return b, rest
@@ -233,6 +254,9 @@ func (k *socket) fill(b []byte) ([]byte, outcome) {
 			}
 			return b, k.lend(func() outcome { return k.ask(f) })
 		}
+	}
+	if k.expired {
+		return b, rest
 	}
 	return b, more
 }
@@ -257,6 +281,10 @@ func (k *socket) tend(b []byte) (_ []byte, gone bool) {
 		k.silent = false
 		k.keepAlive.Reset(k.server.opts.KeepAlive)
 		b = k.position(b)
+	}
+	if k.warn {
+		k.warn = false
+		b = k.appendError(b, errExpiring)
 	}
 	if k.pinging {
 		k.pinging = false
@@ -371,6 +399,36 @@ func (k *socket) position(b []byte) []byte {
 		ids = append(ids, id)
 	}
 	return appendFrame(b, websocket.TextMessage, newFrame("position").cursor(replay.CursorAt(ids...).String()).end(nil))
+}
+
+// until has the socket end with its grant, and the client warned before; the zero time
+// is for never.
+func (k *socket) until(expires time.Time) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.expiry != nil {
+		k.expiry.Stop()
+		k.expiry = nil
+	}
+	k.expires = expires
+	if !expires.IsZero() {
+		k.expiry = time.AfterFunc(time.Until(expires.Add(-warnBefore)), func() { k.hint(hintExpiry) })
+	}
+}
+
+// mindExpiry sees to the client being warned, or sent away, unless there is a new
+// grant by now.
+func (k *socket) mindExpiry() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch left := time.Until(k.expires); {
+	case k.expires.IsZero() || left > warnBefore:
+	case left > 0:
+		k.warn = true
+		k.expiry.Reset(left)
+	default:
+		k.expired, k.leaving = true, true
+	}
 }
 
 func (k *socket) takeAnswers() []answer {
