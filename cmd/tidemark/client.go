@@ -34,13 +34,14 @@ const (
 
 // remote says which server a client command talks to.
 type remote struct {
-	URL *url.URL `name:"url" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Address of the server (default ${default})."`
+	Token string   `placeholder:"TOKEN" help:"Token or API key to show to the server; meant for the environment, TIDEMARK_TOKEN."`
+	URL   *url.URL `name:"url" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Address of the server (default ${default})."`
 }
 
 // client returns a client of the server. Streams have no end, so that it bounds
 // only how long each step before an answer's body takes.
 func (r remote) client() *client {
-	return &client{base: r.URL, http: &http.Client{Transport: &http.Transport{
+	return &client{base: r.URL, token: r.Token, http: &http.Client{Transport: &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: dialWait}).DialContext,
 		TLSHandshakeTimeout:   dialWait,
@@ -50,8 +51,9 @@ func (r remote) client() *client {
 
 // A client speaks to one server.
 type client struct {
-	base *url.URL
-	http *http.Client
+	base  *url.URL
+	token string // "" for none
+	http  *http.Client
 }
 
 // A statusError is an answer other than the one hoped for.
@@ -95,6 +97,9 @@ func (c *client) at(query url.Values, elements ...string) string {
 // do sends a request and returns an answer of status 200 or 201, whose body the
 // caller closes. Errors: a *statusError, or that no answer came.
 func (c *client) do(r *http.Request) (*http.Response, error) {
+	if c.token != "" {
+		r.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	res, err := c.http.Do(r)
 	if err != nil {
 		return nil, c.noAnswer(err)

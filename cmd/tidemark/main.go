@@ -46,6 +46,8 @@ type cli struct {
 	Publish publishCmd `cmd:"" help:"Publish events into a room."`
 	Tail    tailCmd    `cmd:"" help:"Follow a room, across disconnects."`
 	History historyCmd `cmd:"" help:"Print what the log keeps of a room."`
+	Token   tokenCmd   `cmd:"" help:"Make a token, for trying."`
+	Key     keyCmd     `cmd:"" help:"Make API keys."`
 	Doctor  doctorCmd  `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
 	Health  healthCmd  `cmd:"" help:"Ask a node whether it can serve."`
 	Version versionCmd `cmd:"" help:"Print the version."`
@@ -66,7 +68,7 @@ func execute(args []string, std stdio) int {
 		kong.Description(description),
 		kong.DefaultEnvars(envPrefix),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoAppDescFormat: true, WrapUpperBound: 100}),
-		kong.ExplicitGroups([]kong.Group{{Key: "log", Title: "The log of events:"}, {Key: "redis", Title: "The log in Redis:"}, {Key: "logs", Title: "What the node says about itself:"}}),
+		kong.ExplicitGroups([]kong.Group{{Key: "auth", Title: "Who may do what:"}, {Key: "log", Title: "The log of events:"}, {Key: "redis", Title: "The log in Redis:"}, {Key: "logs", Title: "What the node says about itself:"}}),
 		kong.Writers(std.out, std.err),
 		kong.BindFor(std),
 	)

@@ -41,7 +41,7 @@ const (
 
 type serveCmd struct {
 	Listen   string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	Insecure bool   `help:"Listen on other addresses than loopback although there is no authentication yet: whoever reaches the port may publish and read everything."`
+	Insecure bool   `help:"Listen on other addresses than loopback although nobody is asked for a token or key: whoever reaches the port may publish and read everything."`
 	Node     string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
 	MaxData  int    `default:"65536" placeholder:"BYTES" help:"Largest event data, as compact JSON (default ${default})."`
 
@@ -49,6 +49,8 @@ type serveCmd struct {
 	Retain   []rule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
 	KeyLife  age    `default:"24h" placeholder:"AGE" group:"log" help:"How long idempotency keys are known (default ${default})."`
 	TailLife age    `default:"30d" placeholder:"AGE" group:"log" help:"How long a room's last position is known after its events have expired (default ${default})."`
+
+	authFlags
 
 	redisFlags
 
@@ -62,6 +64,7 @@ func (serveCmd) Help() string {
     tidemark serve                                         the log in ./tidemark-data
     tidemark serve --redis redis://localhost:6379/0        one of several nodes
     tidemark serve --retain 'chat.*=5000,7d' --retain 'cursor.*=0'
+    tidemark serve --listen :8080 --auth-secret-file secret     asks clients for tokens: see 'tidemark token --help'
     TIDEMARK_LISTEN=127.0.0.1:9000 tidemark serve
 
 SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that have begun are answered, the log is closed. A second signal ends it at once.`
@@ -71,7 +74,7 @@ func (c *serveCmd) Run(std stdio) error {
 	if c.MaxData < 1 {
 		return usageError("--max-data: want 1 or more")
 	}
-	if err := c.check(); err != nil {
+	if err := cmp.Or(c.check(), c.checkAuth()); err != nil {
 		return err
 	}
 	ctx, stop := interruptible()
@@ -101,6 +104,13 @@ type server struct {
 // run starts the parts in the order in which they need each other; the defers
 // end them in reverse.
 func (s *server) run(ctx context.Context) error {
+	verifier, err := s.openAccess(s.logger)
+	if err != nil {
+		return err
+	}
+	if verifier != nil {
+		defer verifier.Close()
+	}
 	listener, err := s.listen()
 	if err != nil {
 		return err
@@ -127,22 +137,24 @@ func (s *server) run(ctx context.Context) error {
 	edge := api.New(node, &api.Options{
 		MaxData: s.MaxData, Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
+		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)
 }
 
-// listen refuses all but loopback addresses unless told otherwise. The address
+// listen refuses all but loopback addresses where nobody is asked who they are, unless
+// told otherwise. The address
 // is resolved once, so that the one that was looked at is the one that is used.
 func (s *server) listen() (net.Listener, error) {
 	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", s.Listen, err)
 	}
-	if !addr.IP.IsLoopback() && !s.Insecure {
-		return nil, usageError(fmt.Sprintf("--listen %s is not a loopback address, and there is no authentication yet: "+
+	if !addr.IP.IsLoopback() && !s.Insecure && !s.asks() {
+		return nil, usageError(fmt.Sprintf("--listen %s is not a loopback address, and nobody is asked for a token or key: "+
 			"whoever reaches the port could publish and read everything; "+
-			"use 127.0.0.1 and a proxy that authenticates, or say --insecure on a network that you trust", s.Listen))
+			"give --auth-secret-file or another --auth flag, or say --insecure on a network that you trust", s.Listen))
 	}
 	return listenTCP(addr)
 }
@@ -230,8 +242,8 @@ func (s *server) started(addr net.Addr) {
 	if s.Redis != "" {
 		where = "log in Redis"
 	}
-	s.logger.Info("listening", "address", addr.String(), "log", where, "version", version())
-	if s.greeting != nil && s.Redis == "" {
+	s.logger.Info("listening", "address", addr.String(), "log", where, "credentials", s.credentials(), "version", version())
+	if s.greeting != nil && s.Redis == "" && !s.asks() {
 		fmt.Fprintf(s.greeting, greeting, "http://"+addr.String())
 	}
 }

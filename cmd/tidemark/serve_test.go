@@ -16,7 +16,7 @@ func TestOnlyLoopback(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0"} {
 		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen", addr, "--data", t.TempDir())
-		if code != exitUsage || !strings.Contains(stderr, "--insecure") || !strings.Contains(stderr, "no authentication") {
+		if code != exitUsage || !strings.Contains(stderr, "--insecure") || !strings.Contains(stderr, "nobody is asked") {
 			t.Errorf("%s: exit code %d, want %d and why:\n%s", addr, code, exitUsage, stderr)
 		}
 	}

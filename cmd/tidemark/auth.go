@@ -1,0 +1,141 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api"
+)
+
+// secretFlags say how tokens are signed and for whom. The node that verifies tokens and
+// the command that makes them have them in common.
+type secretFlags struct {
+	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"File with the secret of tokens signed by HS256, HS384 or HS512: 32 bytes or more."`
+	AuthSecret     string `placeholder:"SECRET" group:"auth" help:"The secret itself, meant for the environment: a command line is seen by everybody on the machine."`
+	AuthIssuer     string `placeholder:"NAME" group:"auth" help:"What a token's iss has to be (default: anything)."`
+	AuthAudience   string `placeholder:"NAME" group:"auth" help:"What a token's aud has to have (default: anything)."`
+}
+
+// secret returns the secret of tokens, or nil where none is given.
+func (f *secretFlags) secret() ([]byte, error) {
+	switch {
+	case f.AuthSecret != "" && f.AuthSecretFile != "":
+		return nil, usageError("--auth-secret and --auth-secret-file can't be used together")
+	case f.AuthSecretFile == "":
+		return []byte(f.AuthSecret), nil
+	}
+	text, err := os.ReadFile(f.AuthSecretFile)
+	if err != nil {
+		return nil, fmt.Errorf("--auth-secret-file: %w", err)
+	}
+	if text = bytes.TrimRight(text, "\r\n"); len(text) < access.MinSecret {
+		return nil, usageError(fmt.Sprintf("--auth-secret-file %s: %d bytes, want at least %d", f.AuthSecretFile, len(text), access.MinSecret))
+	}
+	return text, nil
+}
+
+// authFlags say who may do what. With none of them everybody may do everything.
+type authFlags struct {
+	secretFlags
+	AuthPublicKeyFile string    `placeholder:"FILE" group:"auth" help:"Public keys of tokens signed by RS256, ES256 or EdDSA, PEM, one after the other."`
+	AuthJWKSURL       string    `name:"auth-jwks-url" placeholder:"URL" group:"auth" help:"Key set with the same, read again every 5 minutes."`
+	AuthKey           []authKey `sep:";" placeholder:"HASH=SCOPES" group:"auth" help:"API key, by the hash that 'tidemark key new' prints, and what it allows: 'HASH=publish:chat:* subscribe:news admin'. Repeatable (in the environment: separated by ';')."`
+	AuthCookie        string    `placeholder:"NAME" group:"auth" help:"Cookie that may carry the token, for pages of this origin and of those named by --cors-origin (default: none)."`
+	CORSOrigin        []origin  `name:"cors-origin" placeholder:"ORIGIN" group:"auth" help:"Origin whose pages may use this node, such as https://app.example.com, or * for all. Repeatable."`
+}
+
+// authKey is a key of the configuration.
+type authKey access.Key
+
+func (k *authKey) UnmarshalText(text []byte) error {
+	key, err := access.ParseKey(string(text))
+	*k = authKey(key)
+	return err
+}
+
+// origin is where pages come from.
+type origin string
+
+func (o *origin) UnmarshalText(text []byte) error {
+	parsed, err := api.ParseOrigin(string(text))
+	*o = origin(parsed)
+	return err
+}
+
+// tokens reports whether tokens can be verified.
+func (f *authFlags) tokens() bool {
+	return f.AuthSecret != "" || f.AuthSecretFile != "" || f.AuthPublicKeyFile != "" || f.AuthJWKSURL != ""
+}
+
+// asks reports whether clients are asked who they are.
+func (f *authFlags) asks() bool { return f.tokens() || len(f.AuthKey) > 0 }
+
+// checkAuth refuses settings that have no effect: they would look as if they had.
+func (f *authFlags) checkAuth() error {
+	switch {
+	case (f.AuthIssuer != "" || f.AuthAudience != "") && !f.tokens():
+		return usageError("--auth-issuer and --auth-audience are about tokens: want --auth-secret-file, --auth-public-key-file or --auth-jwks-url too")
+	case f.AuthCookie != "" && !f.asks():
+		return usageError("--auth-cookie: nobody is asked for a token: want one of the other --auth flags too")
+	case f.AuthCookie != "" && slices.Contains(f.CORSOrigin, "*"):
+		return usageError("--auth-cookie and --cors-origin '*' can't be used together: every page could use its visitors' cookies")
+	}
+	return nil
+}
+
+// openAccess returns what verifies credentials; nil where nobody is asked for one.
+func (f *authFlags) openAccess(logger *slog.Logger) (*access.Verifier, error) {
+	if !f.asks() {
+		return nil, nil
+	}
+	o := access.Options{JWKS: f.AuthJWKSURL, Issuer: f.AuthIssuer, Audience: f.AuthAudience, Logger: logger}
+	var err error
+	if o.Secret, err = f.secret(); err != nil {
+		return nil, err
+	}
+	if f.AuthPublicKeyFile != "" {
+		if o.PublicKeys, err = os.ReadFile(f.AuthPublicKeyFile); err != nil {
+			return nil, fmt.Errorf("--auth-public-key-file: %w", err)
+		}
+		if len(o.PublicKeys) == 0 {
+			return nil, usageError("--auth-public-key-file " + f.AuthPublicKeyFile + " is empty")
+		}
+	}
+	for _, k := range f.AuthKey {
+		o.Keys = append(o.Keys, access.Key(k))
+	}
+	v, err := access.Open(o)
+	if err != nil {
+		return nil, usageError("authentication: " + err.Error())
+	}
+	return v, nil
+}
+
+// origins returns those whose pages are welcome.
+func (f *authFlags) origins() []string {
+	list := make([]string, len(f.CORSOrigin))
+	for i, o := range f.CORSOrigin {
+		list[i] = string(o)
+	}
+	return list
+}
+
+// credentials says in a word what clients are asked for, for the log.
+func (f *authFlags) credentials() string {
+	var kinds []string
+	if f.tokens() {
+		kinds = append(kinds, "tokens")
+	}
+	if len(f.AuthKey) > 0 {
+		kinds = append(kinds, "keys")
+	}
+	if kinds == nil {
+		return "none"
+	}
+	return strings.Join(kinds, ", ")
+}

@@ -1,0 +1,165 @@
+package main
+
+import (
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/tidemark/tidemark/tests/program"
+)
+
+const testSecret = "a secret of thirty-two bytes, or more"
+
+// secretFile writes the secret of tokens to a file, as an editor does.
+func secretFile(t *testing.T, secret string) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(name, []byte(secret+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// mint makes a token with the command for it.
+func mint(t *testing.T, secret string, args ...string) string {
+	t.Helper()
+	return strings.TrimSpace(tidemark.Must(t, program.Options{}, append([]string{"token", "--auth-secret-file", secretFile(t, secret)}, args...)...))
+}
+
+// newKey makes a key with the command for it.
+func newKey(t *testing.T) (key, hash string) {
+	t.Helper()
+	words := strings.Fields(tidemark.Must(t, program.Options{}, "key", "new"))
+	if len(words) != 4 || words[0] != "key" || words[2] != "hash" || len(words[3]) != 64 {
+		t.Fatalf("key new says %q", words)
+	}
+	return words[1], words[3]
+}
+
+// with is the environment of a client of s that shows a token.
+func with(s *program.Server, token string) program.Options {
+	return program.Options{Env: []string{"TIDEMARK_URL=" + s.URL(), "TIDEMARK_TOKEN=" + token}}
+}
+
+// A server that asks serves those who show a token or a key that is good, each for what
+// it allows. It may listen on any address, and no line of its log has a credential.
+func TestTokensAndKeys(t *testing.T) {
+	t.Parallel()
+	key, hash := newKey(t)
+	reader := mint(t, testSecret, "--sub=ann", "--subscribe=chat:*", "--subscribe=of:{sub}")
+	stranger := mint(t, strings.Repeat("x", 40), "--sub=ann", "--subscribe=*", "--publish=*", "--admin")
+	s := tidemark.Serve(t, program.Options{}, "--listen=0.0.0.0:0", "--data", t.TempDir(), "--log-level=debug",
+		"--auth-secret-file", secretFile(t, testSecret), "--auth-key", hash+"=publish:chat:* publish:of:ann")
+	must := func(token string, args ...string) string {
+		t.Helper()
+		return tidemark.Must(t, with(s, token), args...)
+	}
+	refused := func(want, token string, args ...string) {
+		t.Helper()
+		_, stderr, code := tidemark.Run(t, with(s, token), args...)
+		if code != exitFailed || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, want %d and %q:\n%s", args, code, exitFailed, want, stderr)
+		}
+	}
+	id := strings.TrimSpace(must(key, "publish", "chat:1", "1"))
+	must(key, "publish", "of:ann", "2")
+	if got := must(reader, "history", "chat:1"); !strings.Contains(got, id) {
+		t.Errorf("history lacks %s: %s", id, got)
+	}
+	must(reader, "history", "of:ann")
+	tail := tidemark.Start(t, with(s, reader), "tail", "chat:1", "--since=earliest")
+	tail.Stdout.AwaitText(t, id)
+
+	refused("403", key, "publish", "lobby", "1")
+	refused("403", key, "history", "chat:1")
+	refused("403", reader, "publish", "chat:1", "1")
+	refused("403", reader, "tail", "lobby")
+	refused("401", stranger, "history", "chat:1")
+	refused("401", "", "history", "chat:1")
+	refused("401", key+"x", "publish", "chat:1", "1")
+	must("", "health")
+
+	for _, token := range []string{reader, stranger, key} {
+		res, err := http.Get(s.URL() + "/v1/rooms/chat:1/events?access_token=" + token)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	for _, secret := range []string{testSecret, key, reader, stranger, "access_token"} {
+		if strings.Contains(s.Stderr.String()+s.Stdout.String()+tail.Stderr.String(), secret) {
+			t.Errorf("a log has %q:\n%s", secret, s.Stderr)
+		}
+	}
+}
+
+// All of it can be in the environment, and in the configuration file.
+func TestAuthSettings(t *testing.T) {
+	t.Parallel()
+	key, hash := newKey(t)
+	token := mint(t, testSecret, "--publish=*", "--auth-issuer=shop", "--auth-audience=tidemark")
+	file := configure(t, "auth-issuer: shop\nauth-audience: tidemark\nauth-key:\n  - '"+hash+"=publish:a admin'\ncors-origin: [https://app.example.com]\nauth-cookie: session\n")
+	s := tidemark.Serve(t, program.Options{Env: []string{"TIDEMARK_AUTH_SECRET=" + testSecret}}, "--config", file, "--data", t.TempDir())
+	tidemark.Must(t, with(s, key), "publish", "a", "1")
+	tidemark.Must(t, with(s, token), "publish", "b", "1")
+	if _, _, code := tidemark.Run(t, with(s, mint(t, testSecret, "--publish=*")), "publish", "b", "1"); code != exitFailed {
+		t.Errorf("a token of no issuer: exit code %d", code)
+	}
+	r, err := http.NewRequest(http.MethodPost, s.URL()+"/v1/rooms/a/events", strings.NewReader(`{"data":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Origin", "https://app.example.com")
+	r.AddCookie(&http.Cookie{Name: "session", Value: token})
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusCreated || res.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
+		t.Errorf("%s %v", res.Status, res.Header)
+	}
+}
+
+// Settings that would have no effect, or let in whom they should not, stop the start
+// with one line, which repeats no secret.
+func TestBadAuthSettings(t *testing.T) {
+	t.Parallel()
+	_, hash := newKey(t)
+	short := secretFile(t, "tooshortasecret")
+	for want, args := range map[string][]string{
+		"at least 32":                {"--auth-secret-file", short},
+		"secret has 15 bytes":        {"--auth-secret=tooshortasecret"},
+		"can't be used together":     {"--auth-secret=" + testSecret, "--auth-secret-file", short},
+		"one of a secret":            {"--auth-secret=" + testSecret, "--auth-jwks-url=https://localhost/"},
+		"no PEM block":               {"--auth-public-key-file", short},
+		"about tokens":               {"--auth-issuer=x", "--auth-key=" + hash + "=admin"},
+		"nobody is asked":            {"--auth-cookie=session"},
+		"--cors-origin '*'":          {"--auth-cookie=session", "--auth-secret=" + testSecret, "--cors-origin=*"},
+		"is not an origin":           {"--cors-origin=app.example.com"},
+		"64 hexadecimal digits":      {"--auth-key=abc=admin"},
+		"want subscribe:PATTERN":     {"--auth-key=" + hash + "=write:x"},
+		"is there twice":             {"--auth-key=" + hash + "=admin", "--auth-key=" + hash + "=publish:*"},
+		"an https:// URL":            {"--auth-jwks-url=/etc/keys"},
+		"nobody is asked for a toke": {"--listen=0.0.0.0:0"},
+	} {
+		_, stderr, code := tidemark.Run(t, program.Options{}, append([]string{"serve", "--data", t.TempDir()}, args...)...)
+		if code != exitUsage || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
+			t.Errorf("%v: exit code %d, want %d and one line with %q:\n%s", args, code, exitUsage, want, stderr)
+		}
+		if strings.Contains(stderr, testSecret) || strings.Contains(stderr, "tooshortasecret") {
+			t.Errorf("%v: the secret is in %q", args, stderr)
+		}
+	}
+	for want, args := range map[string][]string{
+		"want --auth-secret-file": {"--sub=ann"},
+		"not a pattern":           {"--auth-secret=" + testSecret, "--publish=a/b"},
+		"not an age":              {"--auth-secret=" + testSecret, "--life=-1h"},
+	} {
+		if _, stderr, code := tidemark.Run(t, program.Options{}, append([]string{"token"}, args...)...); code != exitUsage || !strings.Contains(stderr, want) {
+			t.Errorf("token %v: exit code %d, %s", args, code, stderr)
+		}
+	}
+}
