@@ -37,6 +37,15 @@ function roomURL(room) {
   return 'v1/rooms/' + encodeURIComponent(room) + '/events';
 }
 
+// token is the credential to show: in the query where headers can't be set.
+function token() {
+  return $('token').value.trim();
+}
+
+function headers(more) {
+  return token() ? { Authorization: 'Bearer ' + token(), ...more } : more;
+}
+
 function startFollow(event) {
   event.preventDefault();
   if (follow && follow.source) follow.source.close();
@@ -54,7 +63,8 @@ function startFollow(event) {
 function connect(how) {
   const f = follow;
   const query = f.cursor ? 'last_event_id=' + encodeURIComponent(f.cursor) : f.start;
-  const source = new EventSource(roomURL(f.room) + '?' + query);
+  const credential = token() ? '&access_token=' + encodeURIComponent(token()) : '';
+  const source = new EventSource(roomURL(f.room) + '?' + query + credential);
   f.source = source;
   f.how = how;
   f.live = false;
@@ -158,7 +168,7 @@ function broken(f, source) {
   f.source = null;
   setState('refused');
   show();
-  fetch(roomURL(f.room) + '?limit=1', { headers: { Accept: 'application/json' } })
+  fetch(roomURL(f.room) + '?limit=1', { headers: headers({ Accept: 'application/json' }) })
     .then(async (r) => note('error', r.ok ? 'The server ended the connection.' : 'Refused: ' + await problem(r), ''))
     .catch((err) => note('error', 'The server cannot be reached: ' + err.message, ''));
 }
@@ -180,7 +190,7 @@ function comeBack() {
 // discoverTypes listens also for the types of the newest events in the room.
 async function discoverTypes(f) {
   try {
-    const r = await fetch(roomURL(f.room) + '?order=desc&limit=200', { headers: { Accept: 'application/json' } });
+    const r = await fetch(roomURL(f.room) + '?order=desc&limit=200', { headers: headers({ Accept: 'application/json' }) });
     if (!r.ok) return; // the follow itself says why
     for (const e of (await r.json()).events) addType(f, e.type);
   } catch {
@@ -264,7 +274,7 @@ async function publish(room, type, data) {
     try {
       r = await fetch(roomURL(room), {
         method: 'POST',
-        headers: { 'Content-Type': 'application/json', 'Idempotency-Key': key },
+        headers: headers({ 'Content-Type': 'application/json', 'Idempotency-Key': key }),
         body,
       });
     } catch (err) {

@@ -34,6 +34,11 @@ func TestServesThePage(t *testing.T) {
 			"Content-Security-Policy": "default-src 'none'; ",
 			"X-Content-Type-Options":  "nosniff",
 			"Referrer-Policy":         "no-referrer",
+			"X-Frame-Options":         "DENY",
+
+			"Cross-Origin-Opener-Policy":   "same-origin",
+			"Cross-Origin-Resource-Policy": "same-origin",
+			"Permissions-Policy":           "camera=(), ",
 		} {
 			if got := r.Header.Get(name); !strings.HasPrefix(got, want) {
 				t.Errorf("GET %s: %s: %q, want %q", path, name, got, want)
@@ -53,7 +58,8 @@ func TestServesThePage(t *testing.T) {
 }
 
 // The policy would break a page with inline script or style, and the page
-// promises to load nothing from elsewhere and to set what it is sent as text.
+// promises to load nothing from elsewhere, to set what it is sent as text, and to keep
+// no token.
 func TestThePageKeepsItsPolicy(t *testing.T) {
 	read := func(path string) string {
 		b, err := io.ReadAll(get(t, "GET", path, http.Header{}).Body)
@@ -75,7 +81,7 @@ func TestThePageKeepsItsPolicy(t *testing.T) {
 			t.Errorf("index.html has %s: %s", what, found)
 		}
 	}
-	if found := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|https?://`).FindString(script); found != "" {
+	if found := regexp.MustCompile(`innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(|https?://|localStorage|sessionStorage|document\.cookie`).FindString(script); found != "" {
 		t.Errorf("app.js has %s", found)
 	}
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/chromedp/chromedp"
 	"go.uber.org/goleak"
 
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/logtest"
@@ -267,6 +269,46 @@ func TestProblemsAreShown(t *testing.T) {
 	if got := p.rows("error")[0].Text; !strings.HasPrefix(got, "Refused: 4") {
 		t.Errorf("the list says %q", got)
 	}
+}
+
+// Where the server asks for a token the page shows the one it was given, and says why
+// it is refused without; a stream that ended with its token goes on with a new one.
+func TestATokenIsShown(t *testing.T) {
+	t.Parallel()
+	secret := []byte("a secret of thirty-two bytes, or more")
+	verifier, err := access.Open(access.Options{Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(verifier.Close)
+	token := func(life time.Duration) string {
+		text, err := access.Mint(secret, access.Draft{Subject: "ann", Life: life, Scopes: access.Scopes{Subscribe: []string{"den"}, Publish: []string{"den"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	s := serve(t, t.TempDir(), nil, func(o *api.Options) { o.Access = verifier })
+	p := openPage(t, s.http.URL)
+	p.follow("den", "since=now")
+	p.awaitState("refused")
+	p.await(`document.querySelector('.note.error') !== null`)
+	if got := p.rows("error")[0].Text; !strings.HasPrefix(got, "Refused: 401 unauthorized") {
+		t.Errorf("the list says %q", got)
+	}
+	p.set("token", token(20*time.Second))
+	p.follow("den", "since=now")
+	p.awaitState("live")
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('received').textContent === '1'`)
+	p.awaitState("refused") // the token is over, and the browser came back with it
+	p.set("token", token(time.Hour))
+	p.click("publish button[type=submit]")
+	p.await(`document.getElementById('answer').textContent.startsWith('201')`)
+	p.click("back")
+	p.awaitState("live")
+	p.await(`document.getElementById('received').textContent === '2'`)
+	p.shows(map[string]int{"missing": 0, "repeated": 0, "disordered": 0})
 }
 
 // The page fits wide and narrow windows, light and dark. With

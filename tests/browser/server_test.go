@@ -35,14 +35,18 @@ type asked struct {
 }
 
 // serve starts a server on the log in dir. It ends with the test, or by stop.
-func serve(t *testing.T, dir string, o *service.Options) *server {
+func serve(t *testing.T, dir string, o *service.Options, tune ...func(*api.Options)) *server {
 	t.Helper()
 	log, err := embedded.Open(dir, embedded.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	node := service.New(log, o)
-	s := &server{api: api.New(node, &api.Options{Console: console.Handler(), DrainSpread: time.Millisecond})}
+	edge := &api.Options{Console: console.Handler(), DrainSpread: time.Millisecond}
+	for _, f := range tune {
+		f(edge)
+	}
+	s := &server{api: api.New(node, edge)}
 	s.http = httptest.NewServer(s)
 	s.stop = sync.OnceFunc(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
