@@ -194,8 +194,8 @@ func (f *follower) run(buf *[]byte) outcome {
 	if hints&hintLeave != 0 && f.why == nil {
 		f.why = errDraining
 	}
-	if hints&hintExpiry != 0 {
-		f.why = errExpired
+	if hints&hintExpiry != 0 { // what was taken waits in the log for whoever comes back with a new token
+		f.why, f.batch = errExpired, service.Batch{}
 	}
 	b, body := f.open((*buf)[:0])
 	b, o := f.fill(b, body)
@@ -229,7 +229,7 @@ func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
 			f.batch = batch
 		}
 		b = f.encode(b)
-		if f.batch.Empty() && !f.batch.More {
+		if f.batch.Empty() && !f.batch.More && f.why == nil {
 			return b, rest
 		}
 	}
