@@ -165,6 +165,20 @@ func TestAlgorithmIsTheKeys(t *testing.T) {
 	}
 }
 
+// A token that has to be understood in a way that is not is refused.
+func TestCriticalExtension(t *testing.T) {
+	v := open(t, Options{Secret: secret})
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, said(nil))
+	token.Header["crit"] = []string{"b64"}
+	text, err := token.SignedString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Verify(t.Context(), text); !errors.Is(err, ErrCredential) {
+		t.Errorf("%v, want a refusal", err)
+	}
+}
+
 // What a token says about its time, issuer and audience is held against it.
 func TestClaims(t *testing.T) {
 	v := open(t, Options{Secret: secret, Issuer: "shop", Audience: "tidemark"})

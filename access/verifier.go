@@ -152,6 +152,9 @@ func (v *Verifier) token(ctx context.Context, text string) (*Grant, error) {
 // name that it gives.
 func (v *Verifier) keysOf(ctx context.Context) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
+		if _, critical := t.Header["crit"]; critical {
+			return nil, errors.New("no extension is understood here") // RFC 7515, 4.1.11
+		}
 		id, _ := t.Header["kid"].(string)
 		all, err := v.source.signers(ctx, id)
 		if err != nil {
