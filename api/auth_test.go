@@ -440,6 +440,26 @@ func TestStreamEndsWithToken(t *testing.T) {
 	h.gone()
 }
 
+// A stream whose token ends while the log is asked ends when the log answers, with
+// nothing of the answer, and does not wait until it is next to be kept alive.
+func TestStreamEndsWhileLogIsAsked(t *testing.T) {
+	h := start(t, guarded(t), func(s *setup) { s.api.KeepAlive = time.Hour })
+	h.fill("den", 3, 10)
+	hold := make(chan struct{})
+	h.log.hold.Store(&hold)
+	end := time.Now().Add(2 * time.Second)
+	s := h.follow("/v1/rooms/den/events?since=earliest", "Authorization", "Bearer "+token(t, 2*time.Second, all("den")))
+	s.opened()
+	<-time.After(time.Until(end))
+	close(hold)
+	if b := s.block(); field(b, "event") != "tidemark.error" || !strings.Contains(b, "token-expired") {
+		t.Fatalf("block:\n%s", b)
+	}
+	if b := s.block(); b != "" {
+		t.Errorf("after the end:\n%s", b)
+	}
+}
+
 // gone waits until nobody follows any more, as the metrics say.
 func (h *harness) gone() {
 	h.t.Helper()

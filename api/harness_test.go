@@ -380,6 +380,9 @@ type faultyLog struct {
 	reads  atomic.Int64 // calls of After
 	panics atomic.Bool  // After does
 
+	// hold, if set, has each read wait until it is closed.
+	hold atomic.Pointer[chan struct{}]
+
 	// unsafe stores drafts that do not become as safe as they should.
 	unsafe atomic.Bool
 
@@ -424,6 +427,9 @@ func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through
 	l.reads.Add(1)
 	if l.panics.Load() {
 		panic("on purpose")
+	}
+	if hold := l.hold.Load(); hold != nil {
+		<-*hold
 	}
 	if l.readsDown.Load() {
 		return nil, errSecret
