@@ -1,11 +1,21 @@
 package main
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/tidemark/tidemark/tests/program"
 )
@@ -120,6 +130,44 @@ func TestAuthSettings(t *testing.T) {
 	res.Body.Close()
 	if res.StatusCode != http.StatusCreated || res.Header.Get("Access-Control-Allow-Origin") != "https://app.example.com" {
 		t.Errorf("%s %v", res.Status, res.Header)
+	}
+}
+
+// Tokens may be signed by a key of which the node has the public half alone, from a file
+// or from a URL.
+func TestPublicKeys(t *testing.T) {
+	t.Parallel()
+	public, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "public.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	set := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
+	}))
+	defer set.Close()
+	said := jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix(), "tidemark": map[string]any{"publish": []string{"*"}}}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, said).SignedString(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged, err := jwt.NewWithClaims(jwt.SigningMethodHS256, said).SignedString([]byte(public))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, flag := range []string{"--auth-public-key-file=" + file, "--auth-jwks-url=" + set.URL} {
+		s := tidemark.Serve(t, program.Options{}, flag, "--data", t.TempDir())
+		tidemark.Must(t, with(s, token), "publish", "lobby", "1")
+		if _, stderr, code := tidemark.Run(t, with(s, forged), "publish", "lobby", "1"); code != exitFailed || !strings.Contains(stderr, "401") {
+			t.Errorf("%s: a token by HS256: exit code %d, %s", flag, code, stderr)
+		}
 	}
 }
 
