@@ -144,6 +144,7 @@ func callers(t *testing.T) []caller {
 func TestEveryRouteAsksWho(t *testing.T) {
 	var logged lockedBuffer
 	h := start(t, guarded(t), func(s *setup) {
+		s.api.Cookie = "session"
 		s.api.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s.node.Logger = s.api.Logger
 	})
@@ -158,7 +159,7 @@ func TestEveryRouteAsksWho(t *testing.T) {
 			for _, c := range callers(t) {
 				credential := c.credential(or(r.room, "den"))
 				credentials = append(credentials, credential)
-				for _, way := range []string{"header", "query"} {
+				for _, way := range []string{"header", "query", "cookie"} {
 					t.Run(strings.Join([]string{route, r.path, r.accept, c.name, way}, " "), func(t *testing.T) {
 						if r.path == "/v1/ws" {
 							h.checkSocket(t, c, credential, way)
