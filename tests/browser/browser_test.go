@@ -3,6 +3,9 @@ package browser
 import (
 	"bytes"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -309,6 +312,64 @@ func TestATokenIsShown(t *testing.T) {
 	p.awaitState("live")
 	p.await(`document.getElementById('received').textContent === '2'`)
 	p.shows(map[string]int{"missing": 0, "repeated": 0, "disordered": 0})
+}
+
+// Pages of an origin that is listed use the node in every way that a browser has; those
+// of another one get nothing by any.
+func TestPagesOfOtherOrigins(t *testing.T) {
+	t.Parallel()
+	secret := []byte("a secret of thirty-two bytes, or more")
+	verifier, err := access.Open(access.Options{Secret: secret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(verifier.Close)
+	den := []string{"den"}
+	token, err := access.Mint(secret, access.Draft{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: den, Publish: den}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	blank := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		_, _ = io.WriteString(w, "<!doctype html><link rel=icon href=data:,><title>an application</title>")
+	})
+	listed, other := httptest.NewServer(blank), httptest.NewServer(blank)
+	t.Cleanup(listed.Close)
+	t.Cleanup(other.Close)
+	s := serve(t, t.TempDir(), nil, func(o *api.Options) { o.Access, o.Origins = verifier, []string{listed.URL} })
+
+	script := fmt.Sprintf(`(async () => {
+		const node = %q, token = %q, room = node + '/v1/rooms/den/events';
+		const bearer = { Authorization: 'Bearer ' + token };
+		const stream = () => new Promise((done) => {
+			const s = new EventSource(room + '?access_token=' + token);
+			s.addEventListener('tidemark.live', () => { s.close(); done('live'); });
+			s.onerror = () => { s.close(); done('refused'); };
+		});
+		const socket = () => new Promise((done) => {
+			const s = new WebSocket(node.replace('http', 'ws') + '/v1/ws', ['tidemark.v1', 'tidemark.bearer.' + token]);
+			s.onopen = () => { s.close(); done('open ' + s.protocol); };
+			s.onerror = () => done('refused');
+		});
+		const ask = (options) => fetch(room, options).then((r) => String(r.status), () => 'refused');
+		return [
+			await stream(),
+			await socket(),
+			await ask({ headers: { ...bearer, 'Last-Event-ID': 'earliest' } }),
+			await ask({ method: 'POST', headers: { ...bearer, 'Content-Type': 'application/json', 'Idempotency-Key': 'k' }, body: '{"data":1}' }),
+			await ask({}),
+		].join(', ');
+	})()`, s.http.URL, token)
+	for url, want := range map[string]string{
+		listed.URL: "live, open tidemark.v1, 200, 201, 401",
+		other.URL:  "refused, refused, refused, refused, refused",
+	} {
+		p := openPage(t, url)
+		if got := run(p, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise)); got != want {
+			t.Errorf("%s: %s, want %s", url, got, want)
+		}
+		p.forgive("blocked by CORS policy")
+	}
 }
 
 // The page fits wide and narrow windows, light and dark. With

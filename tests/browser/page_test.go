@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -99,6 +100,13 @@ func (p *page) listen(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.complaints = append(p.complaints, complaint)
+}
+
+// forgive drops complaints that have the text in them.
+func (p *page) forgive(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.complaints = slices.DeleteFunc(p.complaints, func(c string) bool { return strings.Contains(c, text) })
 }
 
 func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
