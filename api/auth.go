@@ -43,7 +43,7 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		g, err := s.grantFor(r, inQuery)
 		if err != nil {
-			if errors.Is(err, access.ErrUnavailable) && accepts(r, mediaSSE) {
+			if errors.Is(err, access.ErrUnavailable) && r.Method == http.MethodGet && accepts(r, mediaSSE) {
 				s.sendAway(c.Response(), err) // a browser would never come back from a 503
 			}
 			return err
