@@ -162,11 +162,16 @@ func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	var promoted *Server
 	var asked time.Time
 	err = until(ctx, func(ctx context.Context) error {
 		leads, err := s.primary(ctx)
-		if err != nil || leads != old {
+		if err != nil {
 			return err
+		}
+		if leads != old { // which may change again: a failover that is given up is ordered anew
+			promoted = leads
+			return leads.leads(ctx)
 		}
 		err = fmt.Errorf("%s still leads", old.Addr())
 		if time.Since(asked) < failoverEvery { // a Sentinel that is kept waiting gives up
@@ -180,10 +185,6 @@ func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("fail over: %w", err)
-	}
-	promoted, err := s.Promoted(ctx, old)
-	if err != nil {
-		return nil, err
 	}
 	return promoted, s.Settle(ctx)
 }
