@@ -64,6 +64,7 @@ func TestJudge(t *testing.T) {
 		{"lost and told late", join(events(1, 2, 5), one(gapBetween("reset", 2, 6))), 1, "owed"},
 		{"lost, and told of less", join(events(1, 2, 5), one(gapBetween("reset", 5, 6))), 1, "missing owed"},
 		{"told of a loss that was none", join(events(1, 2, 3), one(gapBetween("reset", 3, 4)), events(4, 5)), 0, "unowed"},
+		{"told again, for the same cursor of the future", join(events(1, 2, 3, 4, 5), one(told{back: at(9)}), one(gapBetween("reset", 9, 6)), one(told{back: at(9)}), one(gapBetween("reset", 9, 6))), 1, "owed"},
 		{"told of one loss twice", join(events(1, 2, 3), one(gapBetween("reset", 3, 4)), one(gapBetween("reset", 3, 4)), events(4, 5)), 1, "owed unowed"},
 		{"trimmed and told, and found in memory", join(one(gapBetween("trimmed", 0, 3)), events(1, 2, 3, 4, 5)), 0, "owed"},
 		{"told of an event behind what came", join(events(1, 2, 4), one(gapBetween("unknown", 2, 4)), events(5)), 1, "owed"},
@@ -95,7 +96,8 @@ func verdict(t *testing.T, all []told, losses int) string {
 	for _, x := range all {
 		switch {
 		case !x.back.IsZero():
-			track.cursor, track.floor = x.back, x.back
+			track.cursor, track.floor, track.handed = x.back, x.back, x.back
+			c.conns = append(c.conns, conn{})
 		case x.event > 0:
 			c.eventLocked(track, entry{at(x.event), makeMark(1, x.event)}, 0)
 		default:

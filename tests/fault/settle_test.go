@@ -352,11 +352,12 @@ func (j *judge) notices() {
 
 // again reports whether the n-th notice is an earlier one, told again because the
 // client came back with a cursor from before it: over WebSocket a notice moves no
-// cursor, and of several rooms the cursor is the earliest.
+// cursor, and of several rooms the cursor is the earliest. Or with the same cursor, one
+// of what the log has lost, for clients here never take theirs back.
 func (j *judge) again(n int) bool {
 	g := j.t.notices[n]
 	return slices.ContainsFunc(j.t.notices[:n], func(old notice) bool {
-		return old.reason == g.reason && old.conn != g.conn && g.cursor.Before(old.before)
+		return old.reason == g.reason && old.conn != g.conn && (g.cursor.Before(old.before) || g.cursor == old.cursor)
 	})
 }
 
