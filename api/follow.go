@@ -83,7 +83,8 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 // sendAway ends a stream before it has begun, for the reason err, which the client
 // is told. The stream is broken off: to some clients one that ends in order has ended
 // for good (r3labs/sse and @microsoft/fetch-event-source, see tests/clients), and
-// a connection that stays open would bring the client back to this node.
+// a connection that stays open would bring the client back to this node. It does not
+// return.
 func (s *Server) sendAway(w http.ResponseWriter, err error) {
 	if !errors.Is(err, context.Canceled) { // somebody is there
 		setStreamHeader(w.Header())
@@ -238,22 +239,9 @@ func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
 
 // encode appends what was taken, as far as it goes into one write.
 func (f *follower) encode(b []byte) []byte {
-	events, items := 0, f.batch.Items
-	for len(items) > 0 && len(b) < maxWrite {
-		b = f.encoder.item(b, items[0])
-		if items[0].Event != nil {
-			events++
-		}
-		items = items[1:]
-	}
+	b, events := appendItems(b, &f.batch, f.encoder.item)
 	f.server.metrics.sse.delivered.Add(float64(events))
-	if f.batch.Items = items; len(items) == 0 {
-		f.batch.Items = nil // an idle connection holds nothing
-	} else {
-		f.batch.More = true // a call that comes before these are written is lost
-		return b
-	}
-	if f.batch.Live {
+	if f.batch.Items == nil && f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
 			f.encoder.moved(c) // also for a client for whom there was nothing

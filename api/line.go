@@ -2,12 +2,13 @@ package api
 
 import (
 	"bytes"
+	"errors"
 	"math/rand/v2"
-	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 )
 
@@ -42,6 +43,28 @@ func (l *line) hint(bit uint32) {
 	l.server.crew.wake(&l.task)
 }
 
+// appendItems appends what was taken, as far as it goes into one write, and returns how
+// many events it was. What is left stays in batch.
+func appendItems(b []byte, batch *service.Batch, item func([]byte, replay.Item) []byte) (_ []byte, events int) {
+	items := batch.Items
+	for len(items) > 0 && len(b) < maxWrite {
+		b = item(b, items[0])
+		if items[0].Event != nil {
+			events++
+		}
+		items = items[1:]
+	}
+	if batch.Items = items; len(items) == 0 {
+		batch.Items = nil // an idle connection holds nothing
+	} else {
+		batch.More = true // a call that comes before these are written is lost
+	}
+	return b, events
+}
+
+// errSaid is why a connection ends to whose client nothing more is to be said.
+var errSaid = errors.New("all is said")
+
 // say writes b, without waiting where the client takes it at once. o is what comes
 // then; over is to hang up.
 func (l *line) say(b []byte, o outcome) outcome {
@@ -63,7 +86,7 @@ func (l *line) say(b []byte, o outcome) outcome {
 
 func (l *line) said(o outcome) outcome {
 	if o == over {
-		return l.hangUp(errDraining)
+		return l.hangUp(errSaid)
 	}
 	return o
 }
@@ -83,7 +106,7 @@ func (l *line) lend(f func() outcome) outcome {
 
 // panicked implements runner, and ends the connection.
 func (l *line) panicked(value any) outcome {
-	l.server.opts.Logger.Error("panic", "value", value, "stack", string(debug.Stack()))
+	l.server.logPanic(value)
 	return l.hangUp(errInternal)
 }
 

@@ -3,7 +3,6 @@ package api
 import (
 	"errors"
 	"io"
-	"runtime/debug"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -127,7 +126,7 @@ func (k *socket) attend() {
 	defer k.server.crew.wake(&k.task) // which may have waited for it
 	defer func() {
 		if p := recover(); p != nil {
-			k.server.opts.Logger.Error("panic", "value", p, "stack", string(debug.Stack()))
+			k.server.logPanic(p)
 			_ = k.out.conn.Close() // which ends the reader, and then the task
 			k.unattended()
 		}

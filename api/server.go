@@ -122,12 +122,17 @@ func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 			case http.ErrAbortHandler:
 				panic(p) // net/http's own way to give up a connection
 			default:
-				s.opts.Logger.Error("panic", "value", p, "stack", string(debug.Stack()))
+				s.logPanic(p)
 				err = fmt.Errorf("%w: panic", errInternal)
 			}
 		}()
 		return next(c)
 	}
+}
+
+// logPanic is for whoever has recovered from a panic with value.
+func (s *Server) logPanic(value any) {
+	s.opts.Logger.Error("panic", "value", value, "stack", string(debug.Stack()))
 }
 
 // limitHeader refuses requests whose line and headers are too long.

@@ -323,25 +323,9 @@ func (k *socket) pull(b []byte, f *roomFollow) (_ []byte, asks bool) {
 
 // encode appends what was taken of a room, as far as it goes into one write.
 func (k *socket) encode(b []byte, f *roomFollow) []byte {
-	events, items := 0, f.batch.Items
-	for len(items) > 0 && len(b) < maxWrite {
-		if it := &items[0]; it.Gap != nil {
-			b = appendFrame(b, websocket.TextMessage, gapFrame(it.Gap))
-		} else {
-			b = append(b, it.Event.Encoded(streams.WebSocket, eventFrame)...)
-			events++
-		}
-		f.pos = items[0].Position
-		items = items[1:]
-	}
+	b, events := appendItems(b, &f.batch, f.item)
 	k.server.metrics.websocket.delivered.Add(float64(events))
-	if f.batch.Items = items; len(items) == 0 {
-		f.batch.Items = nil // an idle connection holds nothing
-	} else {
-		f.batch.More = true // a call that comes before these are written is lost
-		return b
-	}
-	if f.batch.Live {
+	if f.batch.Items == nil && f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
 			f.pos = c.IDs()[0] // also that of a client for whom there was nothing
@@ -349,6 +333,15 @@ func (k *socket) encode(b []byte, f *roomFollow) []byte {
 		b = appendFrame(b, websocket.TextMessage, liveFrame(f.room, f.batch.Replayed, f.pos))
 	}
 	return b
+}
+
+// item appends the frame of one item.
+func (f *roomFollow) item(b []byte, it replay.Item) []byte {
+	f.pos = it.Position
+	if it.Gap != nil {
+		return appendFrame(b, websocket.TextMessage, gapFrame(it.Gap))
+	}
+	return append(b, it.Event.Encoded(streams.WebSocket, eventFrame)...)
 }
 
 // ask waits for the log. The connection stays while the log does not answer, and the

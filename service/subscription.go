@@ -111,8 +111,8 @@ func (s *Subscription) Ready() (b Batch, ok bool) {
 
 // Next returns what comes next, at most a few hundred items; an empty batch means
 // that there is nothing now. Unless there is More, notify is called when there is
-// something to take again. It waits for nothing but the log, within ctx. After an error (the log's,
-// or ctx's) nothing is lost and it may be called again.
+// something to take again. It waits for nothing but the log, within ctx. After an
+// error (the log's, or ctx's) nothing is lost and it may be called again.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	return s.next(func(l *leg) ([]replay.Item, error) { return l.read(ctx) })
 }
@@ -509,7 +509,7 @@ func (l *leg) fromHot() (items []replay.Item, live bool) {
 	}
 	pos := l.pos
 	for _, e := range events {
-		items = append(items, replay.Item{Event: e, Place: e.ID, Position: e.ID})
+		items = append(items, itemOf(e))
 		pos = e.ID
 	}
 	if !more {
