@@ -127,6 +127,7 @@ type follower struct {
 
 	batch    service.Batch // taken, and not written yet
 	silent   bool          // nothing was said for KeepAlive
+	spoke    time.Time     // when something was said last
 	why      error         // to send the client away; nil for no reason
 	silence  *time.Timer
 	expiry   *time.Timer // nil for a grant without end
@@ -191,7 +192,9 @@ func (f *follower) run(buf *[]byte) outcome {
 	case f.dead:
 		return rest
 	}
-	f.silent = f.silent || hints&hintSilence != 0
+	if hints&hintSilence != 0 {
+		f.mindSilence()
+	}
 	if hints&hintLeave != 0 && f.why == nil {
 		f.why = errDraining
 	}
@@ -205,6 +208,15 @@ func (f *follower) run(buf *[]byte) outcome {
 		return o
 	}
 	return f.send(b, body, o)
+}
+
+// mindSilence has the keep-alive said, if it is time for one. To set the timer at each
+// write instead took 5 to 7 % of a broadcast's processor time.
+func (f *follower) mindSilence() {
+	left := f.server.opts.KeepAlive - time.Since(f.spoke)
+	if f.silent = left <= 0; !f.silent {
+		f.silence.Reset(left)
+	}
 }
 
 // fill appends the blocks that there are, up to some maxWrite, to b, whose blocks
@@ -325,8 +337,11 @@ func (f *follower) send(b []byte, body int, o outcome) outcome {
 	if f.chunked {
 		b = closeChunk(b, body)
 	}
-	f.silent = false
-	f.silence.Reset(f.server.opts.KeepAlive)
+	f.spoke = time.Now()
+	if f.silent {
+		f.silent = false
+		f.silence.Reset(f.server.opts.KeepAlive)
+	}
 	return f.say(b, o)
 }
 
