@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,6 +40,10 @@ type Options struct {
 	// Access says what credentials allow. nil: everybody may do everything, but for
 	// pages of other origins. It is to be open for as long as the Server.
 	Access *access.Verifier
+
+	// TrustedProxies are the networks whose proxies are believed about where a request
+	// comes from, each as ParseProxy returns it; default: none is. See Server.client.
+	TrustedProxies []netip.Prefix
 
 	// Cookie names the cookie that may carry a credential, for pages of the server's
 	// own origin and of those in Origins by name; default: none may.

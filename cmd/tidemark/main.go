@@ -68,7 +68,7 @@ func execute(args []string, std stdio) int {
 		kong.Description(description),
 		kong.DefaultEnvars(envPrefix),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoAppDescFormat: true, WrapUpperBound: 100}),
-		kong.ExplicitGroups([]kong.Group{{Key: "auth", Title: "Who may do what:"}, {Key: "log", Title: "The log of events:"}, {Key: "redis", Title: "The log in Redis:"}, {Key: "logs", Title: "What the node says about itself:"}}),
+		kong.ExplicitGroups([]kong.Group{{Key: "auth", Title: "Who may do what:"}, {Key: "limits", Title: "Limits:"}, {Key: "log", Title: "The log of events:"}, {Key: "redis", Title: "The log in Redis:"}, {Key: "logs", Title: "What the node says about itself:"}}),
 		kong.Writers(std.out, std.err),
 		kong.BindFor(std),
 	)

@@ -52,6 +52,8 @@ type serveCmd struct {
 
 	authFlags
 
+	limitFlags
+
 	redisFlags
 
 	LogFormat logFormat  `default:"auto" enum:"auto,text,json" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
@@ -138,6 +140,7 @@ func (s *server) run(ctx context.Context) error {
 		MaxData: s.MaxData, Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
+		TrustedProxies: s.proxies(),
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)
