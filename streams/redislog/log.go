@@ -96,6 +96,13 @@ func (l *Log) eachPartition(check func(*partition) error) error {
 // Partitions implements streams.Log.
 func (l *Log) Partitions() int { return len(l.partitions) }
 
+// Client returns the client of the log's Redis, for what else is kept there under
+// Prefix. It is the log's: Close closes it. It never repeats a command by itself.
+func (l *Log) Client() redis.UniversalClient { return l.client }
+
+// Prefix returns what all keys begin with, after an opening brace.
+func (l *Log) Prefix() string { return l.opt.Prefix }
+
 // Losses counts how often this process has found that Redis lost events, and
 // raised a floor for it.
 func (l *Log) Losses() uint64 { return l.losses.Load() }
