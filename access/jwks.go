@@ -35,7 +35,7 @@ const (
 // jwks is a source that reads keys from a URL, again and again. While the URL does not
 // answer, the keys last read count.
 type jwks struct {
-	// Fixed by openJWKS.
+	// Fixed by newJWKS.
 	url    string
 	client *http.Client
 	logger *slog.Logger
@@ -53,8 +53,8 @@ type jwks struct {
 	round chan struct{}
 }
 
-// openJWKS begins to read keys from address. Close it when done.
-func openJWKS(address string, logger *slog.Logger) (*jwks, error) {
+// newJWKS returns a source that reads keys from address once it is started.
+func newJWKS(address string, logger *slog.Logger) (*jwks, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("%w: want an https:// URL of a key set", errVerifying)
@@ -70,9 +70,11 @@ func openJWKS(address string, logger *slog.Logger) (*jwks, error) {
 		},
 	}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
-	j.run.Go(j.follow)
 	return j, nil
 }
+
+// start begins to read keys. Close j when done.
+func (j *jwks) start() { j.run.Go(j.follow) }
 
 // close ends the reading and waits for it.
 func (j *jwks) close() {

@@ -68,6 +68,23 @@ func ParseKey(s string) (Key, error) {
 	return k, nil
 }
 
+// String returns k as ParseKey reads it.
+func (k Key) String() string {
+	var words []string
+	for _, list := range []struct {
+		action   string
+		patterns []string
+	}{{"subscribe", k.Scopes.Subscribe}, {"publish", k.Scopes.Publish}, {"presence", k.Scopes.Presence}} {
+		for _, pattern := range list.patterns {
+			words = append(words, list.action+":"+pattern)
+		}
+	}
+	if k.Scopes.Admin {
+		words = append(words, "admin")
+	}
+	return k.Hash.String() + "=" + strings.Join(words, " ")
+}
+
 // add adds what one word of a key allows.
 func (s *Scopes) add(word string) error {
 	action, pattern, _ := strings.Cut(word, ":")

@@ -60,12 +60,30 @@ type Verifier struct {
 
 // Open returns a Verifier. Close it when done.
 func Open(o Options) (*Verifier, error) {
-	v := &Verifier{parser: newParser(&o)}
+	v, err := newVerifier(&o)
+	if err != nil {
+		return nil, err
+	}
+	if remote, ok := v.source.(*jwks); ok {
+		remote.start()
+	}
+	return v, nil
+}
+
+// Check returns the error that Open would, and asks nobody for keys.
+func Check(o Options) error {
+	_, err := newVerifier(&o)
+	return err
+}
+
+// newVerifier returns a Verifier that does not read keys from anywhere yet.
+func newVerifier(o *Options) (*Verifier, error) {
+	v := &Verifier{parser: newParser(o)}
 	var err error
 	if v.keys, err = newKeyring(o.Keys); err != nil {
 		return nil, err
 	}
-	if v.source, err = openSource(&o); err != nil {
+	if v.source, err = newSource(o); err != nil {
 		return nil, err
 	}
 	if v.source == nil && len(v.keys) == 0 {
@@ -74,7 +92,7 @@ func Open(o Options) (*Verifier, error) {
 	return v, nil
 }
 
-func openSource(o *Options) (source, error) {
+func newSource(o *Options) (source, error) {
 	secret, public, remote := len(o.Secret) > 0, len(o.PublicKeys) > 0, o.JWKS != ""
 	switch {
 	case secret && (public || remote), public && remote:
@@ -85,7 +103,7 @@ func openSource(o *Options) (source, error) {
 	case public:
 		return parsePEM(o.PublicKeys)
 	case remote:
-		return openJWKS(o.JWKS, cmp.Or(o.Logger, slog.New(slog.DiscardHandler)))
+		return newJWKS(o.JWKS, cmp.Or(o.Logger, slog.New(slog.DiscardHandler)))
 	}
 	return nil, nil
 }

@@ -16,7 +16,7 @@ import (
 // the command that makes them have them in common.
 type secretFlags struct {
 	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"File with the secret of tokens signed by HS256, HS384 or HS512: 32 bytes or more."`
-	AuthSecret     string `placeholder:"SECRET" group:"auth" help:"The secret itself, meant for the environment: a command line is seen by everybody on the machine."`
+	AuthSecret     string `placeholder:"SECRET" secret:"" group:"auth" help:"The secret itself, meant for the environment: a command line is seen by everybody on the machine."`
 	AuthIssuer     string `placeholder:"NAME" group:"auth" help:"What a token's iss has to be (default: anything)."`
 	AuthAudience   string `placeholder:"NAME" group:"auth" help:"What a token's aud has to have (default: anything)."`
 }
@@ -58,6 +58,9 @@ func (k *authKey) UnmarshalText(text []byte) error {
 	return err
 }
 
+// String is what the configuration has. The hash tells nothing of the key.
+func (k authKey) String() string { return access.Key(k).String() }
+
 // origin is where pages come from.
 type origin string
 
@@ -93,28 +96,39 @@ func (f *authFlags) openAccess(logger *slog.Logger) (*access.Verifier, error) {
 	if !f.asks() {
 		return nil, nil
 	}
-	o := access.Options{JWKS: f.AuthJWKSURL, Issuer: f.AuthIssuer, Audience: f.AuthAudience, Logger: logger}
-	var err error
-	if o.Secret, err = f.secret(); err != nil {
+	o, err := f.accessOptions()
+	if err != nil {
 		return nil, err
+	}
+	o.Logger = logger
+	v, err := access.Open(o)
+	if err != nil {
+		return nil, unusableKeys(err)
+	}
+	return v, nil
+}
+
+// accessOptions reads the files that are named.
+func (f *authFlags) accessOptions() (o access.Options, err error) {
+	o = access.Options{JWKS: f.AuthJWKSURL, Issuer: f.AuthIssuer, Audience: f.AuthAudience}
+	if o.Secret, err = f.secret(); err != nil {
+		return o, err
 	}
 	if f.AuthPublicKeyFile != "" {
 		if o.PublicKeys, err = os.ReadFile(f.AuthPublicKeyFile); err != nil {
-			return nil, fmt.Errorf("--auth-public-key-file: %w", err)
+			return o, fmt.Errorf("--auth-public-key-file: %w", err)
 		}
 		if len(o.PublicKeys) == 0 {
-			return nil, usageError("--auth-public-key-file " + f.AuthPublicKeyFile + " is empty")
+			return o, usageError("--auth-public-key-file " + f.AuthPublicKeyFile + " is empty")
 		}
 	}
 	for _, k := range f.AuthKey {
 		o.Keys = append(o.Keys, access.Key(k))
 	}
-	v, err := access.Open(o)
-	if err != nil {
-		return nil, usageError("authentication: " + err.Error())
-	}
-	return v, nil
+	return o, nil
 }
+
+func unusableKeys(err error) error { return usageError("authentication: " + err.Error()) }
 
 // origins returns those whose pages are welcome.
 func (f *authFlags) origins() []string {

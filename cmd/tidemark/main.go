@@ -42,15 +42,16 @@ environment or the configuration is wrong.`
 type cli struct {
 	Config configFile `placeholder:"FILE" help:"Read flags from a YAML file."`
 
-	Serve   serveCmd   `cmd:"" help:"Run a node."`
-	Publish publishCmd `cmd:"" help:"Publish events into a room."`
-	Tail    tailCmd    `cmd:"" help:"Follow a room, across disconnects."`
-	History historyCmd `cmd:"" help:"Print what the log keeps of a room."`
-	Token   tokenCmd   `cmd:"" help:"Make a token, for trying."`
-	Key     keyCmd     `cmd:"" help:"Make API keys."`
-	Doctor  doctorCmd  `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
-	Health  healthCmd  `cmd:"" help:"Ask a node whether it can serve."`
-	Version versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd   `cmd:"" help:"Run a node."`
+	Publish  publishCmd `cmd:"" help:"Publish events into a room."`
+	Tail     tailCmd    `cmd:"" help:"Follow a room, across disconnects."`
+	History  historyCmd `cmd:"" help:"Print what the log keeps of a room."`
+	Token    tokenCmd   `cmd:"" help:"Make a token, for trying."`
+	Key      keyCmd     `cmd:"" help:"Make API keys."`
+	Doctor   doctorCmd  `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
+	Settings configCmd  `cmd:"" name:"config" help:"Look at the configuration of a node."`
+	Health   healthCmd  `cmd:"" help:"Ask a node whether it can serve."`
+	Version  versionCmd `cmd:"" help:"Print the version."`
 }
 
 func main() {
@@ -74,23 +75,33 @@ func execute(args []string, std stdio) int {
 	)
 	command, err := parser.Parse(args)
 	if err != nil {
-		parser.Errorf("%s", withoutPasswords(err))
+		parser.Errorf("%s", withoutSecrets(err))
 		return exitUsage
 	}
 	if err := command.Run(); err != nil {
-		parser.Errorf("%s", withoutPasswords(err))
+		parser.Errorf("%s", withoutSecrets(err))
 		return exitCode(err)
 	}
 	return exitOK
 }
 
-// withoutPasswords is err's text without what stands between :// and @ in it: a URL
-// may be in the wrong place of a command line, and errors quote that.
-func withoutPasswords(err error) string {
-	return userinfo.ReplaceAllString(err.Error(), "://…@")
-}
+// withoutSecrets is err's text as it may be printed: a URL may be in the wrong place of a
+// command line, and errors quote that.
+func withoutSecrets(err error) string { return maskSecrets(err.Error()) }
 
-var userinfo = regexp.MustCompile(`://\S*@`)
+// What is a secret wherever it stands: what a URL has between :// and @, a parameter of
+// it with such a name, an API key.
+var (
+	userinfo  = regexp.MustCompile(`://\S*@`)
+	parameter = regexp.MustCompile(`([?&][^=&\s]*(?:password|secret|token|key)[^=&\s]*=)[^&\s]*`)
+	apiKey    = regexp.MustCompile(`tmk_\S*`)
+)
+
+func maskSecrets(text string) string {
+	text = userinfo.ReplaceAllString(text, "://…@")
+	text = parameter.ReplaceAllString(text, "$1…")
+	return apiKey.ReplaceAllString(text, "tmk_…")
+}
 
 func exitCode(err error) int {
 	if errors.As(err, new(usageError)) {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
@@ -56,7 +57,7 @@ type serveCmd struct {
 
 	redisFlags
 
-	LogFormat logFormat  `default:"auto" enum:"auto,text,json" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
+	LogFormat logFormat  `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" group:"logs" help:"debug, info, warn or error (default ${default})."`
 }
 
@@ -72,17 +73,17 @@ func (serveCmd) Help() string {
 SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that have begun are answered, the log is closed. A second signal ends it at once.`
 }
 
-func (c *serveCmd) Run(std stdio) error {
-	if c.MaxData < 1 {
-		return usageError("--max-data: want 1 or more")
-	}
-	if err := cmp.Or(c.check(), c.checkAuth()); err != nil {
+func (c *serveCmd) Run(std stdio, command *kong.Context) error {
+	if err := c.firstProblem(); err != nil {
 		return err
 	}
 	ctx, stop := interruptible()
 	defer stop()
 	format := c.LogFormat.resolve(std.err)
 	logger := newLogger(std.err, format, c.LogLevel)
+	for _, note := range strangeVariables(command.Model, os.Environ()) {
+		logger.Warn(note)
+	}
 	s := &server{serveCmd: c, logger: logger.With("node", c.name())}
 	if format == formatText {
 		s.greeting = std.out
@@ -146,27 +147,31 @@ func (s *server) run(ctx context.Context) error {
 	return s.serve(ctx, listener, edge)
 }
 
-// listen refuses all but loopback addresses where nobody is asked who they are, unless
-// told otherwise. The address
-// is resolved once, so that the one that was looked at is the one that is used.
+// listen resolves the address once, so that the one that is looked at is the one that
+// is used.
 func (s *server) listen() (net.Listener, error) {
 	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", s.Listen, err)
 	}
-	if !addr.IP.IsLoopback() && !s.Insecure && !s.asks() {
-		return nil, usageError(fmt.Sprintf("--listen %s is not a loopback address, and nobody is asked for a token or key: "+
-			"whoever reaches the port could publish and read everything; "+
-			"give --auth-secret-file or another --auth flag, or say --insecure on a network that you trust", s.Listen))
+	if err := s.checkExposure(addr.IP.IsLoopback()); err != nil {
+		return nil, err
 	}
 	return listenTCP(addr)
+}
+
+// logOptions are those of the log in Redis.
+func (c *serveCmd) logOptions() redislog.Options {
+	opt := c.redisFlags.options()
+	opt.KeyLife, opt.TailLife = time.Duration(c.KeyLife), time.Duration(c.TailLife)
+	return opt
 }
 
 func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (streams.Log, error) {
 	if s.Redis != "" {
 		redis.SetLogger(redisLogger{s.logger})
-		opt := s.redisFlags.options()
-		opt.KeyLife, opt.TailLife, opt.Logger = time.Duration(s.KeyLife), time.Duration(s.TailLife), s.logger
+		opt := s.logOptions()
+		opt.Logger = s.logger
 		log, err := redislog.Open(ctx, opt)
 		if err != nil {
 			return nil, err // not log: a nil pointer in an interface is not nil
@@ -176,9 +181,6 @@ func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (st
 			Help: "Times that this node found that Redis lost events, and had readers told.",
 		}, func() float64 { return float64(log.Losses()) }))
 		return log, nil
-	}
-	if s.Durability == streams.Replicated {
-		return nil, usageError("--durability replicated: the embedded log has no replicas; use --redis")
 	}
 	return embedded.Open(s.Data, embedded.Options{
 		KeyLife: time.Duration(s.KeyLife), TailLife: time.Duration(s.TailLife),

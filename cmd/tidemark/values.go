@@ -27,6 +27,8 @@ func (a *age) UnmarshalText(text []byte) error {
 	return nil
 }
 
+func (a age) String() string { return time.Duration(a).String() }
+
 func parseAge(s string) (time.Duration, error) {
 	bad := fmt.Errorf("%q is not an age: want one like 90s, 24h or 7d", s)
 	var d time.Duration
@@ -75,6 +77,10 @@ func (r *rule) UnmarshalText(text []byte) error {
 	}
 	*r = rule{Pattern: s[:i], Keep: keep}
 	return nil
+}
+
+func (r rule) String() string {
+	return fmt.Sprintf("%s=%d,%v", r.Pattern, r.Keep.Events, age(r.Keep.Age))
 }
 
 // room is the name of a room.

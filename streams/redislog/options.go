@@ -66,6 +66,15 @@ type Options struct {
 	certs *tls.Config // nil without TLS
 }
 
+// Check returns the error that Open would, as far as it can be known without Redis: it
+// reads the URL and the files that are named.
+func (o Options) Check() error {
+	if _, err := o.withDefaults(); err != nil {
+		return fmt.Errorf("redis log: %w", err)
+	}
+	return nil
+}
+
 // withDefaults completes o, and reads the files that it names. Its errors never
 // hold a password.
 func (o Options) withDefaults() (Options, error) {

@@ -1,0 +1,53 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/tidemark/tidemark/tests/program"
+)
+
+// docs/configuration.md is what the flags say.
+func TestReferenceIsTrue(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tidemark.Must(t, program.Options{}, "config", "reference"); got != string(page) {
+		t.Error("docs/configuration.md is not what the flags say. Write it anew: go generate ./cmd/tidemark")
+	}
+}
+
+// Each setting has a variable, a key, and words about what it takes and is for.
+func TestReferenceIsComplete(t *testing.T) {
+	t.Parallel()
+	rows := map[string]bool{}
+	for line := range strings.Lines(tidemark.Must(t, program.Options{}, "config", "reference")) {
+		if !strings.HasPrefix(line, "| `--") {
+			continue
+		}
+		cells := strings.Split(strings.ReplaceAll(strings.TrimSpace(line), `\|`, ""), "|")
+		if len(cells) != 8 {
+			t.Errorf("%d cells: %s", len(cells), line)
+			continue
+		}
+		if strings.HasSuffix(cells[1], " ` ") {
+			t.Errorf("it has no placeholder: %s", line)
+		}
+		name := strings.Trim(cells[3], " `")
+		rows[name] = true
+		if want := "`TIDEMARK_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "`"; strings.TrimSpace(cells[2]) != want {
+			t.Errorf("%s is%sin the environment, want %s", name, cells[2], want)
+		}
+		if strings.TrimSpace(cells[4]) == "" || strings.TrimSpace(cells[6]) == "" {
+			t.Errorf("it does not say what %s takes and is for: %s", name, line)
+		}
+	}
+	for _, name := range []string{"listen", "retain", "redis", "auth-key", "log-level", "url", "token"} {
+		if !rows[name] {
+			t.Errorf("there is no row for %s", name)
+		}
+	}
+}
