@@ -214,6 +214,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener, edge *api.Ser
 		return errors.Join(err, s.drain(web, edge))
 	case <-ctx.Done():
 		s.logger.Info("stopping")
+		s.notify(notifyStopping)
 		err := s.drain(web, edge)
 		<-served
 		return err
@@ -248,6 +249,7 @@ func (s *server) started(addr net.Addr) {
 		where = "log in Redis"
 	}
 	s.logger.Info("listening", "address", addr.String(), "log", where, "credentials", s.credentials(), "version", version())
+	s.notify(notifyReady)
 	if s.greeting != nil && s.Redis == "" && !s.asks() {
 		fmt.Fprintf(s.greeting, greeting, "http://"+addr.String())
 	}
