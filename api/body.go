@@ -23,7 +23,7 @@ func (s *Server) readBody(c echo.Context, limit int) ([]byte, error) {
 		return nil, err
 	}
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyLimit)) // not every writer has deadlines
+	_ = control.SetReadDeadline(time.Now().Add(s.opts.BodyTimeout)) // not every writer has deadlines
 	stop := context.AfterFunc(s.cut, func() { _ = control.SetReadDeadline(time.Now()) })
 	defer stop()
 	var body bytes.Buffer

@@ -20,6 +20,14 @@ type Options struct {
 	MaxBody  int // bytes of a batch's body; default 8 MiB
 	MaxRooms int // rooms that one connection may follow; default 100
 
+	// MaxHeader is how many bytes a request's line and headers may have; default
+	// DefaultMaxHeader. Let http.Server.MaxHeaderBytes lie far above, for net/http's
+	// own answer is not a problem document.
+	MaxHeader int
+
+	// BodyTimeout is how long a request's body may take to arrive; default 30 s.
+	BodyTimeout time.Duration
+
 	// KeepAlive is how long a connection may be silent. Then it is sent its
 	// position, which also keeps proxies awake: most cut what is idle for 30 to
 	// 60 s. Default 15 s.
@@ -59,16 +67,20 @@ type Options struct {
 	Console    http.Handler          // the page at / and its parts at /console/; default: no such page
 }
 
+// The defaults of some Options.
 const (
-	// maxHeader bounds a request's line and headers. It is far below what
-	// net/http allows, whose own answer is not a problem document.
-	maxHeader = 64 << 10
+	DefaultMaxBatch    = 1000
+	DefaultMaxBody     = 8 << 20
+	DefaultMaxRooms    = 100
+	DefaultMaxHeader   = 64 << 10
+	DefaultBodyTimeout = 30 * time.Second
+)
+
+const (
 	// publishLimit bounds how long a publish waits for the log.
 	publishLimit = 8 * time.Second
 	// maxFirstRead bounds the memory that is taken for a body because it was announced.
 	maxFirstRead = 8 << 10
-	// bodyLimit bounds how long a request's body may take to arrive.
-	bodyLimit = 30 * time.Second
 	// historyLimit bounds how long a page of history waits for the log.
 	historyLimit = 10 * time.Second
 	// readyLimit bounds how long a readiness check waits for the log, below the
@@ -86,9 +98,11 @@ const (
 
 func (o Options) withDefaults() Options {
 	o.MaxData = cmp.Or(o.MaxData, streams.DefaultMaxData)
-	o.MaxBatch = cmp.Or(o.MaxBatch, 1000)
-	o.MaxBody = cmp.Or(o.MaxBody, 8<<20)
-	o.MaxRooms = cmp.Or(o.MaxRooms, 100)
+	o.MaxBatch = cmp.Or(o.MaxBatch, DefaultMaxBatch)
+	o.MaxBody = cmp.Or(o.MaxBody, DefaultMaxBody)
+	o.MaxRooms = cmp.Or(o.MaxRooms, DefaultMaxRooms)
+	o.MaxHeader = cmp.Or(o.MaxHeader, DefaultMaxHeader)
+	o.BodyTimeout = cmp.Or(o.BodyTimeout, DefaultBodyTimeout)
 	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
 	o.PingEvery = cmp.Or(o.PingEvery, 35*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)

@@ -49,7 +49,7 @@ func New(node *service.Node, o *Options) *Server {
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
 	s.echo.HTTPErrorHandler = s.refuse
-	s.echo.Use(s.recoverPanic, neverSniff, limitHeader)
+	s.echo.Use(s.recoverPanic, neverSniff, s.limitHeader)
 	if len(s.opts.Origins) > 0 {
 		s.echo.Use(s.crossOrigin())
 	}
@@ -136,7 +136,7 @@ func (s *Server) logPanic(value any) {
 }
 
 // limitHeader refuses requests whose line and headers are too long.
-func limitHeader(next echo.HandlerFunc) echo.HandlerFunc {
+func (s *Server) limitHeader(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		size := len(r.RequestURI)
@@ -145,8 +145,8 @@ func limitHeader(next echo.HandlerFunc) echo.HandlerFunc {
 				size += len(name) + len(v)
 			}
 		}
-		if size > maxHeader {
-			return fmt.Errorf("%w: %d bytes, want at most %d", errHeader, size, maxHeader)
+		if size > s.opts.MaxHeader {
+			return fmt.Errorf("%w: %d bytes, want at most %d", errHeader, size, s.opts.MaxHeader)
 		}
 		return next(c)
 	}

@@ -1,14 +1,71 @@
 package main
 
 import (
+	"fmt"
 	"net/netip"
+	"time"
 
 	"github.com/tidemark/tidemark/api"
 )
 
 // limitFlags say how much of a node a client may use.
 type limitFlags struct {
+	MaxData  int `default:"65536" placeholder:"BYTES" group:"limits" help:"Largest event data, as compact JSON (default ${default})."`
+	MaxBatch int `default:"1000" placeholder:"N" group:"limits" help:"Most events of a batch, where one to several rooms counts for each (default ${default})."`
+	MaxBody  int `default:"8388608" placeholder:"BYTES" group:"limits" help:"Largest body of a batch (default ${default}). That of a publish follows from --max-data."`
+	MaxRooms int `default:"100" placeholder:"N" group:"limits" help:"Most rooms that a connection may follow (default ${default})."`
+
+	MaxHeader     int           `default:"65536" placeholder:"BYTES" group:"limits" help:"Longest request line and headers, together (default ${default})."`
+	HeaderTimeout time.Duration `default:"10s" placeholder:"TIME" group:"limits" help:"How long a request's headers may take to arrive (default ${default})."`
+	BodyTimeout   time.Duration `default:"30s" placeholder:"TIME" group:"limits" help:"How long a request's body may take to arrive (default ${default})."`
+	IdleTimeout   time.Duration `default:"2m" placeholder:"TIME" group:"limits" help:"How long a connection may wait for its next request (default ${default})."`
+
 	TrustedProxy []proxy `placeholder:"CIDR" group:"limits" help:"Network whose proxies are believed about where a request comes from (X-Forwarded-For, Forwarded), such as 10.0.0.0/8 or an address, or 'unix' for a proxy that connects over a Unix socket. Repeatable."`
+}
+
+// The widest that limits may be set. What is allowed beyond the defaults takes memory
+// for each request or connection that uses it; these keep a slip of the finger from
+// being no limit at all.
+const (
+	mostBytes  = 1 << 30
+	mostEvents = 100_000 // a batch of them is some seconds' work for a log
+	mostRooms  = 10_000
+	mostHeader = 1 << 20
+	mostWait   = time.Hour
+
+	// leastHeader has room for what browsers send by themselves, and leastBody for
+	// one small event.
+	leastHeader = 4 << 10
+	leastBody   = 1 << 10
+)
+
+// checkLimits refuses limits that nobody can mean: 0 is never "no limit".
+func (f *limitFlags) checkLimits() error {
+	for _, l := range []struct {
+		flag               string
+		value, least, most int
+	}{
+		{"max-data", f.MaxData, 1, mostBytes},
+		{"max-batch", f.MaxBatch, 1, mostEvents},
+		{"max-body", f.MaxBody, leastBody, mostBytes},
+		{"max-rooms", f.MaxRooms, 1, mostRooms},
+		{"max-header", f.MaxHeader, leastHeader, mostHeader},
+	} {
+		if l.value < l.least || l.value > l.most {
+			return usageError(fmt.Sprintf("--%s: %d, want %d to %d", l.flag, l.value, l.least, l.most))
+		}
+	}
+	for _, l := range []struct {
+		flag  string
+		value time.Duration
+	}{
+		{"header-timeout", f.HeaderTimeout}, {"body-timeout", f.BodyTimeout}, {"idle-timeout", f.IdleTimeout},
+	} {
+		if l.value < time.Millisecond || l.value > mostWait {
+			return usageError(fmt.Sprintf("--%s: %v, want a time such as 10s, up to %v", l.flag, l.value, mostWait))
+		}
+	}
+	return nil
 }
 
 // proxy is a network of proxies.

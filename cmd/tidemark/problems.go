@@ -19,7 +19,7 @@ import (
 func (c *serveCmd) problems() []error {
 	var found []error
 	for _, err := range []error{
-		c.checkNumbers(),
+		c.checkLimits(),
 		c.redisFlags.check(),
 		c.checkAuth(),
 		c.checkAccess(),
@@ -37,13 +37,6 @@ func (c *serveCmd) problems() []error {
 func (c *serveCmd) firstProblem() error {
 	if found := c.problems(); len(found) > 0 {
 		return found[0]
-	}
-	return nil
-}
-
-func (c *serveCmd) checkNumbers() error {
-	if c.MaxData < 1 {
-		return usageError("--max-data: want 1 or more")
 	}
 	return nil
 }

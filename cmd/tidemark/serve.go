@@ -27,14 +27,9 @@ import (
 )
 
 const (
-	// headerWait bounds how long a client may take to send a request's header,
-	// idleWait how long it may keep a connection between two requests.
-	headerWait = 10 * time.Second
-	idleWait   = 2 * time.Minute
-
-	// maxHeader lies above the 64 KiB at which package api answers with a
-	// problem document: net/http's own answer is one line of plain text.
-	maxHeader = 256 << 10
+	// headerRoom is how much further net/http goes than package api, which answers
+	// with a problem document: net/http's own answer is one line of plain text.
+	headerRoom = 4
 
 	// drainWait bounds the end: what has not been answered by then is cut off.
 	drainWait = 30 * time.Second
@@ -44,7 +39,6 @@ type serveCmd struct {
 	Listen   string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
 	Insecure bool   `help:"Listen on other addresses than loopback although nobody is asked for a token or key: whoever reaches the port may publish and read everything."`
 	Node     string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
-	MaxData  int    `default:"65536" placeholder:"BYTES" help:"Largest event data, as compact JSON (default ${default})."`
 
 	Data     string `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log (default ${default})."`
 	Retain   []rule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
@@ -138,7 +132,9 @@ func (s *server) run(ctx context.Context) error {
 	defer node.Close()
 
 	edge := api.New(node, &api.Options{
-		MaxData: s.MaxData, Logger: s.logger, Console: console.Handler(),
+		MaxData: s.MaxData, MaxBatch: s.MaxBatch, MaxBody: s.MaxBody, MaxRooms: s.MaxRooms,
+		MaxHeader: s.MaxHeader, BodyTimeout: s.BodyTimeout,
+		Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
 		TrustedProxies: s.proxies(),
@@ -201,9 +197,9 @@ func (s *server) rules() []service.Rule {
 func (s *server) serve(ctx context.Context, listener net.Listener, edge *api.Server) error {
 	web := &http.Server{
 		Handler:           edge,
-		ReadHeaderTimeout: headerWait,
-		IdleTimeout:       idleWait,
-		MaxHeaderBytes:    maxHeader,
+		ReadHeaderTimeout: s.HeaderTimeout,
+		IdleTimeout:       s.IdleTimeout,
+		MaxHeaderBytes:    headerRoom * s.MaxHeader,
 		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug), // what clients do wrong
 	}
 	served := make(chan error, 1)

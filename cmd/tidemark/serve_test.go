@@ -152,18 +152,3 @@ func TestBadDataDirectory(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, stderr)
 	}
 }
-
-// A limit that can't be meant is a mistake on the command line, and says what would be
-// right.
-func TestBadLimits(t *testing.T) {
-	t.Parallel()
-	for arg, want := range map[string]string{
-		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
-		"--trusted-proxy=0.0.0.0/0":         "everybody",
-	} {
-		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir(), arg)
-		if code != exitUsage || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
-			t.Errorf("%s: exit code %d, want %d and %q:\n%s", arg, code, exitUsage, want, stderr)
-		}
-	}
-}

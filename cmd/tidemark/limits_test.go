@@ -1,0 +1,151 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/tests/program"
+)
+
+// A limit that can't be meant is a mistake on the command line, and says what would be
+// right.
+func TestBadLimits(t *testing.T) {
+	t.Parallel()
+	for arg, want := range map[string]string{
+		"--max-data=0":                      "--max-data: 0, want 1 to",
+		"--max-batch=0":                     "--max-batch: 0, want 1 to 100000",
+		"--max-batch=1000000":               "--max-batch",
+		"--max-body=1000":                   "--max-body: 1000, want 1024 to",
+		"--max-rooms=-1":                    "--max-rooms: -1, want 1 to",
+		"--max-header=100":                  "--max-header: 100, want 4096 to",
+		"--header-timeout=0s":               "--header-timeout: 0s, want a time such as 10s",
+		"--body-timeout=48h":                "--body-timeout",
+		"--idle-timeout=-1s":                "--idle-timeout",
+		"--idle-timeout=soon":               "--idle-timeout",
+		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
+		"--trusted-proxy=0.0.0.0/0":         "everybody",
+	} {
+		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir(), arg)
+		if code != exitUsage || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
+			t.Errorf("%s: exit code %d, want %d and %q:\n%s", arg, code, exitUsage, want, stderr)
+		}
+	}
+}
+
+// batchOf is the body of a batch of n.
+func batchOf(n int) string {
+	return `{"events":[` + strings.TrimSuffix(strings.Repeat(`{"room":"a","data":1},`, n), ",") + `]}`
+}
+
+// follow is the query of a follow of n.
+func follow(n int) string {
+	var b strings.Builder
+	for i := range n {
+		fmt.Fprintf(&b, "&room=r%d", i)
+	}
+	return "/v1/events?" + b.String()[1:]
+}
+
+// send sends a request with a header of so many bytes, and returns the status of the
+// answer and, unless it is a stream, its text.
+func send(t *testing.T, s *program.Server, method, path, body string, header int) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	r.Header.Set("X-Filler", strings.Repeat("x", header))
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.Header.Get("Content-Type") == "text/event-stream" {
+		return res.StatusCode, ""
+	}
+	text, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.StatusCode, string(text)
+}
+
+// What is set is what holds, whether it is less than the default or more.
+func TestSizesHold(t *testing.T) {
+	t.Parallel()
+	narrow := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(),
+		"--max-data=100", "--max-batch=2", "--max-body=1024", "--max-rooms=3", "--max-header=4096")
+	wide := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(),
+		"--max-data=100000", "--max-batch=1100", "--max-body=10000000", "--max-rooms=110", "--max-header=600000")
+	long := `{"data":"` + strings.Repeat("x", 90_000) + `"}`
+	for _, tt := range []struct {
+		method, path, body string
+		header             int
+		code               string // where it is too much; "" to send it where it is not alone
+	}{
+		{"POST", "/v1/rooms/a/events", `{"data":"` + strings.Repeat("x", 99) + `"}`, 0, "data-too-large"},
+		{"POST", "/v1/rooms/a/events", long, 0, "body-too-large"},
+		{"POST", "/v1/events", batchOf(3), 0, "batch-too-large"},
+		{"POST", "/v1/events", batchOf(1100), 0, "body-too-large"},
+		{"POST", "/v1/events", `{"events":[{"room":"a","data":` + strings.Repeat(" ", 9_000_000) + `1}]}`, 0, ""},
+		{"GET", follow(4), "", 0, "too-many-rooms"},
+		{"GET", follow(110), "", 0, "too-many-rooms"},
+		{"GET", "/v1/rooms/a/events", "", 5000, "header-too-large"},
+	} {
+		if tt.code == "" {
+		} else if status, text := send(t, narrow, tt.method, tt.path, tt.body, tt.header); status < 400 || !strings.Contains(text, `"code":"`+tt.code+`"`) {
+			t.Errorf("%s %.40s, %d bytes, header %d: %d %s, want %s", tt.method, tt.path, len(tt.body), tt.header, status, text, tt.code)
+		}
+		if status, text := send(t, wide, tt.method, tt.path, tt.body, 500_000); status >= 300 || strings.Contains(text, `"error"`) {
+			t.Errorf("%s %.40s, %d bytes: %d %.200s", tt.method, tt.path, len(tt.body), status, text)
+		}
+	}
+	// What net/http itself would refuse lies above, whatever is set.
+	if status, text := send(t, wide, "GET", "/v1/rooms/a/events", "", 700_000); status != 431 || !strings.Contains(text, `"code":"header-too-large"`) {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
+// A client that is too slow with its request, or with the next one, is let go. Only
+// what is set ends the wait: the defaults are longer than the test would wait.
+func TestTimeoutsHold(t *testing.T) {
+	t.Parallel()
+	const shorterThanDefaults = 9 * time.Second
+	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(),
+		"--header-timeout=200ms", "--body-timeout=200ms", "--idle-timeout=200ms")
+	for name, tt := range map[string]struct{ sent, status, code string }{
+		"nothing":                 {},
+		"half a header":           {sent: "GET /livez HTTP/1.1\r\nHost: x\r\nX-A: "},
+		"half a body":             {sent: "POST /v1/broadcast HTTP/1.1\r\nHost: x\r\nContent-Length: 20\r\n\r\n{\"data\"", status: "400", code: `"body-invalid"`},
+		"no second request":       {sent: "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n", status: "200", code: `"ok"`},
+		"half a second request's": {sent: "GET /livez HTTP/1.1\r\nHost: x\r\n\r\nGET /livez", status: "200", code: `"ok"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", s.Addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			_ = conn.SetDeadline(time.Now().Add(shorterThanDefaults))
+			if _, err := io.WriteString(conn, tt.sent); err != nil {
+				t.Fatal(err)
+			}
+			got, err := io.ReadAll(bufio.NewReader(conn))
+			if wait := net.Error(nil); errors.As(err, &wait) && wait.Timeout() {
+				t.Fatalf("still open after %q", got)
+			}
+			if !strings.Contains(string(got), tt.code) || tt.status != "" && !strings.HasPrefix(string(got), "HTTP/1.1 "+tt.status) {
+				t.Errorf("%q, want %s with %s", got, tt.status, tt.code)
+			}
+		})
+	}
+}
