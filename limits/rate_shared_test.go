@@ -1,0 +1,124 @@
+package limits_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// shared returns buckets in r, as one more node would have them.
+func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.Shared {
+	t.Helper()
+	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
+	t.Cleanup(func() { _ = client.Close() })
+	return limits.NewShared(client, "tidemark", "test", parse(t, rate), slog.New(slog.NewTextHandler(logged, nil)))
+}
+
+// Several nodes have one bucket, and of what is asked at once it gives what it has,
+// neither more nor less.
+func TestSharedRate(t *testing.T) {
+	r := redistest.Start(t)
+	var logged bytes.Buffer
+	a, b := shared(t, r.Addr(), "1/h,10", &logged), shared(t, r.Addr(), "1/h,10", &logged)
+	var taken atomic.Int64
+	var all sync.WaitGroup
+	for range 20 {
+		for _, node := range []*limits.Shared{a, b} {
+			all.Go(func() { taken.Add(int64(node.Take(t.Context(), "ann", 1, 1).Taken)) })
+		}
+	}
+	all.Wait()
+	if n := taken.Load(); n != 10 {
+		t.Errorf("%d tokens of a bucket of 10", n)
+	}
+	got := b.Take(t.Context(), "ann", 1, 1)
+	if got.Taken != 0 || got.Left != 0 || got.Wait < 59*time.Minute || got.Wait > time.Hour || got.Full < 9*time.Hour {
+		t.Errorf("an empty bucket: %+v", got)
+	}
+	if got := b.Take(t.Context(), "bob", 10, 10); got.Taken != 10 || got.Left != 0 || got.Wait != 0 {
+		t.Errorf("another's bucket: %+v", got)
+	}
+	if logged.Len() > 0 {
+		t.Error(logged.String())
+	}
+}
+
+// A part is given where a part is wanted, and otherwise all or nothing.
+func TestSharedRateInPart(t *testing.T) {
+	r := redistest.Start(t)
+	var logged bytes.Buffer
+	b := shared(t, r.Addr(), "1/h,10", &logged)
+	for _, tt := range []struct{ n, least, taken, left int }{
+		{3, 3, 3, 7}, {8, 8, 0, 7}, {7, 7, 7, 0}, {1, 1, 0, 0},
+	} {
+		if got := b.Take(t.Context(), "all", tt.n, tt.least); got.Taken != tt.taken || got.Left != tt.left || (got.Wait > 0) != (tt.taken == 0) {
+			t.Errorf("%d: %+v", tt.n, got)
+		}
+	}
+	for _, tt := range []struct{ n, taken, left int }{{4, 4, 6}, {50, 6, 0}, {50, 0, 0}} {
+		if got := b.Take(t.Context(), "some", tt.n, 1); got.Taken != tt.taken || got.Left != tt.left || (got.Wait > 0) != (tt.taken < tt.n) {
+			t.Errorf("up to %d: %+v", tt.n, got)
+		}
+	}
+	if logged.Len() > 0 {
+		t.Error(logged.String())
+	}
+}
+
+// Keys are where the log's user may use them, are spread over a Cluster, are not longer
+// for a long name, and go by themselves.
+func TestSharedRateKeys(t *testing.T) {
+	r := redistest.Start(t)
+	var logged bytes.Buffer
+	b := shared(t, r.Addr(), "1/s,2", &logged)
+	b.Take(t.Context(), "ann", 1, 1)
+	b.Take(t.Context(), strings.Repeat("n", 10_000), 1, 1)
+	client := redis.NewClient(&redis.Options{Addr: r.Addr()})
+	defer client.Close()
+	keys, err := client.Keys(t.Context(), "*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range keys {
+		if !strings.HasPrefix(key, "{tidemark:limit:test:") || !strings.HasSuffix(key, "}") || len(key) > 200 {
+			t.Errorf("key %s", key)
+		}
+		if life, err := client.PTTL(t.Context(), key).Result(); err != nil || life <= 0 || life > 2*time.Second {
+			t.Errorf("%s lives %v, %v", key, life, err)
+		}
+	}
+}
+
+// A Redis that does not answer is no reason to refuse: the node counts for itself, and
+// the operator is told once.
+func TestSharedRateWithoutRedis(t *testing.T) {
+	r := redistest.Start(t)
+	var logged bytes.Buffer
+	b := shared(t, r.Addr(), "1/h,3", &logged)
+	b.Take(t.Context(), "ann", 3, 3)
+	r.Pause()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for i, want := range []int{1, 1, 1, 0} {
+		if got := b.Take(ctx, "ann", 1, 1); got.Taken != want {
+			t.Errorf("%d: %+v", i, got)
+		}
+	}
+	if n := strings.Count(logged.String(), "counts for itself"); n != 1 {
+		t.Errorf("told %d times: %s", n, &logged)
+	}
+	r.Resume()
+	if got := b.Take(t.Context(), "ann", 1, 1); got.Taken != 0 {
+		t.Errorf("Redis has forgotten: %+v", got)
+	}
+}

@@ -1,0 +1,113 @@
+package limits_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/tidemark/tidemark/limits"
+)
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]limits.Rate{
+		"100/s":       {Events: 100, Per: time.Second, Burst: 100},
+		"6000/m":      {Events: 6000, Per: time.Minute, Burst: 6000},
+		"1/h,5":       {Events: 1, Per: time.Hour, Burst: 5},
+		"1000000/s,1": {Events: 1_000_000, Per: time.Second, Burst: 1},
+		"":            {},
+	} {
+		var got limits.Rate
+		if err := got.UnmarshalText([]byte(text)); err != nil || got != want || got.String() != text {
+			t.Errorf("%q: %+v %v, want %+v", text, got, err, want)
+		}
+	}
+	for _, text := range []string{"100", "100/", "/s", "0/s", "-1/s", "1.5/s", "100/d", "100/s,", "100/s,0", "100/s,x", "100/s,1,2", "1000001/s", "1e3/s", " 1/s"} {
+		if got, err := limits.ParseRate(text); err == nil {
+			t.Errorf("%q was taken as %v", text, got)
+		}
+	}
+}
+
+func parse(t testing.TB, text string) limits.Rate {
+	t.Helper()
+	r, err := limits.ParseRate(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// What is read comes back as it was, and means something.
+func FuzzParseRate(f *testing.F) {
+	for _, text := range []string{"100/s", "6000/m,1", "1/h,1000000", "/", ","} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		r, err := limits.ParseRate(text)
+		if err != nil {
+			return
+		}
+		if again, err := limits.ParseRate(r.String()); err != nil || again != r {
+			t.Errorf("%q is %+v, and its text %q is %+v (%v)", text, r, r, again, err)
+		}
+		if r.Events < 1 || r.Burst < 1 || r.Window() <= 0 {
+			t.Errorf("%q is %+v", text, r)
+		}
+	})
+}
+
+// A bucket has its burst, is filled at its rate up to that, and belongs to one caller.
+func TestLocalRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in virtual time
+		b := limits.NewLocal(parse(t, "10/s,5"))
+		take := func(caller string, n, least int, want limits.State) {
+			t.Helper()
+			if got := b.Take(context.Background(), caller, n, least); got != want {
+				t.Errorf("%d to %d: %+v, want %+v", least, n, got, want)
+			}
+		}
+		const tenth = 100 * time.Millisecond
+		take("a", 1, 1, limits.State{Taken: 1, Left: 4, Full: tenth})
+		take("a", 5, 5, limits.State{Left: 4, Wait: tenth, Full: tenth})
+		take("a", 4, 4, limits.State{Taken: 4, Full: 5 * tenth})
+		take("a", 1, 1, limits.State{Wait: tenth, Full: 5 * tenth})
+		take("b", 5, 5, limits.State{Taken: 5, Full: 5 * tenth})
+
+		time.Sleep(3 * tenth)
+		take("a", 5, 1, limits.State{Taken: 3, Wait: 2 * tenth, Full: 5 * tenth})
+		time.Sleep(tenth / 2)
+		take("a", 2, 1, limits.State{Wait: 3 * tenth / 2, Full: 9 * tenth / 2})
+		time.Sleep(tenth / 2) // half a token is not lost
+		take("a", 1, 1, limits.State{Taken: 1, Full: 5 * tenth})
+
+		time.Sleep(time.Hour)
+		take("a", 6, 1, limits.State{Taken: 5, Wait: tenth, Full: 5 * tenth})
+	})
+}
+
+// Callers that are quiet cost nothing for long, and those that are busy not more than
+// so much.
+func TestLocalForgets(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := limits.NewLocal(parse(t, "1/s"))
+		for i := range 10 * limits.MaxCallers {
+			b.Take(context.Background(), fmt.Sprint(i), 1, 1)
+			if n := limits.Kept(b); n > limits.MaxCallers {
+				t.Fatalf("%d buckets", n)
+			}
+		}
+		time.Sleep(time.Second)
+		for i := range limits.MaxCallers {
+			b.Take(context.Background(), fmt.Sprint("x", i), 1, 1)
+		}
+		for i := range limits.FewCallers {
+			time.Sleep(time.Second)
+			b.Take(context.Background(), fmt.Sprint("y", i), 1, 1)
+		}
+		if n := limits.Kept(b); n > limits.FewCallers {
+			t.Errorf("%d buckets are kept of those that one caller at a time had", n)
+		}
+	})
+}
