@@ -44,6 +44,14 @@ func ParseProxy(text string) (netip.Prefix, error) {
 	return network.Masked(), nil
 }
 
+// ProxyText returns a network as ParseProxy reads it.
+func ProxyText(network netip.Prefix) string {
+	if network == (netip.Prefix{}) {
+		return socketPeers
+	}
+	return network.String()
+}
+
 // client returns the address of whoever sent r, without a zone, and never as an IPv6
 // address where it is an IPv4 one. Peers over a Unix socket have the zero Addr.
 //

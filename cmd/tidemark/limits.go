@@ -77,6 +77,9 @@ func (p *proxy) UnmarshalText(text []byte) error {
 	return err
 }
 
+// String returns p as UnmarshalText reads it.
+func (p proxy) String() string { return api.ProxyText(netip.Prefix(p)) }
+
 // proxies returns the networks that are believed.
 func (f *limitFlags) proxies() []netip.Prefix {
 	list := make([]netip.Prefix, len(f.TrustedProxy))
