@@ -2,16 +2,14 @@ package compose
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/proxies"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -72,7 +70,7 @@ func up(t *testing.T) *topology {
 	for _, name := range []string{"node1", "node2"} {
 		top.nodes[name] = tidemark.Serve(t, program.Options{Env: nodeEnv(c.Services[name].Environment, redis.URL())})
 	}
-	top.startNginx(t)
+	top.url = proxies.Nginx(t, proxies.Options{Nodes: []string{top.nodes["node1"].Addr, top.nodes["node2"].Addr}}).URL()
 	return top
 }
 
@@ -90,62 +88,4 @@ func nodeEnv(given map[string]string, redis string) []string {
 		}
 	}
 	return env
-}
-
-// startNginx runs deploy/nginx.conf with other addresses and directories.
-func (top *topology) startNginx(t *testing.T) {
-	t.Helper()
-	dir, addr := t.TempDir(), freeAddr(t)
-	conf := string(readFile(t, "deploy/nginx.conf"))
-	for old, new := range map[string]string{
-		"listen 8080;":      "listen " + addr + ";",
-		"server node1:8080": "server " + top.nodes["node1"].Addr,
-		"server node2:8080": "server " + top.nodes["node2"].Addr,
-		"http {\n":          "http {\n" + temporaryPaths(dir),
-	} {
-		if strings.Count(conf, old) != 1 {
-			t.Fatalf("deploy/nginx.conf has %q %d times, want once", old, strings.Count(conf, old))
-		}
-		conf = strings.Replace(conf, old, new, 1)
-	}
-	name := filepath.Join(dir, "nginx.conf")
-	if err := os.WriteFile(name, []byte(head(dir)+conf), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	nginx := program.Start(t, program.Options{}, "nginx", "-p", dir, "-c", name, "-e", "stderr")
-	t.Cleanup(func() { // in order, for its workers would outlive a kill
-		nginx.Signal(syscall.SIGTERM)
-		nginx.Wait()
-	})
-	nginx.Stderr.AwaitText(t, "start worker process")
-	top.url = "http://" + addr
-}
-
-// head is what nginx must be told to run as part of a test.
-func head(dir string) string {
-	text := "daemon off;\nerror_log stderr notice;\npid " + dir + "/pid;\n"
-	if os.Geteuid() == 0 {
-		text = "user root;\n" + text // its directory is ours alone
-	}
-	return text
-}
-
-// temporaryPaths keeps nginx out of the directories of the machine's own.
-func temporaryPaths(dir string) string {
-	var text strings.Builder
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&text, "%s_temp_path %s/%s;\n", kind, dir, kind)
-	}
-	return text.String()
-}
-
-// freeAddr returns an address of loopback that nobody listens on just now.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }

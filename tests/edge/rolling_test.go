@@ -4,17 +4,13 @@ package edge
 
 import (
 	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/proxies"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -43,62 +39,17 @@ func launch(t *testing.T) *fleet {
 	for i := range f.nodes {
 		f.nodes[i] = f.start(t, "127.0.0.1:0")
 	}
-	f.startNginx(t)
+	var addrs []string
+	for _, n := range f.nodes {
+		addrs = append(addrs, n.Addr)
+	}
+	f.front = proxies.Nginx(t, proxies.Options{Nodes: addrs}).Addr
 	return f
 }
 
 func (f *fleet) start(t *testing.T, addr string) *server {
 	t.Helper()
 	return serve(t, "--redis", f.redis.URL(), "--listen", addr, "--retain", "*=1000000")
-}
-
-// startNginx runs deploy/nginx.conf with other addresses and directories.
-func (f *fleet) startNginx(t *testing.T) {
-	t.Helper()
-	text, err := os.ReadFile("../../deploy/nginx.conf")
-	must(t, err)
-	conf, dir := string(text), t.TempDir()
-	f.front = freeAddr(t)
-	var upstreams strings.Builder
-	for _, n := range f.nodes {
-		fmt.Fprintf(&upstreams, "server %s max_fails=1 fail_timeout=2s;\n", n.Addr)
-	}
-	var paths strings.Builder // not the machine's own
-	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
-		fmt.Fprintf(&paths, "%s_temp_path %s/%s;\n", kind, dir, kind)
-	}
-	for old, new := range map[string]string{
-		"listen 8080;": "listen " + f.front + ";",
-		"server node1:8080 max_fails=1 fail_timeout=2s;": upstreams.String(),
-		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
-		"http {\n": "http {\n" + paths.String(),
-	} {
-		if strings.Count(conf, old) != 1 {
-			t.Fatalf("deploy/nginx.conf has %q %d times, want once", old, strings.Count(conf, old))
-		}
-		conf = strings.Replace(conf, old, new, 1)
-	}
-	head := "daemon off;\nerror_log stderr notice;\npid " + dir + "/pid;\n"
-	if os.Geteuid() == 0 {
-		head = "user root;\n" + head // its directory is ours alone
-	}
-	name := filepath.Join(dir, "nginx.conf")
-	must(t, os.WriteFile(name, []byte(head+conf), 0o600))
-	nginx := program.Start(t, program.Options{}, "nginx", "-p", dir, "-c", name, "-e", "stderr")
-	t.Cleanup(func() { // in order, for its workers would outlive a kill
-		nginx.Signal(syscall.SIGTERM)
-		nginx.Wait()
-	})
-	nginx.Stderr.AwaitText(t, "start worker process")
-}
-
-// freeAddr returns an address of loopback that nobody listens on just now.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // restart ends a node with SIGTERM, and starts it again at its address.
