@@ -16,6 +16,9 @@ COUNT ?= 1
 # bench's tests take nchan along where the system has a package of it.
 NCHAN := $(if $(shell command -v apt-get),nchan)
 
+# systemd judges its unit, where the system can have it.
+SYSTEMD := $(if $(shell command -v apt-get || command -v dnf),systemd-analyze)
+
 .PHONY: help
 help: ## Say what there is.
 	@sed -n 's/^\([a-z]*\):.*## /make \1	/p' Makefile | expand -t 17
@@ -30,7 +33,7 @@ run: build ## Build, and serve from the embedded log in ./tidemark-data.
 
 .PHONY: test
 test: ## Get what the tests need, run them all, say which Redis they used.
-	scripts/need cc redis-server faketime nginx $(NCHAN) chromium curl node npm ip
+	scripts/need cc redis-server faketime nginx haproxy caddy openssl $(SYSTEMD) $(NCHAN) chromium curl node npm ip
 	scripts/newer-redis
 	scripts/test
 

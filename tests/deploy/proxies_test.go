@@ -1,0 +1,240 @@
+package deploy
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/proxies"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// A kind of proxy.
+type kind struct {
+	name  string
+	start func(testing.TB, proxies.Options) *proxies.Proxy
+	logs  bool // requests
+	// brief makes it cut what is silent for silenceAllowed, in place of minutes; nil
+	// where it never does.
+	brief map[string]string
+}
+
+// silenceAllowed is longer than the 15 s after which a node says something.
+const silenceAllowed = "20s"
+
+func kinds() []kind {
+	nginx := map[string]string{
+		"proxy_read_timeout 5m;": "proxy_read_timeout " + silenceAllowed + ";",
+		"proxy_send_timeout 5m;": "proxy_send_timeout " + silenceAllowed + ";",
+	}
+	return []kind{
+		{"nginx", proxies.Nginx, false, nginx},
+		{"nginx-tls", proxies.NginxTLS, true, nginx},
+		{"haproxy", proxies.HAProxy, true, map[string]string{
+			"timeout client 5m": "timeout client " + silenceAllowed,
+			"timeout server 5m": "timeout server " + silenceAllowed,
+			"timeout tunnel 5m": "timeout tunnel " + silenceAllowed,
+		}},
+		{"caddy", proxies.Caddy, true, nil},
+	}
+}
+
+// A front is a proxy before two nodes that ask for tokens.
+type front struct {
+	*proxies.Proxy
+	nodes []*program.Server
+	ca    string // file with the authority that clients have to trust
+
+	secret string // file with the secret of tokens
+}
+
+// raise starts Redis, two nodes and a proxy.
+func raise(t *testing.T, k kind, o proxies.Options) *front {
+	t.Helper()
+	f := &front{secret: filepath.Join(t.TempDir(), "secret")}
+	must(t, os.WriteFile(f.secret, []byte(strings.Repeat("s", 32)), 0o600))
+	redis := redistest.StartProcess(t)
+	for i := range 2 {
+		f.nodes = append(f.nodes, f.node(t, redis, i, "127.0.0.1:0"))
+		o.Nodes = append(o.Nodes, f.nodes[i].Addr)
+	}
+	certs := redistest.NewCertificates(t)
+	f.ca = certs.CA
+	o.Cert, o.Key = certs.Server(t, "proxy", "127.0.0.1")
+	f.Proxy = k.start(t, o)
+	return f
+}
+
+func (f *front) node(t *testing.T, redis *redistest.Server, i int, addr string) *program.Server {
+	return tidemark.Serve(t, program.Options{}, "--redis", redis.URL(), "--listen", addr, "--node", fmt.Sprint("node", i+1),
+		"--auth-secret-file", f.secret)
+}
+
+func (f *front) client(t *testing.T) *client {
+	return &client{t: t, front: f, token: mint(t, f.secret)}
+}
+
+// eachKind runs a test with each kind of proxy, at once.
+func eachKind(t *testing.T, test func(*testing.T, kind)) {
+	t.Parallel()
+	for _, k := range kinds() {
+		t.Run(k.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, k)
+		})
+	}
+}
+
+// What is published through the proxy comes to those who follow through it, as it
+// happens, over SSE (with TLS: over HTTP/2) and WebSocket.
+func TestProxyPassesEvents(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		f := raise(t, k, proxies.Options{})
+		c := f.client(t)
+		stream, socket := c.stream("chat:1", "earliest"), c.socket("chat:1", "earliest")
+		for i := range 5 { // each is waited for: a proxy that collects would hang here
+			id := c.publish("chat:1", fmt.Sprint(i))
+			stream.expect(id)
+			socket.expect(id)
+		}
+	})
+}
+
+// A token in the address, offered as a subprotocol or in a header is in no log of the
+// proxy's, whether the request succeeds or no node answers.
+func TestProxyKeepsTokens(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		f := raise(t, k, proxies.Options{})
+		c := f.client(t)
+		c.stream("chat:1", "earliest").await("tidemark.live")
+		c.socket("chat:1", "earliest").await("tidemark.live")
+		c.publish("chat:1", "1")
+		c.get("/v1/rooms/chat:1/events", nil)
+		for _, n := range f.nodes {
+			n.Kill()
+		}
+		if res := c.get("/v1/rooms/chat:1/events", nil); res.StatusCode < 500 {
+			t.Errorf("without nodes: %s", res.Status)
+		}
+		f.Stop() // what is said of connections may come at their end
+		logs := f.Logs()
+		for line := range strings.Lines(logs) {
+			if strings.Contains(line, c.token) || strings.Contains(line, "access_token=") {
+				t.Errorf("it has the token in its log: %s", line)
+			}
+		}
+		if k.logs && !strings.Contains(logs, "/v1/rooms/chat:1/events") {
+			t.Errorf("it logs no requests: the test tests nothing:\n%s", logs)
+		}
+	})
+}
+
+// The settings of a proxy are read again, then a node leaves: those who follow come
+// back, and have each event once and in order.
+func TestProxyReloadAndLeavingNode(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		f := raise(t, k, proxies.Options{})
+		c := f.client(t)
+		tails := make([]tail, 4)
+		for i := range tails {
+			tails[i] = c.tail("chat:1", "earliest")
+		}
+		socket := c.socket("chat:1", "earliest")
+		var want []string
+		publish := func() {
+			t.Helper()
+			for range 10 {
+				want = append(want, c.publish("chat:1", `"x"`))
+			}
+		}
+		publish()
+		for _, id := range want {
+			socket.expect(id)
+		}
+		for _, step := range []func(){f.Reload, func() { f.leave(t, 0) }} {
+			step()
+			publish()
+			for i, tail := range tails {
+				same(t, fmt.Sprint("tail ", i), want, tail.await(t, len(want)))
+			}
+		}
+		back := 0
+		for _, tail := range tails {
+			back += tail.returns()
+		}
+		if back == 0 {
+			t.Error("nobody noticed: the test tests nothing")
+		}
+		// Over a WebSocket, with the cursor of the connection that was cut.
+		again := c.socket("chat:1", want[9])
+		for _, id := range want[10:] {
+			again.expect(id)
+		}
+	})
+}
+
+// leave ends a node in order.
+func (f *front) leave(t *testing.T, i int) {
+	t.Helper()
+	f.nodes[i].Signal(syscall.SIGTERM)
+	if code := f.nodes[i].Wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, f.nodes[i].Stderr)
+	}
+}
+
+// same fails the test unless got is exactly what was wanted, in order.
+func same(t *testing.T, who string, want, got []string) {
+	t.Helper()
+	if d := logtest.Compare(want, got); !d.OK() {
+		t.Errorf("%s: %v", who, d)
+	}
+}
+
+// Connections on which nothing is published outlive the time for which the proxy allows
+// silence: what the nodes say meanwhile passes, and counts.
+func TestProxyKeepsSilentConnections(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		f := raise(t, k, proxies.Options{Instead: maps.Clone(k.brief)})
+		c := f.client(t)
+		lines := []*line{c.stream("chat:1", "now"), c.socket("chat:1", "now")}
+		for _, l := range lines {
+			l.await("tidemark.live")
+			for range 2 { // 30 s
+				l.await("")
+			}
+		}
+		id := c.publish("chat:1", "1")
+		for _, l := range lines {
+			l.expect(id)
+		}
+	})
+}
+
+// The nodes learn from the proxy who a client is, and believe nobody else.
+func TestProxyTellsClientAddress(t *testing.T) {
+	eachKind(t, func(t *testing.T, k kind) {
+		f := raise(t, k, proxies.Options{})
+		c := f.client(t)
+		c.from = []byte{127, 0, 0, 2}
+		lie := http.Header{"X-Forwarded-For": {"192.0.2.66"}}
+		if res := c.get("/v1/rooms/chat:1/events", lie); res.StatusCode != http.StatusOK {
+			t.Fatal(res.Status)
+		}
+		logs := ""
+		for _, n := range f.nodes {
+			f.leave(t, slices.Index(f.nodes, n))
+			logs += n.Stderr.String()
+		}
+		if !strings.Contains(logs, `"127.0.0.2"`) || strings.Contains(logs, "192.0.2.66") {
+			t.Errorf("want 127.0.0.2 in the nodes' access logs, and not what the client claims:\n%s", logs)
+		}
+	})
+}
