@@ -70,7 +70,7 @@ func (l *memLog) Append(_ context.Context, drafts []streams.Draft) []streams.Rec
 func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 	if d.Room == l.ephemeral {
 		l.clock++
-		e := &streams.Event{ID: l.lastLocked(), Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: true}
+		e := &streams.Event{ID: l.lastLocked(), Room: d.Room, Type: d.Type, Data: d.Data, Trace: d.Trace, Ephemeral: true}
 		for _, f := range l.feeds {
 			f.send(e)
 		}
@@ -80,7 +80,7 @@ func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 	if !recorded {
 		prev = l.horizon
 	}
-	e := &streams.Event{Prev: streams.Later(prev, l.floor), Room: d.Room, Type: d.Type, Data: d.Data}
+	e := &streams.Event{Prev: streams.Later(prev, l.floor), Room: d.Room, Type: d.Type, Data: d.Data, Trace: d.Trace}
 	l.clock++
 	e.ID = l.lastLocked()
 	kept := append(l.logged[d.Room], e)

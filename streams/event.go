@@ -39,6 +39,10 @@ type Event struct {
 	// order, but Prev is zero and nobody can read it again.
 	Ephemeral bool
 
+	// Trace is its draft's, where the event came live. It is on its way with the event,
+	// and not kept: one that was read from the log has none.
+	Trace Trace
+
 	encoded [encodings]atomic.Pointer[[]byte]
 }
 
@@ -81,6 +85,8 @@ type Draft struct {
 	// Durability is how safe the event is to be when the append is answered. What
 	// is ephemeral has none.
 	Durability Durability
+
+	Trace Trace // of the publish; "" if it is not traced
 }
 
 // Fingerprint tells two drafts with the same key apart when their content differs.

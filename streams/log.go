@@ -45,7 +45,7 @@ const (
 //   - ids rise strictly within a partition, over all rooms and all nodes, whatever
 //     clocks do, and pass every id that the log has ever handed out;
 //   - an event is live only after it is logged, and is live for everyone whose
-//     feed has joined its room, in the order of ids;
+//     feed has joined its room, in the order of ids, and has its draft's Trace there;
 //   - Prev of a room's next event is the id of the one before it, for as long as
 //     the room's tail record stands, but never before Floor: so that a loss stays
 //     provable after the floor has moved on to a later one. Of a room without a

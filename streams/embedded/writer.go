@@ -177,7 +177,7 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 			return streams.Receipt{ID: known.id, Replayed: true, Durability: safe}
 		}
 	}
-	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Keep.Events == 0}
+	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Keep.Events == 0, Trace: d.Trace}
 	if err := w.place(e, d.Keep); err != nil {
 		return refused(err)
 	}

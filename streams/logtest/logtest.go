@@ -93,6 +93,7 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 		{"FeedSlowReaderIsTold", testFeedSlow},
 		{"FeedsAreIndependent", testFeedsIndependent},
 		{"LiveOnlyAfterLogged", testLiveAfterLogged},
+		{"TraceComesLive", testTrace},
 
 		{"RestartKeepsEverything", testRestart},
 		{"NodesShareOneLog", testNodes},

@@ -104,7 +104,7 @@ func (l *Log) appendCall(p *partition, seen []sighting, drafts []*streams.Draft)
 	call = append(call, millis(l.opt.KeyLife), rand.Uint32())
 	for _, d := range drafts {
 		call = append(call, p.channel(d.Room), d.Type, d.Data, fingerprint(d),
-			strconv.Itoa(d.Keep.Events), millis(max(d.Keep.Age, time.Millisecond)))
+			strconv.Itoa(d.Keep.Events), millis(max(d.Keep.Age, time.Millisecond)), string(d.Trace))
 	}
 	return call
 }

@@ -34,6 +34,28 @@ func parsePosition(s string, p streams.Partition) (streams.ID, error) {
 	return streams.MakeID(ms, seq, p), nil
 }
 
+// A noted trace is that of an event whose message comes next.
+type noted struct {
+	id    streams.ID
+	trace streams.Trace
+}
+
+// traceMark starts the message that goes before an event's own where the publish was
+// traced: "trace ms-seq traceparent".
+const traceMark = "trace "
+
+// parseNoted reads such a message. The errors are errForeign and streams.ErrTrace.
+func parseNoted(p streams.Partition, s string) (n noted, err error) {
+	at, text, _ := strings.Cut(strings.TrimPrefix(s, traceMark), " ")
+	if n.id, err = parsePosition(at, p); err != nil {
+		return noted{}, err
+	}
+	if n.trace, err = streams.ParseTrace(text); err != nil {
+		return noted{}, err
+	}
+	return n, nil
+}
+
 // parseMessage reads what appendScript publishes: "ms-seq prev type data", with
 // ephemeralMark for prev where the event was not logged. The error is errForeign.
 func parseMessage(room streams.Room, p streams.Partition, s string) (*streams.Event, error) {

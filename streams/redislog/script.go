@@ -174,7 +174,7 @@ const (
 )
 
 // argsPerDraft is how many ARGV appendScript takes for each draft.
-const argsPerDraft = 6
+const argsPerDraft = 7
 
 // appendScript stores drafts of one partition, in their order, each for itself,
 // and publishes each as it is stored.
@@ -186,7 +186,7 @@ const argsPerDraft = 6
 //	ARGV     a random number below 2^32: where this call begins to count in a
 //	         millisecond
 //	ARGV     for each draft: channel, type, data, fingerprint or "", events to
-//	         keep (0: ephemeral), age to keep in milliseconds
+//	         keep (0: ephemeral), age to keep in milliseconds, trace or ""
 //
 // It returns 1 if it raised the floor else 0, and an outcome and a text for each
 // draft. It is safe to repeat where every draft has a key.
@@ -200,6 +200,11 @@ const argsPerDraft = 6
 // leaves nothing behind, and from the first write on Redis lets a script finish.
 // A read-only Redis ends the script instead, so that the client drops its
 // connection to what was the master.
+//
+// A trace is published in a message of its own, right before the event's, and is not
+// stored: nodes of the version before take an entry with one field more for somebody
+// else's, and would tell their clients of a gap. The message they ignore, with a line
+// in their log.
 //
 // The record of a room's tail lives for as long as the room's events and the
 // tail life on top, counted from the id: ids may run ahead of Redis's clock, and
@@ -266,7 +271,7 @@ local function pass()
   return p, nil, '~'
 end
 
-local function draft(stream, tail, record, channel, kind, data, print, keep, age)
+local function draft(stream, tail, record, channel, kind, data, print, keep, age, trace)
   if record then
     local seen = redis.pcall('GET', record)
     if failed(seen) then return 3, seen.err end
@@ -282,6 +287,7 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
   if err then return 3, err end
   last = p
   local id = text(p)
+  if trace ~= '' then redis.call('SPUBLISH', channel, 'trace ' .. id .. ' ' .. trace) end
   redis.call('SPUBLISH', channel, id .. ' ' .. prev .. ' ' .. kind .. ' ' .. data)
   if record then redis.call('SET', record, id .. ' ' .. print, 'PX', keyLife) end
   return 0, id
@@ -289,10 +295,10 @@ end
 
 last = later(last, seen)
 local replies, touched = {raised}, false
-for a = a + 2, #ARGV, 6 do
+for a = a + 2, #ARGV, 7 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
-    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]))
+    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), ARGV[a + 6])
   if outcome == 3 and string.find(said, '^READONLY') then return redis.error_reply(said) end
   touched = touched or outcome <= 1
   replies[#replies + 1] = outcome

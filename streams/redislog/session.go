@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -38,6 +39,8 @@ type session struct {
 	// Fixed by feed.session.
 	f  *feed
 	ps *redis.PubSub
+
+	noted noted // by the last such message; owned by read
 
 	mu    sync.Mutex // guards rooms
 	rooms map[streams.Room]*subscription
@@ -207,22 +210,41 @@ func (s *session) read(ctx context.Context) error {
 	}
 }
 
-// message hands on an event. What others publish on our channels is no event; if
-// it hides one, the Prev of the next shows it.
+// message hands on an event, with the trace of the message before it. What others
+// publish on our channels is no event; if it hides one, the Prev of the next shows it.
 func (s *session) message(ctx context.Context, m *redis.Message) error {
 	room, ok := s.f.p.roomOf(m.Channel)
 	if !ok || room == "" {
 		return nil
 	}
+	if strings.HasPrefix(m.Payload, traceMark) {
+		s.note(m)
+		return nil
+	}
 	e, err := parseMessage(room, s.f.p.id, m.Payload)
 	if err != nil {
-		s.f.log.opt.Logger.Warn("foreign message ignored", "channel", m.Channel, "err", err)
+		s.ignore(m, err)
 		return nil
+	}
+	if e.ID == s.noted.id {
+		e.Trace = s.noted.trace
 	}
 	if !e.Ephemeral {
 		s.f.p.saw(s, room, e.ID)
 	}
 	return s.say(ctx, streams.Signal{Event: e})
+}
+
+// note keeps a trace for the message that comes next.
+func (s *session) note(m *redis.Message) {
+	var err error
+	if s.noted, err = parseNoted(s.f.p.id, m.Payload); err != nil {
+		s.ignore(m, err)
+	}
+}
+
+func (s *session) ignore(m *redis.Message, why error) {
+	s.f.log.opt.Logger.Warn("foreign message ignored", "channel", m.Channel, "err", why)
 }
 
 // confirmation announces the room if its last command was to join it. One that
