@@ -211,7 +211,9 @@ func (k *socket) publish(ctx context.Context, asked []request) {
 			drafts = append(drafts, d)
 		}
 	}
+	ctx, end := k.server.traceMessages(ctx, len(drafts))
 	receipts := k.server.append(ctx, drafts)
+	end(receipts)
 	for i, m := range asked {
 		if faults[i] != nil {
 			room, _ := m.room() // named in the answer if it can be

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
@@ -65,6 +66,7 @@ type Options struct {
 	Registerer prometheus.Registerer // of this package's metrics; default: none
 	Gatherer   prometheus.Gatherer   // what /metrics shows; default: no such page
 	Console    http.Handler          // the page at / and its parts at /console/; default: no such page
+	Tracing    trace.TracerProvider  // of the requests' spans; default: none
 }
 
 // The defaults of some Options.

@@ -12,10 +12,12 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tracing"
 )
 
 // A Server answers the requests of a node's clients. It is an http.Handler.
@@ -26,6 +28,7 @@ type Server struct {
 	metrics  *metrics
 	echo     *echo.Echo
 	upgrader websocket.Upgrader
+	tracer   trace.Tracer // nil for none
 
 	unrestricted *access.Grant // of everybody, where nobody is asked
 
@@ -49,6 +52,9 @@ func New(node *service.Node, o *Options) *Server {
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
 	s.echo.HTTPErrorHandler = s.refuse
+	if s.tracer = tracing.Tracer(s.opts.Tracing); s.tracer != nil {
+		s.echo.Use(s.traceRequest)
+	}
 	s.echo.Use(s.recoverPanic, neverSniff, s.limitHeader)
 	if len(s.opts.Origins) > 0 {
 		s.echo.Use(s.crossOrigin())

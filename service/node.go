@@ -65,13 +65,14 @@ func (n *Node) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Publish stores drafts, whose Keep it fills in, and returns a receipt for each,
+// Publish stores drafts, whose Keep and Trace it fills in, and returns a receipt for each,
 // in their order: see streams.Log.Append. Nothing is delivered ahead of the log:
 // this node's own connections get the events as every other node's do.
 func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	for i := range drafts {
 		drafts[i].Keep = n.opts.retention(drafts[i].Room)
 	}
+	n.trace(ctx, drafts)
 	receipts := n.log.Append(ctx, drafts)
 	for _, r := range receipts {
 		n.metrics.published.WithLabelValues(result(r)).Inc()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/streams"
 )
@@ -38,6 +39,10 @@ type Options struct {
 
 	Logger  *slog.Logger          // default: none
 	Metrics prometheus.Registerer // default: none
+
+	// Tracing has events carry the trace of their publish, and makes a span of the
+	// delivery of each that has one; default: neither.
+	Tracing trace.TracerProvider
 }
 
 // DefaultRetention is what the log keeps of a room for which no rule is given.

@@ -10,10 +10,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tracing"
 )
 
 const (
@@ -39,6 +41,7 @@ type pump struct {
 	opts      *Options
 	metrics   *metrics
 	logger    *slog.Logger
+	tracer    trace.Tracer // nil for none
 	asking    singleflight.Group
 	checks    chan check    // of the checker; bounded, and dropped when the pump is busy
 	look      chan struct{} // holds a token when the checker is to look at once
@@ -79,6 +82,7 @@ func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics, o 
 		opts:      opts,
 		metrics:   m,
 		logger:    opts.Logger.With("partition", p),
+		tracer:    tracing.Tracer(opts.Tracing),
 		checks:    make(chan check, 1),
 		look:      make(chan struct{}, 1),
 		outages:   o,
@@ -465,7 +469,11 @@ func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) 
 // handOver keeps e in its room and hands it round. Only run calls it.
 func (p *pump) handOver(r *room, e *streams.Event) {
 	p.metrics.received.Inc()
+	span := p.deliver(e)
 	r.handRound(p.keep(r, e), e)
+	if span != nil {
+		endDelivery(span, r)
+	}
 }
 
 func (p *pump) keep(r *room, e *streams.Event) []*member {

@@ -1,0 +1,256 @@
+package api_test
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	sdk "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+const (
+	traceID     = "4bf92f3577b34da6a3ce929d0e0e4736"
+	traceparent = "00-" + traceID + "-00f067aa0ba902b7-01"
+)
+
+// traced has the spans of a node's edge and of its deliveries recorded.
+func traced(spans *tracetest.SpanRecorder) func(*setup) {
+	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
+	return func(s *setup) { s.api.Tracing, s.node.Tracing = provider, provider }
+}
+
+// awaitSpan returns the n-th span with that name, once it has ended.
+func awaitSpan(t *testing.T, spans *tracetest.SpanRecorder, name string, n int) sdk.ReadOnlySpan {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for {
+		found := slices.DeleteFunc(slices.Clone(spans.Ended()), func(s sdk.ReadOnlySpan) bool { return s.Name() != name })
+		if len(found) >= n {
+			return found[n-1]
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d spans %s, want %d; there are %v", len(found), name, n, spans.Ended())
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// said returns what a span says of key; "" for nothing.
+func said(s sdk.ReadOnlySpan, key string) string {
+	for _, a := range s.Attributes() {
+		if string(a.Key) == key {
+			return a.Value.String()
+		}
+	}
+	return ""
+}
+
+// Every route of the API has a span, named by the route, with the status that the client
+// was given. Probes and pages have none.
+func TestRequestSpans(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	for i, tc := range []struct {
+		method, path, body, accept string
+		span                       string
+		status                     int
+		problem                    string
+	}{
+		{"POST", "/v1/rooms/den/events", `{"data":1}`, "", "POST /v1/rooms/:room/events", 201, ""},
+		{"POST", "/v1/rooms/den/events", `{"data":`, "", "POST /v1/rooms/:room/events", 400, "body-invalid"},
+		{"POST", "/v1/users/bob/events", `{"data":1}`, "", "POST /v1/users/:user/events", 201, ""},
+		{"POST", "/v1/broadcast", `{"data":1}`, "", "POST /v1/broadcast", 201, ""},
+		{"POST", "/v1/events", `{"events":[{"room":"den","data":1}]}`, "", "POST /v1/events", 200, ""},
+		{"GET", "/v1/rooms/den/events", "", "application/json", "GET /v1/rooms/:room/events", 200, ""},
+		{"GET", "/v1/ws", "", "", "GET /v1/ws", 426, "upgrade-required"},
+		{"GET", "/v1/rooms/d%20n/events", "", "", "GET /v1/rooms/:room/events", 400, "room-invalid"},
+	} {
+		if got := h.request(tc.method, tc.path, tc.body, "Accept", tc.accept); got.status != tc.status {
+			t.Errorf("%s %s: %d %s", tc.method, tc.path, got.status, got.body)
+		}
+		requests := slices.DeleteFunc(slices.Clone(spans.Ended()), func(s sdk.ReadOnlySpan) bool { return s.SpanKind() != trace.SpanKindServer })
+		if len(requests) != i+1 {
+			t.Fatalf("after %s %s there are %d spans, want %d", tc.method, tc.path, len(requests), i+1)
+		}
+		span := requests[i]
+		if span.Name() != tc.span || said(span, "http.route") != strings.Fields(tc.span)[1] || said(span, "http.request.method") != tc.method ||
+			said(span, "http.response.status_code") != fmt.Sprint(tc.status) || said(span, "tidemark.problem") != tc.problem {
+			t.Errorf("%s %s made the span %s: %v", tc.method, tc.path, span.Name(), span.Attributes())
+		}
+	}
+	before := len(spans.Started())
+	for _, path := range []string{"/livez", "/readyz", "/metrics", "/", "/console/x", "/nothing"} {
+		h.request("GET", path, "")
+	}
+	if n := len(spans.Started()) - before; n != 0 {
+		t.Errorf("%d spans of probes and pages", n)
+	}
+}
+
+// The log's failure is an error of the span, and the client's is not.
+func TestRequestSpanOfFailure(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.log.writesDown.Store(true)
+	h.request("POST", "/v1/rooms/den/events", `{"data":1}`)
+	h.request("POST", "/v1/rooms/den/events", `{"data":`)
+	for i, want := range []string{"Error", "Unset"} {
+		span := awaitSpan(t, spans, "POST /v1/rooms/:room/events", i+1)
+		if got := span.Status().Code.String(); got != want || span.Status().Description != "" {
+			t.Errorf("span %d has the status %v, want %s", i, span.Status(), want)
+		}
+	}
+}
+
+// The span of a stream or a socket ends when that is open, and not with it.
+func TestSpanOfOpening(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.follow("/v1/rooms/den/events").opened()
+	if got := said(awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1), "http.response.status_code"); got != "200" {
+		t.Errorf("a stream opened with %s", got)
+	}
+	h.follow("/v1/events?room=den").opened()
+	awaitSpan(t, spans, "GET /v1/events", 1)
+	h.dial()
+	if got := said(awaitSpan(t, spans, "GET /v1/ws", 1), "http.response.status_code"); got != "101" {
+		t.Errorf("a socket opened with %s", got)
+	}
+}
+
+// A publish goes on with the trace that it came with, and its event's delivery with the
+// publish; a traceparent that can't be read begins a trace of its own.
+func TestTraceGoesOn(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.follow("/v1/rooms/den/events").opened()
+	for i, tc := range []struct {
+		header string
+		goesOn bool
+	}{
+		{traceparent, true},
+		{"", false},
+		{"00-" + traceID + "-0000000000000000-01", false},
+		{"ff-" + traceID + "-00f067aa0ba902b7-01", false},
+		{strings.ToUpper(traceparent), false},
+		{strings.Repeat(traceparent, 100), false},
+		{"cc-" + traceID + "-00f067aa0ba902b7-01-of a later version", true},
+	} {
+		h.request("POST", "/v1/rooms/den/events", `{"data":1}`, "traceparent", tc.header)
+		publish := awaitSpan(t, spans, "POST /v1/rooms/:room/events", i+1)
+		deliver := awaitSpan(t, spans, "deliver", i+1)
+		if got := publish.SpanContext().TraceID().String() == traceID; got != tc.goesOn || publish.Parent().IsValid() != tc.goesOn {
+			t.Errorf("%.80q: the publish is of the trace %s", tc.header, publish.SpanContext().TraceID())
+		}
+		if deliver.Parent().SpanID() != publish.SpanContext().SpanID() || deliver.SpanContext().TraceID() != publish.SpanContext().TraceID() {
+			t.Errorf("%.80q: the delivery is a child of %v", tc.header, deliver.Parent())
+		}
+	}
+}
+
+// A trace that its publisher does not keep is not kept here, and costs its event nothing.
+func TestTraceNotKept(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	s := h.follow("/v1/rooms/den/events")
+	s.opened()
+	awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1)
+	h.request("POST", "/v1/rooms/den/events", `{"data":1}`, "traceparent", traceparent[:len(traceparent)-1]+"0")
+	s.block() // live
+	s.block()
+	if n := len(spans.Ended()); n != 1 {
+		t.Errorf("%d spans, want that of the stream alone", n)
+	}
+}
+
+// Every event of a batch is of the request's trace.
+func TestTraceOfBatch(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.follow("/v1/events?room=a&room=b").opened()
+	h.request("POST", "/v1/events", `{"events":[{"rooms":["a","b"],"data":1},{"room":"a","data":2}]}`, "traceparent", traceparent)
+	publish := awaitSpan(t, spans, "POST /v1/events", 1)
+	for i := range 3 {
+		if deliver := awaitSpan(t, spans, "deliver", i+1); deliver.Parent().SpanID() != publish.SpanContext().SpanID() {
+			t.Errorf("delivery %d is a child of %v", i, deliver.Parent())
+		}
+	}
+}
+
+// Messages that publish over a WebSocket begin a trace, which their events take along.
+func TestSpanOfMessages(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.follow("/v1/rooms/den/events").opened()
+	c := h.dial()
+	c.say(`{"op":"publish","room":"den","data":1}`)
+	c.frame()
+	publish := awaitSpan(t, spans, "publish", 1)
+	if publish.SpanKind() != trace.SpanKindServer || publish.Parent().IsValid() || said(publish, "messaging.batch.message_count") != "1" {
+		t.Errorf("the span of kind %v is a child of %v: %v", publish.SpanKind(), publish.Parent(), publish.Attributes())
+	}
+	if deliver := awaitSpan(t, spans, "deliver", 1); deliver.Parent().SpanID() != publish.SpanContext().SpanID() {
+		t.Errorf("the delivery is a child of %v", deliver.Parent())
+	}
+	h.log.writesDown.Store(true)
+	c.say(`{"op":"publish","room":"den","data":1}`)
+	c.frame()
+	if got := said(awaitSpan(t, spans, "publish", 2), "error.type"); got != "log-unavailable" {
+		t.Errorf("the failure is told as %q", got)
+	}
+	c.say(`{"op":"publish","room":"den"}`) // is refused before anything is stored
+	c.frame()
+	c.say(`{"op":"ping"}`)
+	c.frame()
+	if n := len(slices.DeleteFunc(slices.Clone(spans.Started()), func(s sdk.ReadWriteSpan) bool { return s.Name() != "publish" })); n != 2 {
+		t.Errorf("%d spans of messages, want 2", n)
+	}
+}
+
+// Nothing of what a client says in confidence, and nothing of what is published, is in a span.
+func TestSpansKeepSecrets(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans), guarded(t))
+	credential := token(t, time.Hour, all("den"))
+	for _, ask := range []func(){
+		func() {
+			h.request("POST", "/v1/rooms/den/events?access_token="+credential, `{"type":"SECRET","data":"SECRET","key":1}`)
+		},
+		func() {
+			h.request("POST", "/v1/rooms/den/events", `{"type":"SECRET","data":"SECRET"}`, "Authorization", "Bearer "+credential, "Idempotency-Key", "SECRET", "Cookie", "a=SECRET", "User-Agent", "SECRET")
+		},
+		func() { h.request("POST", "/v1/rooms/den/events?access_token=SECRET", `{}`) },
+		func() { h.request("SECRET", "/v1/rooms/den/events?access_token="+credential, `{}`) },
+		func() { h.request("POST", "/v1/users/SECRET/events", `{}`) },
+		func() { h.follow("/v1/rooms/den/events?access_token=" + credential).opened() },
+	} {
+		ask()
+	}
+	ended := spans.Ended()
+	if len(ended) < 6 {
+		t.Errorf("%d spans", len(ended))
+	}
+	for _, s := range tracetest.SpanStubsFromReadOnlySpans(ended) {
+		text := fmt.Sprintf("%+v", s)
+		if strings.Contains(text, "SECRET") || strings.Contains(text, "eyJ") || strings.Contains(text, credential) || strings.Contains(text, "access_token") {
+			t.Errorf("a span says %s", text)
+		}
+	}
+}
+
+// A panic is a failure of the span, too.
+func TestSpanOfPanic(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.publish("den", "1")
+	h.log.panics.Store(true)
+	a := h.request("GET", "/v1/rooms/den/events?after=00000000000000000000000000", "", "Accept", "application/json")
+	if got := said(awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1), "http.response.status_code"); got != fmt.Sprint(a.status) || a.status != http.StatusInternalServerError {
+		t.Errorf("the span says %s, the answer %d", got, a.status)
+	}
+}
