@@ -41,6 +41,7 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis log: %w", err)
 	}
 	client := connect(opt)
+	instrument(client, opt.Tracing)
 	l := &Log{opt: opt, client: client, feeds: map[*feed]struct{}{}}
 	for p := range opt.Partitions {
 		l.addPartition(newPartition(opt.Prefix, streams.Partition(p)).inDatabase(opt.place.db))

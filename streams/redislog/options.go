@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -55,6 +57,10 @@ type Options struct {
 	KeyLife    time.Duration // of idempotency keys; 0 means streams.DefaultKeyLife
 	TailLife   time.Duration // of tail records, after their events; 0 means streams.DefaultTailLife
 	Logger     *slog.Logger  // nil means slog.Default()
+
+	// Tracing makes spans of what traced requests ask of Redis; nil means none. Events
+	// carry the traces of their drafts in either case.
+	Tracing trace.TracerProvider
 
 	// Durability of the drafts that ask for none; 0 means Logged. Fsynced needs
 	// Redis 7.2 with appendonly on.

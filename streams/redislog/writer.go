@@ -171,7 +171,7 @@ func (w *writer) call(taken []*submission) {
 	if w.need != 0 {
 		limit *= waitingFactor
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	ctx, cancel := context.WithTimeout(w.log.within(taken), limit)
 	defer cancel()
 	var drafts []*streams.Draft
 	deadline := taken[0].deadline
