@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/console"
@@ -120,15 +121,21 @@ func (s *server) run(ctx context.Context) error {
 	defer tidier.Wait()
 	defer stop()
 
+	tracing, flush, err := s.openTracing(ctx)
+	if err != nil {
+		return err
+	}
+	defer flush()
+
 	metrics := prometheus.NewRegistry()
-	log, err := s.openLog(ctx, metrics)
+	log, err := s.openLog(ctx, metrics, tracing)
 	if err != nil {
 		return err
 	}
 	defer s.close("log", log) // last: all that the node accepted is in it
 
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics})
+	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics, Tracing: tracing})
 	defer node.Close()
 
 	edge := api.New(node, &api.Options{
@@ -137,7 +144,7 @@ func (s *server) run(ctx context.Context) error {
 		Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
-		TrustedProxies: s.proxies(),
+		TrustedProxies: s.proxies(), Tracing: tracing,
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)
@@ -163,11 +170,11 @@ func (c *serveCmd) logOptions() redislog.Options {
 	return opt
 }
 
-func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer) (streams.Log, error) {
+func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer, tracing trace.TracerProvider) (streams.Log, error) {
 	if s.Redis != "" {
 		redis.SetLogger(redisLogger{s.logger})
 		opt := s.logOptions()
-		opt.Logger = s.logger
+		opt.Logger, opt.Tracing = s.logger, tracing
 		log, err := redislog.Open(ctx, opt)
 		if err != nil {
 			return nil, err // not log: a nil pointer in an interface is not nil
