@@ -1,13 +1,17 @@
 package redislog
 
 import (
+	"errors"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -116,4 +120,66 @@ func TestFurtherPermissions(t *testing.T) {
 			follow(t, l, "r")
 		})
 	}
+}
+
+// Each further permission that a limit of connections per user takes is as docs/redis.md
+// says, and missed at the start; with all of them everything is done that Seats do.
+func TestPermissionsOfSeats(t *testing.T) {
+	server := redistest.Start(t)
+	admin, prefix := server.Client(), newPrefix()
+	opt := Options{
+		URL: strings.Replace(server.URL(), "://", "://tidemark:secret@", 1), Prefix: prefix, Logger: quiet(),
+		Also: limits.SeatCommands(prefix),
+	}
+	parts := furtherPermissions(t, "`--max-connections-per-user`")
+	if len(parts) != len(opt.Also) {
+		t.Errorf("docs/redis.md has %v, and there are %d commands", parts, len(opt.Also))
+	}
+	setUser(t, admin, aclRule(t))
+	setUser(t, admin, append([]string{"tidemark"}, parts...))
+	for _, part := range parts {
+		command := strings.TrimPrefix(part, "+")
+		setUser(t, admin, []string{"tidemark", "-" + command})
+		if _, err := Open(t.Context(), opt); !permanent(err) || !strings.Contains(err.Error(), command) {
+			t.Errorf("Open without %s = %v, want a permanent error that names it", part, err)
+		}
+		setUser(t, admin, []string{"tidemark", part})
+	}
+
+	l := open(t, opt)
+	var seats [2]*limits.Seats // two nodes
+	for i := range seats {
+		seats[i] = limits.NewSeats(limits.SeatOptions{PerUser: 1, Redis: l.Client(), Prefix: l.Prefix(), Lease: time.Second})
+		t.Cleanup(seats[i].Close)
+	}
+	seat, err := seats[0].Take(t.Context(), netip.Addr{}, "ann")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := func() bool {
+		seat, err := seats[1].Take(t.Context(), netip.Addr{}, "ann")
+		seat.Leave()
+		return errors.Is(err, limits.ErrUserFull)
+	}
+	if !refused() {
+		t.Error("the other node lets a second one in")
+	}
+	server.Flush()
+	eventually(t, "the lease is renewed", refused)
+	seat.Leave()
+	eventually(t, "the seat is given back", func() bool { return !refused() })
+}
+
+// furtherPermissions returns the words in the row of docs/redis.md's table that begins
+// with what.
+func furtherPermissions(t testing.TB, what string) (words []string) {
+	t.Helper()
+	for line := range strings.Lines(redisDocs(t)) {
+		if row, found := strings.CutPrefix(line, "| "+what+" | "); found {
+			for _, word := range strings.Fields(strings.TrimSuffix(strings.TrimSpace(row), "|")) {
+				words = append(words, strings.Trim(word, "`"))
+			}
+		}
+	}
+	return words
 }

@@ -3,6 +3,7 @@ package redislog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -70,7 +71,7 @@ return denied
 // node has its own users.
 func (l *Log) allowed(ctx context.Context, p *partition) error {
 	var words []any
-	for _, command := range p.needed(l.opt.Durability) {
+	for _, command := range slices.Concat(p.needed(l.opt.Durability), l.opt.Also) {
 		words = append(words, strconv.Itoa(len(command)))
 		for _, word := range command {
 			words = append(words, word)
