@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -67,7 +68,17 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 	if s.draining.Err() != nil {
 		s.sendAway(c.Response(), errDraining)
 	}
-	f := &follower{line: line{server: s}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
+	seat, err := s.admit(c)
+	if err != nil {
+		s.sendAway(c.Response(), err)
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			seat.Leave()
+		}
+	}()
+	f := &follower{line: line{server: s, seat: seat}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
 	f.sub, err = s.node.Subscribe(c.Request().Context(), rooms, start, func() { s.crew.wake(&f.task) })
 	if err != nil {
 		s.sendAway(c.Response(), err)
@@ -77,6 +88,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 		f.sub.Close()
 		return err
 	}
+	begun = true
 	return nil
 }
 
@@ -102,6 +114,8 @@ func (s *Server) farewell(b []byte, err error) []byte {
 	switch {
 	case errors.Is(err, errDraining):
 		wait = retryAway
+	case errors.Is(err, limits.ErrAddressFull), errors.Is(err, limits.ErrUserFull):
+		wait = retryTooMany
 	case errors.Is(err, errExpired):
 		wait = retryNormal
 	}
@@ -166,6 +180,7 @@ func (f *follower) end() outcome {
 	f.patience.end()
 	f.sub.Close()
 	_ = f.out.conn.Close()
+	f.seat.Leave()
 	s := f.server
 	s.lines.remove(&f.line)
 	s.metrics.sse.connections.Dec()

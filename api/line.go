@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 )
@@ -21,6 +22,7 @@ type line struct {
 	task
 	server *Server
 	out    *outlet
+	seat   *limits.Seat // given back at the end
 	hints  atomic.Uint32
 
 	// Owned by the task.

@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -61,6 +62,10 @@ type Options struct {
 	// Origins are those whose pages may use the server beside its own, each as
 	// ParseOrigin returns it. "*" is for all of them, which may not use the cookie.
 	Origins []string
+
+	// Seats count connections that stay. nil: there may be any number. They are to be
+	// open for as long as the Server.
+	Seats *limits.Seats
 
 	Logger     *slog.Logger          // default: none
 	Registerer prometheus.Registerer // of this package's metrics; default: none

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -118,6 +119,9 @@ var kinds = []kind{
 	{err: streams.ErrRefused, status: http.StatusServiceUnavailable, code: "log-refused", title: "The log refused the event", vague: true},
 	{err: streams.ErrUnavailable, status: http.StatusServiceUnavailable, code: "log-unavailable", title: "The log is unavailable", vague: true, retryAfter: 2},
 	{err: streams.ErrClosed, status: http.StatusServiceUnavailable, code: "draining", title: "The node is going away", vague: true, retryAfter: 1},
+	{err: limits.ErrNodeFull, status: http.StatusServiceUnavailable, code: "node-full", title: "The node is full", retryAfter: 5},
+	{err: limits.ErrAddressFull, status: http.StatusTooManyRequests, code: "too-many-connections", title: "Too many connections", retryAfter: 10},
+	{err: limits.ErrUserFull, status: http.StatusTooManyRequests, code: "too-many-connections", title: "Too many connections", retryAfter: 10},
 	{err: errDraining, status: http.StatusServiceUnavailable, code: "draining", title: "The node is going away", retryAfter: 1},
 	{err: errInternal, status: http.StatusInternalServerError, code: "internal", title: "Internal error", vague: true},
 }
@@ -164,8 +168,8 @@ func (s *Server) problem(err error) *problem {
 // logFailure keeps for the operator what a client is not told: the whole text of
 // an error that is not the client's doing.
 func (s *Server) logFailure(err error) {
-	if err == nil || errors.Is(err, errDraining) {
-		return
+	if err == nil || errors.Is(err, errDraining) || errors.Is(err, limits.ErrNodeFull) {
+		return // as it is meant to be; the last would be a line for each client of a storm
 	}
 	if k := kindOf(err); k.status >= http.StatusInternalServerError {
 		s.opts.Logger.Error("a request failed", "code", k.code, "error", err)

@@ -70,13 +70,25 @@ func (s *Server) serveSocket(c echo.Context) error {
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, subprotocol) {
 		return fmt.Errorf("%w: want %s", errSubprotocol, subprotocol)
 	}
+	seat, err := s.admit(c)
+	if err != nil {
+		s.closeAtOnce(c, err)
+		return nil
+	}
+	begun := false
+	defer func() {
+		if !begun {
+			seat.Leave()
+		}
+	}()
 	w := &upgradeWriter{ResponseWriter: c.Response()}
 	ws, err := s.upgrader.Upgrade(w, r, nil)
 	if err != nil {
 		return nil // answered by the upgrader, as far as it could be
 	}
-	k := &socket{line: line{server: s}, ws: ws, grant: s.grant(c)}
+	k := &socket{line: line{server: s, seat: seat}, ws: ws, grant: s.grant(c)}
 	k.begin(w.conn)
+	begun = true
 	return nil
 }
 
@@ -168,6 +180,7 @@ func (k *socket) end() outcome {
 		}
 	}
 	_ = k.out.conn.Close()
+	k.seat.Leave()
 	s := k.server
 	s.lines.remove(&k.line)
 	s.metrics.websocket.connections.Dec()

@@ -15,7 +15,11 @@ import (
 const (
 	retryNormal = 2 * time.Second // after an interruption
 	retryAway   = 2 * time.Second // when the node is going: others are there
-	retryOutage = 5 * time.Second // when the log is away: coming back at once would not help
+	retryOutage = 5 * time.Second // when the log is away, or the node full: coming back at once would not help
+
+	// when the client's own others have to go first: a place whose node died comes
+	// free after half a minute, and tabs that a user has left open do not soon
+	retryTooMany = 10 * time.Second
 )
 
 // An encoder turns what one connection is told into SSE blocks, and knows the
