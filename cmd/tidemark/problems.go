@@ -22,6 +22,7 @@ func (c *serveCmd) problems() []error {
 		c.checkLimits(),
 		c.redisFlags.check(),
 		c.checkAuth(),
+		c.checkSeats(c.tokens()),
 		c.checkAccess(),
 		c.checkListen(),
 		c.checkLog(),

@@ -21,6 +21,7 @@ import (
 
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/api/console"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/embedded"
@@ -49,6 +50,8 @@ type serveCmd struct {
 	authFlags
 
 	limitFlags
+
+	seatFlags
 
 	redisFlags
 
@@ -138,13 +141,16 @@ func (s *server) run(ctx context.Context) error {
 	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics, Tracing: tracing})
 	defer node.Close()
 
+	seats := s.openSeats(log, s.logger)
+	defer seats.Close()
+
 	edge := api.New(node, &api.Options{
 		MaxData: s.MaxData, MaxBatch: s.MaxBatch, MaxBody: s.MaxBody, MaxRooms: s.MaxRooms,
 		MaxHeader: s.MaxHeader, BodyTimeout: s.BodyTimeout,
 		Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
-		TrustedProxies: s.proxies(), Tracing: tracing,
+		TrustedProxies: s.proxies(), Seats: seats, Tracing: tracing,
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)
@@ -167,6 +173,9 @@ func (s *server) listen() (net.Listener, error) {
 func (c *serveCmd) logOptions() redislog.Options {
 	opt := c.redisFlags.options()
 	opt.KeyLife, opt.TailLife = time.Duration(c.KeyLife), time.Duration(c.TailLife)
+	if c.MaxConnectionsPerUser > 0 {
+		opt.Also = limits.SeatCommands(opt.Prefix)
+	}
 	return opt
 }
 

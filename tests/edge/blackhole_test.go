@@ -137,7 +137,7 @@ func settle(h *home) (peers []*peer) {
 	add("SSE, nothing to send", streams("/v1/rooms/quiet/events"))
 	add("SSE, events to send", streams("/v1/rooms/busy/events"))
 	add("SSE, several rooms", streams("/v1/events?room=quiet&room=busy"))
-	add("WebSocket, no room", (*line).openSocket)
+	add("WebSocket, no room", func(l *line) error { return l.openSocket() })
 	for _, room := range []string{"quiet", "busy"} {
 		add("WebSocket, "+room, func(l *line) error {
 			if err := l.openSocket(); err != nil {

@@ -120,9 +120,9 @@ func readBlock(r *bufio.Reader) (string, error) {
 	}
 }
 
-// openSocket upgrades the line.
-func (l *line) openSocket() error {
-	if err := l.send(upgrade()); err != nil {
+// openSocket upgrades the line. fields are lines of the request's header.
+func (l *line) openSocket(fields ...string) error {
+	if err := l.send(upgrade(fields...)); err != nil {
 		return err
 	}
 	res, err := l.answer()

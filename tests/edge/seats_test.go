@@ -1,0 +1,112 @@
+//go:build linux
+
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// Two hundred connections of one user come at once, over both transports, to two nodes
+// on one Redis, which allow five: five stay, and the others are told so. When those
+// have left there is room for five again, and Redis keeps nothing.
+func TestConnectionsOfAUser(t *testing.T) {
+	const most, visitors = 5, 200
+	secret := []byte(strings.Repeat("s", access.MinSecret))
+	file := filepath.Join(t.TempDir(), "secret")
+	must(t, os.WriteFile(file, secret, 0o600))
+	token, err := access.Mint(secret, access.Draft{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: []string{"lobby"}}})
+	must(t, err)
+	redis := redistest.StartProcess(t)
+	var nodes [2]*caller
+	for i := range nodes {
+		node := tidemark.Serve(t, program.Options{}, "--redis", redis.URL(), "--auth-secret-file", file, fmt.Sprint("--max-connections-per-user=", most))
+		nodes[i] = &caller{to: node.Addr}
+	}
+	for range 2 {
+		var coming sync.WaitGroup
+		stay := make([]*line, visitors)
+		begin := make(chan struct{})
+		for i := range visitors {
+			coming.Go(func() {
+				l, err := nodes[i%2].dial()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				<-begin
+				stays, err := sitDown(l, transport(i/2%2), token)
+				if err != nil {
+					t.Errorf("over %v: %v", transport(i/2%2), err)
+				}
+				if stay[i] = l; !stays {
+					stay[i] = nil
+					l.reset()
+				}
+			})
+		}
+		close(begin)
+		coming.Wait()
+		seated := 0
+		for _, l := range stay {
+			if l != nil {
+				seated++
+				l.reset()
+			}
+		}
+		if seated != most {
+			t.Errorf("%d of %d have a place, want %d", seated, visitors, most)
+		}
+		client, key := redis.Client(), "{tidemark:seats:ann}"
+		if !poll(func() bool { return client.Exists(context.Background(), key).Val() == 0 }) {
+			t.Errorf("Redis still has %v", client.ZRange(context.Background(), key, 0, -1).Val())
+		}
+	}
+}
+
+// errUnclear is what a visitor is told that is neither a welcome nor a refusal.
+var errUnclear = errors.New("neither let in nor turned away")
+
+// sitDown connects, and reports whether the connection stays.
+func sitDown(l *line, over transport, token string) (stays bool, err error) {
+	bearer := "Authorization: Bearer " + token
+	if over == overSSE {
+		_, first, err := l.openStream("/v1/rooms/lobby/events", bearer)
+		switch {
+		case err != nil:
+			return false, err
+		case strings.Contains(first, "event: tidemark.open\n"):
+			return true, nil
+		case strings.Contains(first, `"code":"too-many-connections"`):
+			return false, nil
+		}
+		return false, fmt.Errorf("%w: %q", errUnclear, first)
+	}
+	if err := l.openSocket(bearer); err != nil {
+		return false, err
+	}
+	_ = l.say(`{"op":"ping"}`) // it may have been closed already
+	kind, payload, err := l.readFrame()
+	switch {
+	case err != nil:
+		return false, err
+	case kind == textFrame && string(payload) == `{"op":"pong"}`:
+		return true, nil
+	case kind == closeFrame && closeCode(payload) == websocket.CloseTryAgainLater && string(payload[2:]) == "too-many-connections":
+		return false, nil
+	}
+	return false, fmt.Errorf("%w: frame %d %q", errUnclear, kind, payload)
+}
