@@ -26,6 +26,7 @@ func (c *serveCmd) problems() []error {
 		c.checkAccess(),
 		c.checkListen(),
 		c.checkLog(),
+		c.checkTraces(),
 	} {
 		if err != nil {
 			found = append(found, err)

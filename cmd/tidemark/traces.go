@@ -42,7 +42,7 @@ func tracesWanted(env func(string) string) (bool, error) {
 	switch exporter := env("OTEL_TRACES_EXPORTER"); exporter {
 	case "otlp":
 	case "":
-		if env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") == "" && env("OTEL_EXPORTER_OTLP_ENDPOINT") == "" {
+		if !collectorNamed(env) {
 			return false, nil
 		}
 	case "none":
@@ -50,13 +50,30 @@ func tracesWanted(env func(string) string) (bool, error) {
 	default:
 		return false, usageError(fmt.Sprintf("OTEL_TRACES_EXPORTER is %q: there are otlp and none", exporter))
 	}
-	const spoken = "http/protobuf"
-	switch protocol := cmp.Or(env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), env("OTEL_EXPORTER_OTLP_PROTOCOL"), spoken); protocol {
-	case spoken:
-		return true, nil
-	default:
-		return false, usageError(fmt.Sprintf("the protocol for traces is %q by OTEL_EXPORTER_OTLP_PROTOCOL: there is %s, usually on port 4318", protocol, spoken))
+	protocol := cmp.Or(env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL"), env("OTEL_EXPORTER_OTLP_PROTOCOL"), "http/protobuf")
+	if protocol != "http/protobuf" && protocol != "http/json" {
+		return false, usageError(fmt.Sprintf("the protocol for traces is %q by OTEL_EXPORTER_OTLP_PROTOCOL: there are http/protobuf and http/json, usually on port 4318", protocol))
 	}
+	return true, nil
+}
+
+func collectorNamed(env func(string) string) bool {
+	return env("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") != "" || env("OTEL_EXPORTER_OTLP_ENDPOINT") != ""
+}
+
+// exporterOptions are what the exporter does not take from the environment itself: that
+// the collector which is not named is one of this machine without TLS, as the standard has it.
+func exporterOptions(env func(string) string) []otlptracehttp.Option {
+	if collectorNamed(env) {
+		return nil
+	}
+	return []otlptracehttp.Option{otlptracehttp.WithInsecure()}
+}
+
+// checkTraces refuses what the environment asks for and is not there.
+func (c *serveCmd) checkTraces() error {
+	_, err := tracesWanted(os.Getenv)
+	return err
 }
 
 // openTracing returns where spans go, nil if nobody has asked for traces, and what sends
@@ -71,7 +88,7 @@ func (s *server) openTracing(ctx context.Context) (trace.TracerProvider, func(),
 	otel.SetErrorHandler(&collectorErrors{logger: s.logger})
 	otel.SetLogger(logr.FromSlogHandler(wordsOnly{s.logger.With("by", "OpenTelemetry").Handler()}))
 
-	exporter, err := otlptracehttp.New(ctx) // which reads the environment, and does not connect
+	exporter, err := otlptracehttp.New(ctx, exporterOptions(os.Getenv)...) // which does not connect
 	if err != nil {
 		return nil, nil, fmt.Errorf("traces: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"syscall"
@@ -13,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	sdk "go.opentelemetry.io/otel/sdk/trace"
 	spans "go.opentelemetry.io/proto/otlp/trace/v1"
 
 	"github.com/tidemark/tidemark/streams"
@@ -179,13 +182,47 @@ func TestTracesNotSpoken(t *testing.T) {
 		{"OTEL_TRACES_EXPORTER=zipkin"},
 		{"OTEL_TRACES_EXPORTER=otlp,console"},
 		{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"},
-		{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/json"},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/thrift"},
 	} {
 		_, stderr, code := tidemark.Run(t, program.Options{Env: env}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir())
 		if code != exitUsage || !strings.Contains(stderr, "OTEL_") || len(lines(stderr)) != 1 {
 			t.Errorf("%v: exit code %d, want %d and why in a line:\n%s", env, code, exitUsage, stderr)
 		}
+		if stdout, stderr, code := tidemark.Run(t, program.Options{Env: env}, "config", "check"); code == exitOK || !strings.Contains(stdout+stderr, "OTEL_") {
+			t.Errorf("%v: config check has nothing against it:\n%s%s", env, stdout, stderr)
+		}
 	}
+}
+
+// Spans go to the collector that is named, else to this machine's, where there is no TLS.
+func TestWhereSpansGo(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"":                        "http://localhost:4318/v1/traces",
+		"https://c.example.com":   "https://c.example.com/v1/traces",
+		"http://c.example.com/at": "http://c.example.com/at/v1/traces",
+	} {
+		t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
+		var went string
+		client := &http.Client{Transport: transport(func(r *http.Request) { went = r.URL.String() })}
+		exporter, err := otlptracehttp.New(t.Context(), append(exporterOptions(os.Getenv), otlptracehttp.WithHTTPClient(client))...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		provider := sdk.NewTracerProvider(sdk.WithSyncer(exporter))
+		_, span := provider.Tracer("").Start(t.Context(), "x")
+		span.End()
+		if went != want {
+			t.Errorf("with the endpoint %q spans go to %q, want %q", endpoint, went, want)
+		}
+	}
+}
+
+// A transport notes requests, and answers that all is well.
+type transport func(*http.Request)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	f(r)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Header: http.Header{}}, nil
 }
 
 func TestTracesWanted(t *testing.T) {

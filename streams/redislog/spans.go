@@ -23,7 +23,8 @@ func instrument(client redis.UniversalClient, p trace.TracerProvider) {
 	}
 	one := func(c *redis.Client) {
 		// The error is for other kinds of clients.
-		_ = redisotel.InstrumentTracing(c, redisotel.WithTracerProvider(asked{p: p}), redisotel.WithDBStatement(false))
+		_ = redisotel.InstrumentTracing(c, redisotel.WithTracerProvider(asked{p: p}),
+			redisotel.WithDBStatement(false), redisotel.WithCallerEnabled(false))
 	}
 	switch c := client.(type) {
 	case *redis.Client:
