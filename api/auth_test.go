@@ -612,7 +612,7 @@ func TestCrossOrigin(t *testing.T) {
 	if a.status != 204 || a.header.Get("Access-Control-Allow-Origin") != appPage || a.header.Get("Access-Control-Allow-Credentials") != "" {
 		t.Errorf("preflight: %d %v", a.status, a.header)
 	}
-	for _, name := range []string{"Authorization", "Last-Event-ID", "Content-Type", "Idempotency-Key"} {
+	for _, name := range []string{"Authorization", "Last-Event-ID", "Content-Type", "Idempotency-Key", "Traceparent"} {
 		if !strings.Contains(a.header.Get("Access-Control-Allow-Headers"), name) {
 			t.Errorf("preflight does not allow %s", name)
 		}

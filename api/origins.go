@@ -74,6 +74,7 @@ func (s *Server) crossOrigin() echo.MiddlewareFunc {
 		AllowMethods:    []string{http.MethodGet, http.MethodHead, http.MethodPost},
 		AllowHeaders: []string{
 			echo.HeaderAccept, echo.HeaderAuthorization, echo.HeaderCacheControl, echo.HeaderContentType, headerKey, "Last-Event-ID",
+			"Traceparent", "Tracestate",
 		},
 		ExposeHeaders:    []string{headerReplayed, echo.HeaderRetryAfter, echo.HeaderWWWAuthenticate},
 		AllowCredentials: s.opts.Cookie != "" && !s.listed("*"),
