@@ -48,7 +48,9 @@ func (s *Server) publishBatch(c echo.Context) error {
 			return err
 		}
 	}
-	s.appendBatch(c, b)
+	if err := s.appendBatch(c, b); err != nil {
+		return err
+	}
 	return c.JSON(http.StatusOK, struct {
 		Results []*result `json:"results"`
 	}{results})
@@ -176,13 +178,17 @@ func (s *Server) failed(room string, err error) *result {
 	return &result{Room: room, Error: s.problem(err)}
 }
 
-// appendBatch stores the drafts and completes the results that wait for them.
-func (s *Server) appendBatch(c echo.Context, b batch) {
-	if len(b.drafts) == 0 {
-		return
+// appendBatch stores the drafts and completes the results that wait for them, or
+// returns why the batch as a whole is not stored.
+func (s *Server) appendBatch(c echo.Context, b batch) error {
+	r := c.Request()
+	receipts, told, err := s.append(r.Context(), s.publisherOf(r, b.grant), b.drafts)
+	tell(c.Response().Header(), told)
+	if err != nil {
+		return err
 	}
 	var last error // all that failed in one batch most likely failed for one reason
-	for i, receipt := range s.append(c.Request().Context(), b.drafts) {
+	for i, receipt := range receipts {
 		r := b.waiting[i]
 		if receipt.Err != nil {
 			last = notStored(receipt)
@@ -192,4 +198,5 @@ func (s *Server) appendBatch(c echo.Context, b batch) {
 		r.ID, r.Replayed, r.Durability = &receipt.ID, receipt.Replayed, receipt.Durability
 	}
 	s.logFailure(last)
+	return nil
 }

@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
 	"strconv"
 
 	"github.com/gorilla/websocket"
@@ -88,6 +89,9 @@ func errorFrame(p *problem, room streams.Room, ref json.RawMessage) []byte {
 	}
 	if p.ID != nil {
 		f = f.id(*p.ID)
+	}
+	if p.Status == http.StatusTooManyRequests {
+		f = strconv.AppendInt(append(f, `,"retry_after":`...), int64(p.retryAfter), 10)
 	}
 	return f.end(ref)
 }

@@ -57,7 +57,7 @@ func FuzzWebSocketMessage(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		k := &socket{line: line{server: s}, rooms: []streams.Room{"lobby"}}
 		k.room.L = &k.mu
-		k.serve([]message{text})
+		k.serve([]message{{text: text}})
 		answers := k.takeAnswers()
 		if len(answers) != 1 {
 			t.Fatalf("%q got %d answers", text, len(answers))

@@ -13,20 +13,25 @@ import (
 // connection holds.
 
 // A message is what a client said.
-type message []byte
+type message struct {
+	text    []byte
+	tooFast bool // it is to be refused, in its turn
+}
 
 // listen reads until the connection ends. It waits with little on its stack, and has
 // another goroutine read when there is something.
 func (k *socket) listen() {
 	k.ws.SetReadLimit(int64(k.server.opts.maxEvent()))
 	k.ws.SetPongHandler(func(string) error {
-		k.missed.Store(0)
-		return nil
+		_, err := k.pacing()
+		return err
 	})
 	k.ws.SetPingHandler(func(payload string) error {
-		k.missed.Store(0)
-		k.write(websocket.PongMessage, []byte(payload))
-		return nil
+		_, err := k.pacing()
+		if err == nil {
+			k.write(websocket.PongMessage, []byte(payload))
+		}
+		return err
 	})
 	ended := make(chan bool)
 	for end := false; !end; end = <-ended {
@@ -50,10 +55,7 @@ func (k *socket) read() (ended bool) {
 			k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
 			err = errMessage
 		case err == nil:
-			k.missed.Store(0)
-			if !k.hear(text) {
-				err = errDraining
-			}
+			err = k.take(text)
 		}
 		if err != nil {
 			k.linger(err)
@@ -63,6 +65,34 @@ func (k *socket) read() (ended bool) {
 			return false
 		}
 	}
+}
+
+// pacing notes that the client lives, and says whether it talks too fast. An error means
+// that it is listened to no longer, and is told so once all that it asked for is answered.
+func (k *socket) pacing() (tooFast bool, err error) {
+	k.missed.Store(0)
+	tooFast, flood := k.pace.count()
+	if tooFast {
+		k.server.metrics.hit(limitMessages, 1)
+	}
+	if !flood {
+		return tooFast, nil
+	}
+	k.mu.Lock()
+	k.flooding, k.leaving = true, true
+	k.mu.Unlock()
+	k.server.crew.wake(&k.task)
+	return true, errDraining
+}
+
+// take has a message answered in its turn. An error means that the client is listened to
+// no longer.
+func (k *socket) take(text []byte) error {
+	tooFast, err := k.pacing()
+	if err == nil && !k.hear(message{text, tooFast}) {
+		err = errDraining
+	}
+	return err
 }
 
 // write has the task write a control frame. The library does not write another after
@@ -103,17 +133,17 @@ func (k *socket) saysBye() bool {
 
 // hear puts a message in the line, waits while there are too many, and sees to it
 // that somebody attends. It reports false if the client is not listened to any more.
-func (k *socket) hear(text message) bool {
+func (k *socket) hear(m message) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for !k.leaving && !k.deaf && len(k.asked) > 0 && (len(k.asked) >= maxAsked || k.askedBytes+len(text) > maxAskedBytes) {
+	for !k.leaving && !k.deaf && len(k.asked) > 0 && (len(k.asked) >= maxAsked || k.askedBytes+len(m.text) > maxAskedBytes) {
 		k.room.Wait()
 	}
 	if k.leaving || k.deaf {
 		return false
 	}
-	k.asked = append(k.asked, text)
-	k.askedBytes += len(text)
+	k.asked = append(k.asked, m)
+	k.askedBytes += len(m.text)
 	if !k.attended {
 		k.attended = true
 		k.server.crew.start(k.attend)

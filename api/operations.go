@@ -28,8 +28,11 @@ type request struct {
 func (k *socket) serve(asked []message) {
 	ctx := k.server.cut
 	var publishes []request
-	for _, text := range asked {
-		m, err := parseRequest(text)
+	for _, said := range asked {
+		m, err := parseRequest(said.text)
+		if said.tooFast {
+			err = k.pace.err()
+		}
 		if err == nil && m.op == "publish" {
 			publishes = append(publishes, m)
 			continue
@@ -201,7 +204,8 @@ func (k *socket) unsubscribe(room streams.Room, m request) (answer, error) {
 	return answer{frame: newFrame("unsubscribed").room(room).end(m.ref), end: room}, nil
 }
 
-// publish stores events, and answers each.
+// publish stores events, and answers each. Where the rates have no room for all, the
+// first are stored.
 func (k *socket) publish(ctx context.Context, asked []request) {
 	drafts := make([]streams.Draft, 0, len(asked))
 	faults := make([]error, len(asked))
@@ -212,7 +216,7 @@ func (k *socket) publish(ctx context.Context, asked []request) {
 		}
 	}
 	ctx, end := k.server.traceMessages(ctx, len(drafts))
-	receipts := k.server.append(ctx, drafts)
+	receipts, _, _ := k.server.append(ctx, publisher{subject: k.server.subjectOf(k.grant), address: k.address, each: true}, drafts)
 	end(receipts)
 	for i, m := range asked {
 		if faults[i] != nil {

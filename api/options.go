@@ -30,6 +30,15 @@ type Options struct {
 	// BodyTimeout is how long a request's body may take to arrive; default 30 s.
 	BodyTimeout time.Duration
 
+	// PublishRate and AddressRate count what is published, by key or user and by the
+	// client's address; default: nothing is counted. Each may be of this node alone or
+	// of all nodes.
+	PublishRate, AddressRate limits.Buckets
+
+	// MaxMessages is how many messages a second a WebSocket may send, and at once; more
+	// are refused, far more close it. Default: any number.
+	MaxMessages int
+
 	// KeepAlive is how long a connection may be silent. Then it is sent its
 	// position, which also keeps proxies awake: most cut what is idle for 30 to
 	// 60 s. Default 15 s.

@@ -108,6 +108,7 @@ var kinds = []kind{
 	{err: errUnauthorized, status: http.StatusUnauthorized, code: "unauthorized", title: "Unauthorized", challenge: challengeNone},
 	{err: access.ErrCredential, status: http.StatusUnauthorized, code: "unauthorized", title: "Unauthorized", challenge: challengeInvalid},
 	{err: access.ErrUnavailable, status: http.StatusServiceUnavailable, code: "auth-unavailable", title: "Tokens can't be verified now", vague: true, retryAfter: 2},
+	{err: errRateLimited, status: http.StatusTooManyRequests, code: "rate-limited", title: "Too much in too short a time", retryAfter: 1},
 	{err: errForbidden, status: http.StatusForbidden, code: "forbidden", title: "Forbidden"},
 	{err: errExpired, status: http.StatusUnauthorized, code: "token-expired", title: "Token expired", challenge: challengeInvalid},
 	{err: errExpiring, status: http.StatusUnauthorized, code: "token-expiring", title: "Token about to expire", challenge: challengeInvalid},
@@ -154,6 +155,9 @@ func problemOf(err error) *problem {
 	}
 	if logged, ok := errors.AsType[*unsafe](err); ok {
 		p.ID = &logged.id
+	}
+	if soon, ok := errors.AsType[*overRate](err); ok {
+		p.retryAfter = soon.seconds()
 	}
 	return p
 }

@@ -72,7 +72,10 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 		return err
 	}
 	draft.Key = key
-	receipt := s.append(c.Request().Context(), []streams.Draft{draft})[0]
+	r := c.Request()
+	receipts, told, _ := s.append(r.Context(), s.publisherOf(r, s.grant(c)), []streams.Draft{draft})
+	tell(c.Response().Header(), told)
+	receipt := receipts[0]
 	if receipt.Err != nil {
 		return notStored(receipt)
 	}
@@ -132,21 +135,27 @@ func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err er
 	return d, err
 }
 
-// append publishes drafts within publishLimit. A client that leaves meanwhile
-// does not stop it: what was begun is better ended than left unknown.
-func (s *Server) append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+// append publishes drafts within publishLimit, as far as the rates allow: told is what
+// they had to say, and err why some of the drafts, or all, were not published. It is the
+// only way to the log. A client that leaves meanwhile does not stop it: what was begun is
+// better ended than left unknown.
+func (s *Server) append(ctx context.Context, p publisher, drafts []streams.Draft) (_ []streams.Receipt, told []quota, err error) {
 	if len(drafts) == 0 {
-		return nil
+		return nil, nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
 	defer cancel()
-	receipts := s.node.Publish(ctx, drafts)
+	n, told, err := s.ration(ctx, p, len(drafts))
+	var receipts []streams.Receipt
+	if n > 0 {
+		receipts = s.node.Publish(ctx, drafts[:n])
+	}
 	for i, r := range receipts {
 		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
 			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishLimit, r.Err)
 		}
 	}
-	return receipts
+	return append(receipts, refusedReceipts(len(drafts)-n, err)...), told, err
 }
 
 // An unsafe event is logged, and not as safe as was asked for: what a client is

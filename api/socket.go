@@ -86,7 +86,10 @@ func (s *Server) serveSocket(c echo.Context) error {
 	if err != nil {
 		return nil // answered by the upgrader, as far as it could be
 	}
-	k := &socket{line: line{server: s, seat: seat}, ws: ws, grant: s.grant(c)}
+	k := &socket{
+		line: line{server: s, seat: seat}, ws: ws, grant: s.grant(c),
+		address: s.addressOf(r), pace: newPace(s.opts.MaxMessages),
+	}
 	k.begin(w.conn)
 	begun = true
 	return nil
@@ -97,8 +100,10 @@ func (s *Server) serveSocket(c echo.Context) error {
 // written its task writes.
 type socket struct {
 	line
-	ws   *websocket.Conn
-	conn *upgradedConn // beneath ws
+	ws      *websocket.Conn
+	conn    *upgradedConn // beneath ws
+	address string        // by which its publishes are counted; "" if they are not
+	pace    *pace         // of its messages; nil for no limit
 
 	missed atomic.Int32 // pings since the client was last heard
 
@@ -126,6 +131,7 @@ type socket struct {
 	pong, bye  []byte // control frames to be written
 	ready      []*roomFollow
 	leaving    bool        // the client is being sent away: what it asks for now is not read
+	flooding   bool        // because it talks too much
 	deaf       bool        // nobody takes answers any more
 	expires    time.Time   // the grant; zero for never
 	expiry     *time.Timer // nil for never
@@ -226,14 +232,16 @@ func (k *socket) look(leave bool) (attended bool) {
 		k.room.Broadcast()
 	}
 	attended = k.attended
-	now := k.leaving && !attended && k.bye == nil
+	now, flooding := k.leaving && !attended && k.bye == nil, k.flooding
 	k.mu.Unlock()
-	if now {
-		if k.expired {
-			k.hangUpWith(closeUnauthorized, kindOf(errExpired).code)
-		} else {
-			k.hangUpWith(websocket.CloseServiceRestart, "draining")
-		}
+	switch {
+	case !now:
+	case k.expired:
+		k.hangUpWith(closeUnauthorized, kindOf(errExpired).code)
+	case flooding:
+		k.hangUpWith(websocket.ClosePolicyViolation, kindOf(errRateLimited).code)
+	default:
+		k.hangUpWith(websocket.CloseServiceRestart, kindOf(errDraining).code)
 	}
 	return attended
 }

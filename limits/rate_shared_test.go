@@ -122,3 +122,20 @@ func TestSharedRateWithoutRedis(t *testing.T) {
 		t.Errorf("Redis has forgotten: %+v", got)
 	}
 }
+
+// In a Cluster buckets are where their keys' slots are.
+func TestSharedRateInCluster(t *testing.T) {
+	cluster := redistest.StartCluster(t, nil)
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{cluster.Primary(0).Addr()}, ContextTimeoutEnabled: true})
+	defer client.Close()
+	var logged bytes.Buffer
+	b := limits.NewShared(client, "tidemark", "test", parse(t, "1/h,2"), slog.New(slog.NewTextHandler(&logged, nil)))
+	for caller := range strings.FieldsSeq("ann bob eve a}b {} key") {
+		if got := b.Take(t.Context(), caller, 3, 1); got.Taken != 2 {
+			t.Errorf("%s: %+v", caller, got)
+		}
+	}
+	if logged.Len() > 0 {
+		t.Error(logged.String())
+	}
+}

@@ -2,10 +2,14 @@ package main
 
 import (
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"time"
 
 	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog"
 )
 
 // limitFlags say how much of a node a client may use.
@@ -20,6 +24,10 @@ type limitFlags struct {
 	BodyTimeout   time.Duration `default:"30s" placeholder:"TIME" group:"limits" help:"How long a request's body may take to arrive (default ${default})."`
 	IdleTimeout   time.Duration `default:"2m" placeholder:"TIME" group:"limits" help:"How long a connection may wait for its next request (default ${default})."`
 
+	MaxMessages           int         `default:"0" placeholder:"N" group:"limits" help:"Most messages that a WebSocket may send a second, and at once; more are refused, and one that sends twice as many is closed after a few seconds. 0: any number (default)."`
+	PublishRate           limits.Rate `placeholder:"RATE" group:"limits" help:"Most events that an API key or a user may publish, such as 100/s, 6000/m or 50000/h, and 100/s,200 for up to 200 at once. All nodes on one Redis count together (default: any number)."`
+	PublishRatePerAddress limits.Rate `placeholder:"RATE" group:"limits" help:"The same for each address that is published from; IPv6 by /64 (default: any number)."`
+
 	TrustedProxy []proxy `placeholder:"CIDR" group:"limits" help:"Network whose proxies are believed about where a request comes from (X-Forwarded-For, Forwarded), such as 10.0.0.0/8 or an address, or 'unix' for a proxy that connects over a Unix socket. Repeatable."`
 }
 
@@ -33,13 +41,15 @@ const (
 	mostHeader = 1 << 20
 	mostWait   = time.Hour
 
+	mostMessages = 1_000_000
+
 	// leastHeader has room for what browsers send by themselves, and leastBody for
 	// one small event.
 	leastHeader = 4 << 10
 	leastBody   = 1 << 10
 )
 
-// checkLimits refuses limits that nobody can mean: 0 is never "no limit".
+// checkLimits refuses limits that nobody can mean.
 func (f *limitFlags) checkLimits() error {
 	for _, l := range []struct {
 		flag               string
@@ -50,6 +60,7 @@ func (f *limitFlags) checkLimits() error {
 		{"max-body", f.MaxBody, leastBody, mostBytes},
 		{"max-rooms", f.MaxRooms, 1, mostRooms},
 		{"max-header", f.MaxHeader, leastHeader, mostHeader},
+		{"max-messages", f.MaxMessages, 0, mostMessages},
 	} {
 		if l.value < l.least || l.value > l.most {
 			return usageError(fmt.Sprintf("--%s: %d, want %d to %d", l.flag, l.value, l.least, l.most))
@@ -66,6 +77,18 @@ func (f *limitFlags) checkLimits() error {
 		}
 	}
 	return nil
+}
+
+// buckets returns what counts publishes at r, under a name of its own: in the log's
+// Redis, with the other nodes, or where there is none in this node. nil is for no limit.
+func buckets(log streams.Log, name string, r limits.Rate, logger *slog.Logger) limits.Buckets {
+	if r == (limits.Rate{}) {
+		return nil
+	}
+	if shared, ok := log.(*redislog.Log); ok {
+		return limits.NewShared(shared.Client(), shared.Prefix(), name, r, logger)
+	}
+	return limits.NewLocal(r)
 }
 
 // proxy is a network of proxies.

@@ -29,6 +29,9 @@ func TestBadLimits(t *testing.T) {
 		"--body-timeout=48h":                "--body-timeout",
 		"--idle-timeout=-1s":                "--idle-timeout",
 		"--idle-timeout=soon":               "--idle-timeout",
+		"--max-messages=-1":                 "--max-messages: -1, want 0 to",
+		"--publish-rate=100":                "want one like 100/s",
+		"--publish-rate-per-address=0/s":    "want a number from 1 to",
 		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
 		"--trusted-proxy=0.0.0.0/0":         "everybody",
 	} {

@@ -150,7 +150,9 @@ func (s *server) run(ctx context.Context) error {
 		Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
-		TrustedProxies: s.proxies(), Seats: seats, Tracing: tracing,
+		TrustedProxies: s.proxies(), Seats: seats, Tracing: tracing, MaxMessages: s.MaxMessages,
+		PublishRate: buckets(log, "publisher", s.PublishRate, s.logger),
+		AddressRate: buckets(log, "address", s.PublishRatePerAddress, s.logger),
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)

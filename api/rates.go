@@ -1,0 +1,151 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/streams"
+)
+
+// The fields by which a publisher is told of the rates (draft-ietf-httpapi-ratelimit-
+// headers-11).
+const (
+	headerRateLimit       = "RateLimit"
+	headerRateLimitPolicy = "RateLimit-Policy"
+)
+
+// What the policies are called in them.
+const (
+	policyPublisher = "publisher"
+	policyAddress   = "address"
+)
+
+var errRateLimited = errors.New("too much in too short a time")
+
+// A publisher is who publishes, as the rates count it.
+type publisher struct {
+	subject string // the credential's user, or the key
+	address string // the network; "" where addresses are not counted
+
+	// each means that each event is published for itself: those for which there is room
+	// are, and the others not. Otherwise it is all or none.
+	each bool
+}
+
+// publisherOf returns who published r with grant g.
+func (s *Server) publisherOf(r *http.Request, g *access.Grant) publisher {
+	return publisher{subject: s.subjectOf(g), address: s.addressOf(r)}
+}
+
+// addressOf returns what the sender of r is counted by; "" where addresses are not.
+func (s *Server) addressOf(r *http.Request) string {
+	if s.opts.AddressRate == nil {
+		return ""
+	}
+	return limits.NetworkOf(s.client(r)).String()
+}
+
+// subjectOf names whom a grant is for, so that no user's name is a key's; "" where that
+// is not counted.
+func (s *Server) subjectOf(g *access.Grant) string {
+	if s.opts.PublishRate == nil {
+		return ""
+	}
+	if user := g.User(); user != "" {
+		return "user " + user
+	}
+	return g.Who() // "key …"; "anyone" where nobody is asked; "" for all tokens without a user
+}
+
+// A quota is what one rate had to say to a publish.
+type quota struct {
+	policy string
+	rate   limits.Rate
+	limits.State
+}
+
+// An overRate is why something was not published: it came too soon.
+type overRate struct {
+	policy string
+	rate   limits.Rate
+	wait   time.Duration
+}
+
+func (o *overRate) Error() string {
+	return fmt.Sprintf("%v: at most %v of one %s; again after %d s", errRateLimited, o.rate, o.policy, o.seconds())
+}
+
+func (o *overRate) Unwrap() error { return errRateLimited }
+
+// seconds is for how long to wait, in whole ones, as Retry-After has them.
+func (o *overRate) seconds() int { return wholeSeconds(o.wait, 1) }
+
+func wholeSeconds(d time.Duration, least int) int {
+	return max(int((d+time.Second-1)/time.Second), least)
+}
+
+// ration asks the rates whether p may publish n events now, and counts them. It returns
+// how many may be: the first ones, where p has each for itself. Where that is not all, err
+// says why. Whatever is not published later, for whatever reason, has been counted.
+//
+// The address is asked before the key or user: whoever floods from one address does
+// not take from what others with the same key may publish.
+func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, told []quota, err error) {
+	for _, limit := range []struct {
+		buckets        limits.Buckets
+		policy, caller string
+		metric         string
+	}{
+		{s.opts.AddressRate, policyAddress, p.address, limitRateAddress},
+		{s.opts.PublishRate, policyPublisher, p.subject, limitRate},
+	} {
+		if limit.buckets == nil || n == 0 {
+			continue
+		}
+		rate, least := limit.buckets.Rate(), n
+		if p.each {
+			least = 1
+		} else if n > rate.Burst {
+			return 0, told, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", errBatchTooLarge, n, rate.Burst, limit.policy)
+		}
+		q := quota{limit.policy, rate, limit.buckets.Take(ctx, limit.caller, n, least)}
+		told = append(told, q)
+		if q.Taken < n {
+			s.metrics.hit(limit.metric, n-q.Taken)
+			err = &overRate{limit.policy, rate, q.Wait}
+			n = q.Taken
+		}
+	}
+	return n, told, err
+}
+
+// tell puts what the rates had to say into a response's header: the policies, as what
+// an empty bucket is filled with in which time; and of each bucket how much it has and
+// when it is full. The one that refused says when there is room, as Retry-After does, and
+// the others nothing, for Retry-After should not be earlier than what they would say.
+func tell(h http.Header, told []quota) {
+	for i, q := range told {
+		h.Add(headerRateLimitPolicy, fmt.Sprintf("%q;q=%d;w=%d", q.policy, q.rate.Burst, wholeSeconds(q.rate.Window(), 1)))
+		full := q.Full
+		if q.Wait > 0 {
+			full = q.Wait
+		} else if i+1 < len(told) && told[i+1].Wait > 0 {
+			continue
+		}
+		h.Add(headerRateLimit, fmt.Sprintf("%q;r=%d;t=%d", q.policy, q.Left, wholeSeconds(full, 0)))
+	}
+}
+
+// refusedReceipts are for n drafts that were not published, for the reason err.
+func refusedReceipts(n int, err error) []streams.Receipt {
+	receipts := make([]streams.Receipt, n)
+	for i := range receipts {
+		receipts[i].Err = err
+	}
+	return receipts
+}

@@ -1,0 +1,120 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// put publishes to a room as a client of address from, through a proxy that is trusted,
+// and returns the status and what the answer says.
+func put(t *testing.T, s *program.Server, from string) (int, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/v1/rooms/a/events", strings.NewReader(`{"data":1}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("X-Forwarded-For", from)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Error(err)
+		return 0, ""
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	if res.StatusCode == http.StatusTooManyRequests && res.Header.Get("Retry-After") == "" {
+		t.Error("429 without Retry-After")
+	}
+	return res.StatusCode, fmt.Sprint(res.Header["Ratelimit"], string(body))
+}
+
+// flood publishes n times at once, over all nodes in turn, and returns how many of each
+// status there were.
+func flood(t *testing.T, n int, from string, nodes ...*program.Server) map[int]int {
+	t.Helper()
+	var mu sync.Mutex // guards counts
+	counts := make(map[int]int)
+	var all sync.WaitGroup
+	for i := range n {
+		all.Go(func() {
+			status, _ := put(t, nodes[i%len(nodes)], from)
+			mu.Lock()
+			defer mu.Unlock()
+			counts[status]++
+		})
+	}
+	all.Wait()
+	return counts
+}
+
+// A node alone keeps its rates, each for itself.
+func TestRatesOfOneNode(t *testing.T) {
+	t.Parallel()
+	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(), "--publish-rate=1/h,15", "--publish-rate-per-address=1/h,10", "--trusted-proxy=127.0.0.1")
+	if got := flood(t, 40, "192.0.2.1", s); got[201] != 10 || got[429] != 30 {
+		t.Errorf("by an address: %v", got)
+	}
+	if got := flood(t, 20, "192.0.2.2", s); got[201] != 5 || got[429] != 15 {
+		t.Errorf("by another, until nobody may publish: %v", got)
+	}
+}
+
+// The nodes of one Redis count together, as a user who may do no more than
+// docs/redis.md says; and a Redis that does not answer refuses nobody.
+func TestRatesOfTwoNodes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	setUser(t, server.Client(), documentedUser(t)...)
+	redis := "--redis=" + strings.Replace(server.URL(), "://", "://tidemark:secret@", 1)
+	flags := []string{redis, "--redis-timeout=1s", "--publish-rate=1/h,30", "--publish-rate-per-address=1/h,10", "--trusted-proxy=127.0.0.0/8"}
+	a, b := tidemark.Serve(t, program.Options{}, flags...), tidemark.Serve(t, program.Options{}, flags...)
+	for _, from := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"} {
+		if got := flood(t, 40, from, a, b); got[201] != 10 || got[429] != 30 {
+			t.Errorf("from %s: %v", from, got)
+		}
+	}
+	if status, text := put(t, a, "192.0.2.3"); status != 429 || !strings.Contains(text, `"publisher";r=0`) {
+		t.Errorf("more than all may publish: %d %s", status, text)
+	}
+	if got := strings.Count(tidemark.Must(t, at(b), "history", "a", "--limit=100", "--json"), `"id"`); got != 30 {
+		t.Errorf("%d events are stored", got)
+	}
+	if status, text := put(t, b, "2001:db8::ffff"); status != 429 || !strings.Contains(text, `"address";r=0`) {
+		t.Errorf("another address of the same network: %d %s", status, text)
+	}
+
+	server.Pause()
+	if status, text := put(t, a, "192.0.2.1"); status != 503 || !strings.Contains(text, "log-unavailable") {
+		t.Errorf("while Redis does not answer: %d %s", status, text)
+	}
+	server.Resume()
+}
+
+// documentedUser returns the words after ACL SETUSER in docs/redis.md.
+func documentedUser(t *testing.T) []any {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/redis.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rule := regexp.MustCompile(`ACL SETUSER (.*)`).FindSubmatch(page)
+	if rule == nil {
+		t.Fatal("docs/redis.md has no line with ACL SETUSER")
+	}
+	var words []any
+	for _, word := range strings.Fields(string(rule[1])) {
+		words = append(words, word)
+	}
+	return words
+}
