@@ -42,16 +42,17 @@ environment or the configuration is wrong.`
 type cli struct {
 	Config configFile `placeholder:"FILE" help:"Read flags from a YAML file."`
 
-	Serve    serveCmd   `cmd:"" help:"Run a node."`
-	Publish  publishCmd `cmd:"" help:"Publish events into a room."`
-	Tail     tailCmd    `cmd:"" help:"Follow a room, across disconnects."`
-	History  historyCmd `cmd:"" help:"Print what the log keeps of a room."`
-	Token    tokenCmd   `cmd:"" help:"Make a token, for trying."`
-	Key      keyCmd     `cmd:"" help:"Make API keys."`
-	Doctor   doctorCmd  `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
-	Settings configCmd  `cmd:"" name:"config" help:"Look at the configuration of a node."`
-	Health   healthCmd  `cmd:"" help:"Ask a node whether it can serve."`
-	Version  versionCmd `cmd:"" help:"Print the version."`
+	Serve    serveCmd    `cmd:"" help:"Run a node."`
+	Publish  publishCmd  `cmd:"" help:"Publish events into a room."`
+	Tail     tailCmd     `cmd:"" help:"Follow a room, across disconnects."`
+	History  historyCmd  `cmd:"" help:"Print what the log keeps of a room."`
+	Token    tokenCmd    `cmd:"" help:"Make a token, for trying."`
+	Key      keyCmd      `cmd:"" help:"Make API keys."`
+	Doctor   doctorCmd   `cmd:"" help:"Say what a Redis can lose, and what will hurt."`
+	Restored restoredCmd `cmd:"" help:"Tell a log that it was brought back from a copy."`
+	Settings configCmd   `cmd:"" name:"config" help:"Look at the configuration of a node."`
+	Health   healthCmd   `cmd:"" help:"Ask a node whether it can serve."`
+	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
 
 func main() {

@@ -1,0 +1,42 @@
+package redislog
+
+import (
+	"testing"
+
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// A log that was restored vouches for nothing that was there before, however many
+// partitions it has, and goes on.
+func TestRestored(t *testing.T) {
+	server := redistest.Shared(t)
+	opt := Options{URL: server.URL(), Prefix: newPrefix(), Partitions: 3}
+	l := open(t, opt)
+	before := make([]streams.Edges, opt.Partitions)
+	for p := range before {
+		before[p] = edgesOf(t, l, streams.Partition(p))
+	}
+	if err := open(t, opt).Restored(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for p, was := range before {
+		now := edgesOf(t, l, streams.Partition(p))
+		if !was.Last.Before(now.Floor) || now.Last.Before(now.Floor) {
+			t.Errorf("partition %d: floor %s, last %s: want a floor after %s", p, now.Floor, now.Last, was.Last)
+		}
+	}
+	id := put(t, l, draft("room", "1"))
+	if floor := edgesOf(t, l, id.Partition()).Floor; !floor.Before(id) {
+		t.Errorf("new id %s is not after the floor, %s", id, floor)
+	}
+}
+
+func edgesOf(t *testing.T, l *Log, p streams.Partition) streams.Edges {
+	t.Helper()
+	e, err := l.Edges(t.Context(), p, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
