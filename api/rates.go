@@ -89,36 +89,49 @@ func wholeSeconds(d time.Duration, least int) int {
 	return max(int((d+time.Second-1)/time.Second), least)
 }
 
+// A ration is one rate, and who is counted by it.
+type ration struct {
+	limits.Buckets
+	policy, caller string
+	metric         string
+}
+
+// rationsOf returns what p's publishes are counted by. The address comes before the key
+// or user: whoever floods from one address does not take from what others with the same
+// key may publish.
+func (s *Server) rationsOf(p publisher) (rations []ration) {
+	if s.opts.AddressRate != nil {
+		rations = append(rations, ration{s.opts.AddressRate, policyAddress, p.address, limitRateAddress})
+	}
+	if s.opts.PublishRate != nil {
+		rations = append(rations, ration{s.opts.PublishRate, policyPublisher, p.subject, limitRate})
+	}
+	return rations
+}
+
 // ration asks the rates whether p may publish n events now, and counts them. It returns
 // how many may be: the first ones, where p has each for itself. Where that is not all, err
 // says why. Whatever is not published later, for whatever reason, has been counted.
-//
-// The address is asked before the key or user: whoever floods from one address does
-// not take from what others with the same key may publish.
 func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, told []quota, err error) {
-	for _, limit := range []struct {
-		buckets        limits.Buckets
-		policy, caller string
-		metric         string
-	}{
-		{s.opts.AddressRate, policyAddress, p.address, limitRateAddress},
-		{s.opts.PublishRate, policyPublisher, p.subject, limitRate},
-	} {
-		if limit.buckets == nil || n == 0 {
-			continue
+	rations := s.rationsOf(p)
+	for _, r := range rations {
+		if most := r.Rate().Burst; n > most && !p.each {
+			return 0, nil, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", errBatchTooLarge, n, most, r.policy)
 		}
-		rate, least := limit.buckets.Rate(), n
+	}
+	for _, r := range rations {
+		if n == 0 {
+			break
+		}
+		least := n
 		if p.each {
 			least = 1
-		} else if n > rate.Burst {
-			return 0, told, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", errBatchTooLarge, n, rate.Burst, limit.policy)
 		}
-		q := quota{limit.policy, rate, limit.buckets.Take(ctx, limit.caller, n, least)}
+		q := quota{r.policy, r.Rate(), r.Take(ctx, r.caller, n, least)}
 		told = append(told, q)
 		if q.Taken < n {
-			s.metrics.hit(limit.metric, n-q.Taken)
-			err = &overRate{limit.policy, rate, q.Wait}
-			n = q.Taken
+			s.metrics.hit(r.metric, n-q.Taken)
+			n, err = q.Taken, &overRate{r.policy, q.rate, q.Wait}
 		}
 	}
 	return n, told, err

@@ -21,8 +21,10 @@ func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.Share
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
-	return limits.NewShared(client, "tidemark", "test", parse(t, rate), slog.New(slog.NewTextHandler(logged, nil)))
+	return limits.NewShared(client, "tidemark", "test", parse(t, rate), logger(logged))
 }
+
+func logger(to *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
 
 // Several nodes have one bucket, and of what is asked at once it gives what it has,
 // neither more nor less.
@@ -129,7 +131,7 @@ func TestSharedRateInCluster(t *testing.T) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{cluster.Primary(0).Addr()}, ContextTimeoutEnabled: true})
 	defer client.Close()
 	var logged bytes.Buffer
-	b := limits.NewShared(client, "tidemark", "test", parse(t, "1/h,2"), slog.New(slog.NewTextHandler(&logged, nil)))
+	b := limits.NewShared(client, "tidemark", "test", parse(t, "1/h,2"), logger(&logged))
 	for caller := range strings.FieldsSeq("ann bob eve a}b {} key") {
 		if got := b.Take(t.Context(), caller, 3, 1); got.Taken != 2 {
 			t.Errorf("%s: %+v", caller, got)

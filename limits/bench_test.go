@@ -1,0 +1,40 @@
+package limits_test
+
+import (
+	"bytes"
+	"strconv"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// BenchmarkTake measures what a rate costs a publish: on a node, with a bucket that is
+// there and with one that has to be made, and in Redis.
+func BenchmarkTake(b *testing.B) {
+	rate := parse(b, "1000000/s")
+	var logged bytes.Buffer
+	client := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr()})
+	defer client.Close()
+	local, shared := limits.NewLocal(rate), limits.NewShared(client, "tidemark", "bench", rate, logger(&logged))
+	b.Run("local", func(b *testing.B) {
+		for b.Loop() {
+			local.Take(b.Context(), "ann", 1, 1)
+		}
+	})
+	b.Run("local/callers=many", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			local.Take(b.Context(), strconv.Itoa(i), 1, 1)
+		}
+	})
+	b.Run("shared", func(b *testing.B) {
+		for b.Loop() {
+			shared.Take(b.Context(), "ann", 1, 1)
+		}
+	})
+	if logged.Len() > 0 {
+		b.Error(logged.String())
+	}
+}
