@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -96,9 +97,11 @@ type line struct {
 }
 
 // stream follows a room over SSE, on one connection.
-func (c *client) stream(room, since string) *line {
+func (c *client) stream(room, since string, header http.Header) *line {
 	c.t.Helper()
-	res := c.get("/v1/rooms/"+url.PathEscape(room)+"/events?since="+since, http.Header{"Accept": {"text/event-stream"}})
+	all := http.Header{"Accept": {"text/event-stream"}}
+	maps.Copy(all, header)
+	res := c.get("/v1/rooms/"+url.PathEscape(room)+"/events?since="+since, all)
 	if res.StatusCode != http.StatusOK {
 		body, _ := io.ReadAll(res.Body)
 		c.t.Fatalf("%s: %s", res.Status, body)
