@@ -39,16 +39,16 @@ func (s *Server) traceRequest(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		ctx, span := s.startRequest(ctx, r, c.Path())
-		defer span.End() // also where the handler breaks the connection off by a panic
+		defer func() { // also where the handler breaks the connection off, by a panic
+			if err != nil {
+				p := problemOf(fromEcho(err))
+				endRequest(span, p.Status, p.Code)
+			} else {
+				endRequest(span, statusOf(c), "")
+			}
+		}()
 		c.SetRequest(r.WithContext(ctx))
-		err = next(c)
-		if err != nil {
-			p := problemOf(fromEcho(err))
-			endRequest(span, p.Status, p.Code)
-		} else {
-			endRequest(span, statusOf(c), "")
-		}
-		return err
+		return next(c)
 	}
 }
 
@@ -78,8 +78,10 @@ func statusOf(c echo.Context) int {
 	return c.Response().Status
 }
 
-// endRequest says how a request went. code is the problem's; "" for none.
+// endRequest ends the span of a request, and says how that went. code is the problem's;
+// "" for none.
 func endRequest(span trace.Span, status int, code string) {
+	defer span.End()
 	span.SetAttributes(attribute.Int("http.response.status_code", status))
 	if code != "" {
 		span.SetAttributes(attribute.String("tidemark.problem", code))

@@ -123,6 +123,20 @@ func TestSpanOfOpening(t *testing.T) {
 	}
 }
 
+// A stream that is broken off before it has begun was answered, and nothing has crashed.
+func TestSpanOfStreamSentAway(t *testing.T) {
+	spans := tracetest.NewSpanRecorder()
+	h := start(t, traced(spans))
+	h.log.edgesDown.Store(true)
+	if b := h.follow("/v1/rooms/den/events").block(); !strings.Contains(b, "log-unavailable") {
+		t.Errorf("the stream says %s", b)
+	}
+	span := awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1)
+	if said(span, "http.response.status_code") != "200" || len(span.Events()) != 0 || span.Status().Code != 0 {
+		t.Errorf("the span says %v, %v, %v", span.Attributes(), span.Events(), span.Status())
+	}
+}
+
 // A publish goes on with the trace that it came with, and its event's delivery with the
 // publish; a traceparent that can't be read begins a trace of its own.
 func TestTraceGoesOn(t *testing.T) {
