@@ -83,6 +83,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 	if err != nil {
 		s.sendAway(c.Response(), err)
 	}
+	s.opened(c)
 	f.encoder = newEncoder(wrapped, f.sub.Opening())
 	if err := f.begin(c.Response(), s.grant(c).Expires()); err != nil {
 		f.sub.Close()

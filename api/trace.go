@@ -25,7 +25,7 @@ var methods = []string{
 
 // traceRequest makes a span of each request to the API, which goes on with the trace
 // that the request is of. A traceparent that can't be read is as none. That of a stream
-// or a socket is about its opening, for the handler returns then.
+// or a socket is about its opening.
 //
 // Neither path nor query, no header and no body goes into a span: the path has the
 // names of users, the query may have a token.
@@ -68,6 +68,14 @@ func (s *Server) startRequest(ctx context.Context, r *http.Request, route string
 		attribute.String("url.scheme", scheme),
 		attribute.String("network.protocol.version", strings.TrimPrefix(r.Proto, "HTTP/")),
 	))
+}
+
+// opened ends the span of a request that is a stream from here on: over HTTP/2 its handler
+// stays for as long as it lasts.
+func (s *Server) opened(c echo.Context) {
+	if s.tracer != nil {
+		endRequest(trace.SpanFromContext(c.Request().Context()), http.StatusOK, "")
+	}
 }
 
 // statusOf returns the status that a request which went well was answered with.
