@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
@@ -66,8 +67,16 @@ func (s *Server) startRequest(ctx context.Context, r *http.Request, route string
 		attribute.String("http.request.method", method),
 		attribute.String("http.route", route),
 		attribute.String("url.scheme", scheme),
-		attribute.String("network.protocol.version", strings.TrimPrefix(r.Proto, "HTTP/")),
+		attribute.String("network.protocol.version", versionOf(r)),
 	))
+}
+
+// versionOf returns the version of HTTP that a request came by, as spans call it.
+func versionOf(r *http.Request) string {
+	if r.ProtoMajor > 1 {
+		return strconv.Itoa(r.ProtoMajor)
+	}
+	return fmt.Sprintf("%d.%d", r.ProtoMajor, r.ProtoMinor)
 }
 
 // opened ends the span of a request that is a stream from here on: over HTTP/2 its handler

@@ -79,7 +79,8 @@ func TestRequestSpans(t *testing.T) {
 		}
 		span := requests[i]
 		if span.Name() != tc.span || said(span, "http.route") != strings.Fields(tc.span)[1] || said(span, "http.request.method") != tc.method ||
-			said(span, "http.response.status_code") != fmt.Sprint(tc.status) || said(span, "tidemark.problem") != tc.problem {
+			said(span, "http.response.status_code") != fmt.Sprint(tc.status) || said(span, "tidemark.problem") != tc.problem ||
+			said(span, "network.protocol.version") != "1.1" || said(span, "url.scheme") != "http" {
 			t.Errorf("%s %s made the span %s: %v", tc.method, tc.path, span.Name(), span.Attributes())
 		}
 	}
