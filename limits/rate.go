@@ -2,6 +2,8 @@ package limits
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strconv"
@@ -12,6 +14,10 @@ import (
 // maxTokens bounds a rate's events and its burst. Redis counts time in steps of some
 // 60 ns (a double that holds seconds), and a million an hour apart in microseconds.
 const maxTokens = 1_000_000
+
+// maxName bounds what is kept of a caller's name, in bytes: a token may have a user with
+// thousands.
+const maxName = 128
 
 var errRate = errors.New("not a rate")
 
@@ -110,6 +116,15 @@ type Buckets interface {
 	// and none otherwise. It never waits for tokens, and within limits and ctx for
 	// whoever keeps the buckets. That can't fail.
 	Take(ctx context.Context, caller string, n, least int) State
+}
+
+// nameOf returns the name of a caller, or where it is long its hash.
+func nameOf(caller string) string {
+	if len(caller) <= maxName {
+		return caller
+	}
+	hash := sha256.Sum256([]byte(caller))
+	return "sha256:" + hex.EncodeToString(hash[:])
 }
 
 // A State is what a bucket had to say.

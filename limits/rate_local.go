@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// maxCallers bounds the buckets of a node, at some 200 bytes each. If so many
+	// maxCallers bounds the buckets of a node, at 200 to 300 bytes each. If so many
 	// callers are busy at once, half of them, whichever, begin again with full ones.
 	maxCallers = 1 << 16
 	// fewCallers is below what it is worth while to look for buckets that nobody needs.
@@ -40,7 +40,7 @@ func (l *Local) Take(_ context.Context, caller string, n, least int) State {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
-	b := l.bucketLocked(caller, now)
+	b := l.bucketLocked(nameOf(caller), now)
 	taken := n
 	if !b.AllowN(now, n) {
 		taken = min(int(b.TokensAt(now)), n)

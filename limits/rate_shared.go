@@ -2,8 +2,6 @@ package limits
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -18,9 +16,6 @@ const (
 	askWait = 500 * time.Millisecond
 	// complainEvery is how often the operator is told that Redis does not answer.
 	complainEvery = time.Minute
-	// maxName bounds what a bucket's key has of its caller's name. Longer ones are
-	// hashed.
-	maxName = 128
 )
 
 // Shared buckets are in Redis, for all nodes that use the same Redis and prefix. While
@@ -132,12 +127,7 @@ func (k *keyed) EvalSha(ctx context.Context, hash string, keys []string, args ..
 func (k *keyed) rename(keys []string) []string {
 	renamed := make([]string, len(keys))
 	for i, key := range keys {
-		name := key[len("rate:"):]
-		if len(name) > maxName {
-			hash := sha256.Sum256([]byte(name))
-			name = "sha256:" + hex.EncodeToString(hash[:])
-		}
-		renamed[i] = "{" + k.prefix + name + "}"
+		renamed[i] = "{" + k.prefix + nameOf(key[len("rate:"):]) + "}"
 	}
 	return renamed
 }
