@@ -185,15 +185,11 @@ func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer, tra
 	if s.Redis != "" {
 		redis.SetLogger(redisLogger{s.logger})
 		opt := s.logOptions()
-		opt.Logger, opt.Tracing = s.logger, tracing
+		opt.Logger, opt.Tracing, opt.Metrics = s.logger, tracing, metrics
 		log, err := redislog.Open(ctx, opt)
 		if err != nil {
 			return nil, err // not log: a nil pointer in an interface is not nil
 		}
-		metrics.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
-			Name: "tidemark_log_losses_total",
-			Help: "Times that this node found that Redis lost events, and had readers told.",
-		}, func() float64 { return float64(log.Losses()) }))
 		return log, nil
 	}
 	return embedded.Open(s.Data, embedded.Options{

@@ -90,7 +90,7 @@ func testFeedRefusesAReplica(t *testing.T, c *redistest.Cluster) {
 		refuse bool
 	}{{c.Replica(0), "replica", true}, {c.Primary(1), "another shard's master", true}, {c.Primary(0), "master", false}} {
 		client := node.Client()
-		s := &session{f: feed, ps: client.SSubscribe(t.Context()), rooms: map[streams.Room]*subscription{}}
+		s := &session{f: feed, ps: client.SSubscribe(t.Context()), prober: newProber(feed.p), rooms: map[streams.Room]*subscription{}}
 		if err := s.connect(t.Context(), client); redis.HasErrorPrefix(err, "MOVED") != node.refuse {
 			t.Errorf("connecting to the %s: %v", node.is, err)
 		}

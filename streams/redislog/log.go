@@ -19,6 +19,7 @@ type Log struct {
 	// Fixed by Open.
 	opt        Options
 	client     redis.UniversalClient
+	metrics    *metrics
 	partitions []*partition
 
 	losses atomic.Uint64
@@ -41,14 +42,16 @@ func Open(ctx context.Context, opt Options) (*Log, error) {
 		return nil, fmt.Errorf("redis log: %w", err)
 	}
 	client := connect(opt)
+	l := &Log{opt: opt, client: client, metrics: newMetrics(), feeds: map[*feed]struct{}{}}
+	l.metrics.watch(client)
 	instrument(client, opt.Tracing)
-	l := &Log{opt: opt, client: client, feeds: map[*feed]struct{}{}}
 	for p := range opt.Partitions {
 		l.addPartition(newPartition(opt.Prefix, streams.Partition(p)).inDatabase(opt.place.db))
 	}
 	if err := l.firstCheck(ctx); err != nil {
 		return nil, errors.Join(fmt.Errorf("redis log: %w", err), client.Close())
 	}
+	l.metrics.register(opt.Metrics, l)
 	return l, nil
 }
 

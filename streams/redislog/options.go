@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/streams"
@@ -61,6 +62,7 @@ type Options struct {
 	// Tracing makes spans of what traced requests ask of Redis; nil means none. Events
 	// carry the traces of their drafts in either case.
 	Tracing trace.TracerProvider
+	Metrics prometheus.Registerer // nil: none
 
 	// Durability of the drafts that ask for none; 0 means Logged. Fsynced needs
 	// Redis 7.2 with appendonly on.

@@ -17,10 +17,11 @@ type partition struct {
 	tag      string // what all its keys and channels start with
 	channels string // what all its channels start with
 
-	writers  [needs]*writer // by what their appends wait for
-	checked  atomic.Bool    // its clock is there and fits
-	syncs    atomic.Bool    // its Redis can be asked to wait for its disk
-	checking chan struct{}  // holds one token; taken by whoever checks
+	writers  [needs]*writer                // by what their appends wait for
+	checked  atomic.Bool                   // its clock is there and fits
+	syncs    atomic.Bool                   // its Redis can be asked to wait for its disk
+	probed   atomic.Pointer[streams.Probe] // the latest; nil before there is one
+	checking chan struct{}                 // holds one token; taken by whoever checks
 
 	mu     sync.Mutex // guards the fields below
 	seen   []sighting
@@ -66,6 +67,9 @@ func (p *partition) clock() string                    { return p.tag + ":clock" 
 func (p *partition) stream(room streams.Room) string  { return p.tag + ":s:" + string(room) }
 func (p *partition) tail(room streams.Room) string    { return p.tag + ":t:" + string(room) }
 func (p *partition) channel(room streams.Room) string { return p.channels + string(room) }
+
+// probe is the channel of a feed's probes. No room's name can make it.
+func (p *partition) probe(name string) string { return p.tag + ":p:" + name }
 
 // record is the key of an idempotency record. No room has a slash in its name.
 func (p *partition) record(room streams.Room, key string) string {

@@ -17,7 +17,7 @@ import (
 //
 // The rule in docs/redis.md has the same commands; a test runs the log with it.
 func (p *partition) needed(d streams.Durability) [][]string {
-	clock, stream, tail, record, channel := p.clock(), p.stream("r"), p.tail("r"), p.record("r", "k"), p.channel("r")
+	clock, stream, tail, record, channel, probe := p.clock(), p.stream("r"), p.tail("r"), p.record("r", "k"), p.channel("r"), p.probe("r")
 	commands := [][]string{
 		{"eval", "", "1", clock},
 		{"evalsha", "", "1", clock},
@@ -37,6 +37,8 @@ func (p *partition) needed(d streams.Durability) [][]string {
 		{"set", record, ""},
 		{"spublish", channel, ""},
 		{"ssubscribe", channel},
+		{"spublish", probe, ""},
+		{"ssubscribe", probe},
 		{"sunsubscribe", channel},
 		{"ping"},
 	}

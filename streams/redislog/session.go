@@ -37,8 +37,9 @@ const (
 // and for ever: its confirmation says that the connection works.
 type session struct {
 	// Fixed by feed.session.
-	f  *feed
-	ps *redis.PubSub
+	f      *feed
+	ps     *redis.PubSub
+	prober *prober
 
 	noted noted // by the last such message; owned by read
 
@@ -63,7 +64,7 @@ func (f *feed) session() (connected bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	s := &session{f: f, ps: node.SSubscribe(ctx), rooms: map[streams.Room]*subscription{}}
+	s := &session{f: f, ps: node.SSubscribe(ctx), prober: newProber(f.p), rooms: map[streams.Room]*subscription{}}
 	if err := s.connect(ctx, node); err != nil {
 		return false, errors.Join(err, s.ps.Close())
 	}
@@ -73,6 +74,7 @@ func (f *feed) session() (connected bool, err error) {
 	var writer sync.WaitGroup
 	var writeErr error
 	writer.Go(func() { writeErr = s.write(ctx) })
+	writer.Go(func() { s.probe(ctx, node) })
 	err = s.read(ctx)
 	cancel()
 	writer.Wait()
@@ -87,6 +89,7 @@ func (f *feed) session() (connected bool, err error) {
 // Cluster take subscriptions too, and miss events when the link between two nodes
 // breaks, though ours stands. A master that becomes a replica ends those that it has.
 func (s *session) connect(ctx context.Context, node *redis.Client) error {
+	began := time.Now()
 	if err := s.subscribe(ctx, []change{{joined: true}}); err != nil {
 		return err
 	}
@@ -100,6 +103,10 @@ func (s *session) connect(ctx context.Context, node *redis.Client) error {
 	}
 	if err := s.confirmation(ctx, confirmed); err != nil {
 		return err
+	}
+	observe(s.f.log.metrics.subscribe, began)
+	if err := s.ps.SSubscribe(ctx, s.prober.channel); err != nil {
+		return fmt.Errorf("subscribe: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.f.log.opt.Timeout)
 	defer cancel()
@@ -214,6 +221,9 @@ func (s *session) read(ctx context.Context) error {
 // publish on our channels is no event; if it hides one, the Prev of the next shows it.
 func (s *session) message(ctx context.Context, m *redis.Message) error {
 	room, ok := s.f.p.roomOf(m.Channel)
+	if !ok && m.Channel == s.prober.channel {
+		s.probed(m.Payload)
+	}
 	if !ok || room == "" {
 		return nil
 	}
@@ -250,6 +260,9 @@ func (s *session) ignore(m *redis.Message, why error) {
 // confirmation announces the room if its last command was to join it. One that
 // answers no command means that Redis has moved the slot away.
 func (s *session) confirmation(ctx context.Context, m *redis.Subscription) error {
+	if m.Channel == s.prober.channel {
+		return s.prober.confirm(m)
+	}
 	room, _ := s.f.p.roomOf(m.Channel)
 	ticket, joined, err := s.confirm(room, m.Kind == "ssubscribe")
 	if err != nil {
