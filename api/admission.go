@@ -46,9 +46,12 @@ func (s *Server) closeAtOnce(c echo.Context, err error) {
 		panic(http.ErrAbortHandler) // nobody is there
 	}
 	s.logFailure(err)
-	bye := websocket.FormatCloseMessage(websocket.CloseTryAgainLater, s.problem(err).Code)
+	p := s.problem(err)
+	visitOf(c).refused(p.Code)
+	bye := websocket.FormatCloseMessage(websocket.CloseTryAgainLater, p.Code)
 	w := &partingWriter{c.Response(), appendFrame(nil, websocket.CloseMessage, bye)}
 	if ws, err := s.upgrader.Upgrade(w, c.Request(), nil); err == nil { // else it is answered, as far as it can be
+		c.Response().Status = http.StatusSwitchingProtocols
 		_ = ws.Close()
 	}
 }

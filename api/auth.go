@@ -44,22 +44,25 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		g, err := s.grantFor(r, inQuery)
 		if err != nil {
 			if errors.Is(err, access.ErrUnavailable) && r.Method == http.MethodGet && accepts(r, mediaSSE) {
-				s.sendAway(c.Response(), err) // a browser would never come back from a 503
+				s.sendAway(c, err) // a browser would never come back from a 503
 			}
 			return err
 		}
 		c.Set(grantKey, g)
+		visitOf(c).by(g)
 		return next(c)
 	}
 }
 
 // openTo reports whether a request is for what anybody may have: whether the node
-// lives, the page without what it shows, what methods there are, and that there is
+// lives and serves, the page without what it shows, what methods there are, and that there is
 // nothing.
 func openTo(c echo.Context) bool {
 	switch c.Path() {
-	case "", "/livez", "/readyz", "/", "/console/*":
+	case "", "/", "/console/*":
 		return true
+	case "/livez", "/readyz":
+		return !verbose(c)
 	}
 	return c.Request().Method == http.MethodOptions
 }

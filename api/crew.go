@@ -18,20 +18,29 @@ const turns = 16
 //
 // There are no workers while there is nothing to do.
 type crew struct {
-	most int // workers at a time
+	most  int          // workers at a time
+	count func(*tally) // takes what a worker has counted
 
 	mu          sync.Mutex // guards the fields below, and task.next
 	first, last *task      // those that are queued
 	workers     int
 
-	buffers sync.Pool // of *[]byte
+	desks   sync.Pool // of *desk
 	running census    // a WaitGroup may not be added to while somebody waits for it
 }
 
-func newCrew() *crew {
+// A desk is what a worker lends to the tasks that it runs.
+type desk struct {
+	buf   []byte // to write into; left for others with what room it has gained
+	load  load   // of the write that is being made
+	tally tally  // of what the tasks of one chain have written
+}
+
+func newCrew(count func(*tally)) *crew {
 	return &crew{
-		most:    runtime.GOMAXPROCS(0),
-		buffers: sync.Pool{New: func() any { return new([]byte) }},
+		most:  runtime.GOMAXPROCS(0),
+		count: count,
+		desks: sync.Pool{New: func() any { return new(desk) }},
 	}
 }
 
@@ -53,19 +62,19 @@ const (
 	ended // never to run again
 )
 
-// A runner does what there is to do for a connection, and waits for nothing. It may
-// use buf, and leaves it for others with what room it has gained.
+// A runner does what there is to do for a connection, and waits for nothing. It writes
+// once at most.
 type runner interface {
-	run(buf *[]byte) outcome
+	run(d *desk) outcome
 
 	// panicked is what comes of a run that panicked: what was done for one client
 	// must not end the others.
 	panicked(value any) outcome
 }
 
-func (t *task) run(buf *[]byte) (o outcome) {
+func (t *task) run(d *desk) (o outcome) {
 	defer t.rescue(&o)
-	return t.runner.run(buf)
+	return t.runner.run(d)
 }
 
 // rescue is deferred by whoever does something for a task.
@@ -136,16 +145,18 @@ func (c *crew) push(t *task) {
 
 // work runs tasks until none is queued.
 func (c *crew) work() {
-	buf := c.buffers.Get().(*[]byte)
-	defer c.buffers.Put(buf)
+	d := c.desks.Get().(*desk)
+	defer c.desks.Put(d)
 	for t := c.pull(); t != nil; t = c.pull() {
 		for t != nil {
 			next := t.next
 			t.next = nil
 			t.state.Store(running)
-			c.settle(t, t.run(buf))
+			d.load = load{}
+			c.settle(t, t.run(d))
 			t = next
 		}
+		c.count(&d.tally)
 		runtime.Gosched()
 	}
 }

@@ -66,11 +66,11 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 		return err
 	}
 	if s.draining.Err() != nil {
-		s.sendAway(c.Response(), errDraining)
+		s.sendAway(c, errDraining)
 	}
 	seat, err := s.admit(c)
 	if err != nil {
-		s.sendAway(c.Response(), err)
+		s.sendAway(c, err)
 	}
 	begun := false
 	defer func() {
@@ -78,18 +78,20 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 			seat.Leave()
 		}
 	}()
-	f := &follower{line: line{server: s, seat: seat}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
+	f := &follower{line: line{server: s, over: overSSE, seat: seat}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
 	f.sub, err = s.node.Subscribe(c.Request().Context(), rooms, start, func() { s.crew.wake(&f.task) })
 	if err != nil {
-		s.sendAway(c.Response(), err)
+		s.sendAway(c, err)
 	}
 	s.opened(c)
 	f.encoder = newEncoder(wrapped, f.sub.Opening())
+	f.visit = visitOf(c)
 	if err := f.begin(c.Response(), s.grant(c).Expires()); err != nil {
 		f.sub.Close()
 		return err
 	}
 	begun = true
+	stays(c, http.StatusOK)
 	return nil
 }
 
@@ -98,7 +100,9 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 // for good (r3labs/sse and @microsoft/fetch-event-source, see tests/clients), and
 // a connection that stays open would bring the client back to this node. It does not
 // return.
-func (s *Server) sendAway(w http.ResponseWriter, err error) {
+func (s *Server) sendAway(c echo.Context, err error) {
+	w := c.Response()
+	visitOf(c).refused(kindOf(err).code)
 	if !errors.Is(err, context.Canceled) { // somebody is there
 		setStreamHeader(w.Header())
 		w.WriteHeader(http.StatusOK)
@@ -164,7 +168,7 @@ func (f *follower) begin(w http.ResponseWriter, expires time.Time) error {
 	if !expires.IsZero() {
 		f.expiry = time.AfterFunc(time.Until(expires), func() { f.hint(hintExpiry) })
 	}
-	s.metrics.sse.connections.Inc()
+	s.metrics.connections[overSSE].Inc()
 	s.requests.enter()
 	s.lines.add(&f.line)
 	go f.listen()
@@ -184,7 +188,8 @@ func (f *follower) end() outcome {
 	f.seat.Leave()
 	s := f.server
 	s.lines.remove(&f.line)
-	s.metrics.sse.connections.Dec()
+	f.ended(nil)
+	s.metrics.connections[overSSE].Dec()
 	s.requests.leave()
 	return over
 }
@@ -200,7 +205,7 @@ func (f *follower) listen() {
 }
 
 // run implements runner. It writes what there is to say, once.
-func (f *follower) run(buf *[]byte) outcome {
+func (f *follower) run(d *desk) outcome {
 	hints := f.hints.Swap(0)
 	switch {
 	case hints&hintGone != 0:
@@ -217,13 +222,13 @@ func (f *follower) run(buf *[]byte) outcome {
 	if hints&hintExpiry != 0 { // what was taken waits in the log for whoever comes back with a new token
 		f.why, f.batch = errExpired, service.Batch{}
 	}
-	b, body := f.open((*buf)[:0])
-	b, o := f.fill(b, body)
-	*buf = b[:0]
+	b, body := f.open(d.buf[:0])
+	b, o := f.fill(b, body, &d.load)
+	d.buf = b[:0]
 	if len(b) == body {
 		return o
 	}
-	return f.send(b, body, o)
+	return f.say(d, f.close(b, body), o)
 }
 
 // mindSilence has the keep-alive said, if it is time for one. To set the timer at each
@@ -237,7 +242,7 @@ func (f *follower) mindSilence() {
 
 // fill appends the blocks that there are, up to some maxWrite, to b, whose blocks
 // begin at body.
-func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
+func (f *follower) fill(b []byte, body int, carries *load) ([]byte, outcome) {
 	if f.rooms != nil {
 		b = f.encoder.open(b, f.server.node.Name(), f.rooms)
 		f.rooms = nil
@@ -245,6 +250,7 @@ func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
 	for len(b) < maxWrite {
 		if f.batch.Empty() {
 			if f.why != nil {
+				f.visit.refused(kindOf(f.why).code)
 				return f.server.farewell(b, f.why), over
 			}
 			batch, ok := f.sub.Ready()
@@ -257,7 +263,7 @@ func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
 			}
 			f.batch = batch
 		}
-		b = f.encode(b)
+		b = f.encode(b, carries)
 		if f.batch.Empty() && !f.batch.More && f.why == nil {
 			return b, rest
 		}
@@ -266,9 +272,8 @@ func (f *follower) fill(b []byte, body int) ([]byte, outcome) {
 }
 
 // encode appends what was taken, as far as it goes into one write.
-func (f *follower) encode(b []byte) []byte {
-	b, events := appendItems(b, &f.batch, f.encoder.item)
-	f.server.metrics.sse.delivered.Add(float64(events))
+func (f *follower) encode(b []byte, carries *load) []byte {
+	b = appendItems(b, &f.batch, carries, f.encoder.item)
 	if f.batch.Items == nil && f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
@@ -311,7 +316,7 @@ func (f *follower) ask() outcome {
 	}
 	f.server.logFailure(err)
 	b, body := f.open(nil)
-	return f.send(appendError(b, f.server.problem(err)), body, rest)
+	return f.sayNow(f.close(appendError(b, f.server.problem(err)), body), rest)
 }
 
 // idle appends what is to be said when there is no event.
@@ -348,8 +353,8 @@ func (f *follower) open(b []byte) (_ []byte, body int) {
 	return b, len(b)
 }
 
-// send sends what was begun with open. o is what comes then: over for the end.
-func (f *follower) send(b []byte, body int, o outcome) outcome {
+// close ends a write that was begun with open.
+func (f *follower) close(b []byte, body int) []byte {
 	if f.chunked {
 		b = closeChunk(b, body)
 	}
@@ -358,7 +363,7 @@ func (f *follower) send(b []byte, body int, o outcome) outcome {
 		f.silent = false
 		f.silence.Reset(f.server.opts.KeepAlive)
 	}
-	return f.say(b, o)
+	return b
 }
 
 // A chunk of a chunked body (RFC 9112, 7.1) has its size before it, in as many

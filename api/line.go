@@ -24,10 +24,12 @@ type line struct {
 	out    *outlet
 	seat   *limits.Seat // given back at the end
 	hints  atomic.Uint32
+	over   transport
 
 	// Owned by the task.
-	dead bool   // closed; what is left is to wait for the reader
-	told uint64 // the outage of the log that the client was told of last
+	dead  bool   // closed; what is left is to wait for the reader
+	told  uint64 // the outage of the log that the client was told of last
+	visit *visit // nil without an access log
 }
 
 // What a line is to look at when it runs.
@@ -45,14 +47,14 @@ func (l *line) hint(bit uint32) {
 	l.server.crew.wake(&l.task)
 }
 
-// appendItems appends what was taken, as far as it goes into one write, and returns how
-// many events it was. What is left stays in batch.
-func appendItems(b []byte, batch *service.Batch, item func([]byte, replay.Item) []byte) (_ []byte, events int) {
+// appendItems appends what was taken, as far as it goes into one write, and notes it in
+// load. What is left stays in batch.
+func appendItems(b []byte, batch *service.Batch, load *load, item func([]byte, replay.Item) []byte) []byte {
 	items := batch.Items
 	for len(items) > 0 && len(b) < maxWrite {
 		b = item(b, items[0])
-		if items[0].Event != nil {
-			events++
+		if e := items[0].Event; e != nil {
+			load.add(e, batch.Fresh)
 		}
 		items = items[1:]
 	}
@@ -61,29 +63,46 @@ func appendItems(b []byte, batch *service.Batch, item func([]byte, replay.Item) 
 	} else {
 		batch.More = true // a call that comes before these are written is lost
 	}
-	return b, events
+	return b
 }
 
 // errSaid is why a connection ends to whose client nothing more is to be said.
 var errSaid = errors.New("all is said")
 
 // say writes b, without waiting where the client takes it at once. o is what comes
-// then; over is to hang up.
-func (l *line) say(b []byte, o outcome) outcome {
+// then; over is to hang up. d has what the write carries, and counts it.
+func (l *line) say(d *desk, b []byte, o outcome) outcome {
+	carried := d.load
+	l.visit.wrote(len(b), carried)
 	n, err := l.out.offer(b)
+	if err == nil && n < len(b) {
+		left := bytes.Clone(b[n:]) // b is the worker's
+		return l.lend(func() outcome { return l.write(left, carried, o) })
+	}
+	return l.wrote(&d.tally, carried, err, o)
+}
+
+// sayNow is say for who may wait, and for what is no event.
+func (l *line) sayNow(b []byte, o outcome) outcome {
+	l.visit.wrote(len(b), load{})
+	return l.write(b, load{}, o)
+}
+
+// write waits for the client to take b.
+func (l *line) write(b []byte, carried load, o outcome) outcome {
+	var t tally
+	defer l.server.metrics.deliveries.take(&t)
+	return l.wrote(&t, carried, l.out.write(b), o)
+}
+
+// wrote counts in t a write that ended with err, and does what comes then.
+func (l *line) wrote(t *tally, carried load, err error, o outcome) outcome {
 	if err != nil {
+		t.fail(l.over, carried)
 		return l.hangUp(err)
 	}
-	if n == len(b) {
-		return l.said(o)
-	}
-	left := bytes.Clone(b[n:]) // b is the worker's
-	return l.lend(func() outcome {
-		if err := l.out.write(left); err != nil {
-			return l.hangUp(err)
-		}
-		return l.said(o)
-	})
+	t.write(l.over, carried)
+	return l.said(o)
 }
 
 func (l *line) said(o outcome) outcome {
@@ -115,6 +134,7 @@ func (l *line) panicked(value any) outcome {
 // hangUp closes the connection: the client is not there any more, or was told why.
 func (l *line) hangUp(err error) outcome {
 	l.server.opts.Logger.Debug("connection ends", "reason", err)
+	l.visit.hungUp(err)
 	l.dead = true
 	_ = l.out.conn.Close() // which ends the reader
 	return more

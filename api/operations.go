@@ -216,7 +216,7 @@ func (k *socket) publish(ctx context.Context, asked []request) {
 		}
 	}
 	ctx, end := k.server.traceMessages(ctx, len(drafts))
-	receipts, _, _ := k.server.append(ctx, publisher{subject: k.server.subjectOf(k.grant), address: k.address, each: true}, drafts)
+	receipts, _, _ := k.server.append(ctx, publisher{via: viaWebSocket, subject: k.server.subjectOf(k.grant), address: k.address, each: true}, drafts)
 	end(receipts)
 	for i, m := range asked {
 		if faults[i] != nil {

@@ -76,7 +76,12 @@ type Options struct {
 	// open for as long as the Server.
 	Seats *limits.Seats
 
+	// AccessLog has a line for each request when it is answered, and for each stream and
+	// WebSocket when it has ended; default: none.
+	AccessLog *slog.Logger
+
 	Logger     *slog.Logger          // default: none
+	Version    string                // of the program, for those who may look at the node
 	Registerer prometheus.Registerer // of this package's metrics; default: none
 	Gatherer   prometheus.Gatherer   // what /metrics shows; default: no such page
 	Console    http.Handler          // the page at / and its parts at /console/; default: no such page

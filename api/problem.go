@@ -200,6 +200,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	err = fromEcho(err)
 	s.logFailure(err)
 	p := s.problem(err)
+	visitOf(c).refused(p.Code)
 	if c.Response().Committed {
 		return
 	}

@@ -210,28 +210,3 @@ func TestProtocolListsEveryProblem(t *testing.T) {
 		t.Errorf("the page has\n%v\nthe table of problems\n%v", got, want)
 	}
 }
-
-// The page lists every metric, with its labels.
-func TestProtocolListsEveryMetric(t *testing.T) {
-	h := start(t)
-	h.publish("lobby", "1")
-	h.request("POST", "/v1/broadcast", "")
-	s := h.follow("/v1/rooms/lobby/events", "Last-Event-ID", "junk")
-	s.opened()
-	s.events()
-	families, err := h.registry.Gather()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var want []string
-	for _, f := range families {
-		name := f.GetName()
-		for _, label := range f.Metric[0].Label {
-			name += "{" + label.GetName() + "}"
-		}
-		want = append(want, name)
-	}
-	if got := rows(t, "`(tidemark_[a-z_]+(?:\\{[a-z]+\\})?)`"); !slices.Equal(got, want) {
-		t.Errorf("the page has\n%v\nthe node\n%v", got, want)
-	}
-}

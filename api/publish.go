@@ -154,6 +154,7 @@ func (s *Server) append(ctx context.Context, p publisher, drafts []streams.Draft
 		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
 			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishLimit, r.Err)
 		}
+		s.metrics.published.WithLabelValues(p.via, resultOf(receipts[i])).Inc()
 	}
 	return append(receipts, refusedReceipts(len(drafts)-n, err)...), told, err
 }

@@ -29,6 +29,7 @@ var errRateLimited = errors.New("too much in too short a time")
 
 // A publisher is who publishes, as the rates count it.
 type publisher struct {
+	via     string // a transport, as metrics name it
 	subject string // the credential's user, or the key
 	address string // the network; "" where addresses are not counted
 
@@ -39,7 +40,7 @@ type publisher struct {
 
 // publisherOf returns who published r with grant g.
 func (s *Server) publisherOf(r *http.Request, g *access.Grant) publisher {
-	return publisher{subject: s.subjectOf(g), address: s.addressOf(r)}
+	return publisher{via: viaREST, subject: s.subjectOf(g), address: s.addressOf(r)}
 }
 
 // addressOf returns what the sender of r is counted by; "" where addresses are not.

@@ -58,10 +58,10 @@ func TestHealth(t *testing.T) {
 		}
 	}
 	expect("/livez", 200, `{"status":"ok"}`)
-	expect("/readyz", 200, `{"ready":true,"node":"n1","reasons":[]}`)
 	h.log.writesDown.Store(true)
 	expect("/readyz", 503, `{"ready":false,"node":"n1","reasons":["log-unavailable"]}`)
 	h.log.writesDown.Store(false)
+	expect("/readyz", 200, `{"ready":true,"node":"n1","reasons":[]}`)
 	if err := h.api.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +75,7 @@ func TestMetricsAndConsole(t *testing.T) {
 	h.request("POST", "/v1/broadcast", "")
 	a := h.request("GET", "/metrics", "")
 	for _, line := range []string{
-		`tidemark_published_total{result="logged"} 1`,
+		`tidemark_published_total{result="logged",transport="rest"} 1`,
 		`tidemark_problems_total{code="body-invalid"} 1`,
 		`tidemark_connections{transport="sse"} 0`,
 		`tidemark_connections{transport="websocket"} 0`,

@@ -37,6 +37,9 @@ type Server struct {
 	draining, cut           context.Context
 	beginDraining, beginCut context.CancelFunc
 
+	began   time.Time
+	logLook sharedLook
+
 	requests census // lines included
 	lines    lines
 	crew     *crew
@@ -47,11 +50,13 @@ func New(node *service.Node, o *Options) *Server {
 	if o == nil {
 		o = &Options{}
 	}
-	s := &Server{node: node, opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), crew: newCrew(), unrestricted: access.Unrestricted()}
+	s := &Server{node: node, began: time.Now(), opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), unrestricted: access.Unrestricted()}
+	s.crew = newCrew(s.metrics.deliveries.take)
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
 	s.echo.HTTPErrorHandler = s.refuse
+	s.echo.Use(s.observe)
 	if s.tracer = tracing.Tracer(s.opts.Tracing); s.tracer != nil {
 		s.echo.Use(s.traceRequest)
 	}

@@ -51,13 +51,17 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 		WriteBufferPool:  &sync.Pool{},
 		CheckOrigin:      s.fromPage,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			err := fmt.Errorf("%w: %v", errHandshake, reason)
-			if status == http.StatusForbidden {
-				err = errOrigin
-			}
-			writeProblem(w, s.problem(err))
+			writeProblem(w, s.problem(handshakeError(status, reason)))
 		},
 	}
+}
+
+// handshakeError is what the upgrader has refused, with status and for reason.
+func handshakeError(status int, reason error) error {
+	if status == http.StatusForbidden {
+		return errOrigin
+	}
+	return fmt.Errorf("%w: %v", errHandshake, reason)
 }
 
 // serveSocket upgrades a request. The socket goes on by itself.
@@ -82,12 +86,15 @@ func (s *Server) serveSocket(c echo.Context) error {
 		}
 	}()
 	w := &upgradeWriter{ResponseWriter: c.Response()}
-	ws, err := s.upgrader.Upgrade(w, r, nil)
+	v := visitOf(c)
+	ws, err := s.upgrader.Upgrade(w, r, v.header())
 	if err != nil {
+		v.refused(kindOf(handshakeError(c.Response().Status, err)).code)
 		return nil // answered by the upgrader, as far as it could be
 	}
+	stays(c, http.StatusSwitchingProtocols)
 	k := &socket{
-		line: line{server: s, seat: seat}, ws: ws, grant: s.grant(c),
+		line: line{server: s, over: overWebSocket, seat: seat, visit: v}, ws: ws, grant: s.grant(c),
 		address: s.addressOf(r), pace: newPace(s.opts.MaxMessages),
 	}
 	k.begin(w.conn)
@@ -165,7 +172,7 @@ func (k *socket) begin(conn *upgradedConn) {
 	k.ping = time.AfterFunc(s.opts.PingEvery, func() { k.hint(hintPing) })
 	k.keepAlive = time.AfterFunc(s.opts.KeepAlive, func() { k.hint(hintSilence) })
 	k.until(k.grant.Expires())
-	s.metrics.websocket.connections.Inc()
+	s.metrics.connections[overWebSocket].Inc()
 	s.requests.enter()
 	s.lines.add(&k.line)
 	go k.listen()
@@ -189,13 +196,14 @@ func (k *socket) end() outcome {
 	k.seat.Leave()
 	s := k.server
 	s.lines.remove(&k.line)
-	s.metrics.websocket.connections.Dec()
+	k.ended(k.lastWord())
+	s.metrics.connections[overWebSocket].Dec()
 	s.requests.leave()
 	return over
 }
 
 // run implements runner. It writes what there is to say, once.
-func (k *socket) run(buf *[]byte) outcome {
+func (k *socket) run(d *desk) outcome {
 	hints := k.hints.Swap(0)
 	k.gone = k.gone || hints&hintGone != 0
 	k.silent = k.silent || hints&hintSilence != 0
@@ -210,15 +218,15 @@ func (k *socket) run(buf *[]byte) outcome {
 		}
 		return rest
 	}
-	b, o := k.fill((*buf)[:0])
-	*buf = b[:0]
+	b, o := k.fill(d.buf[:0], &d.load)
+	d.buf = b[:0]
 	if o == lent {
 		return o // somebody else is the task
 	}
 	if k.gone && !attended {
 		o = over // with what was still to be said
 	}
-	return k.say(b, o)
+	return k.say(d, b, o)
 }
 
 // look notes that the client is to be sent away, and does so once all that it has
@@ -247,7 +255,7 @@ func (k *socket) look(leave bool) (attended bool) {
 }
 
 // fill appends the frames that there are, up to some maxWrite, to b.
-func (k *socket) fill(b []byte) ([]byte, outcome) {
+func (k *socket) fill(b []byte, carries *load) ([]byte, outcome) {
 	for _, a := range k.takeAnswers() {
 		b = appendFrame(b, websocket.TextMessage, a.frame)
 		k.obey(a)
@@ -268,7 +276,7 @@ func (k *socket) fill(b []byte) ([]byte, outcome) {
 			return b, rest
 		}
 		var asks bool
-		if b, asks = k.pull(b, f); asks {
+		if b, asks = k.pull(b, f, carries); asks {
 			if len(b) > 0 {
 				k.markReady(f)
 				return b, more
@@ -311,6 +319,7 @@ func (k *socket) tend(b []byte) (_ []byte, gone bool) {
 		k.pinging = false
 		k.ping.Reset(k.server.opts.PingEvery)
 		if k.missed.Add(1) > 2 {
+			k.visit.refused(endedStuck)
 			return b, true
 		}
 		b = appendFrame(b, websocket.PingMessage, nil)
@@ -320,7 +329,7 @@ func (k *socket) tend(b []byte) (_ []byte, gone bool) {
 
 // pull appends the next events of a room. asks says that the log has to be asked for
 // them.
-func (k *socket) pull(b []byte, f *roomFollow) (_ []byte, asks bool) {
+func (k *socket) pull(b []byte, f *roomFollow, carries *load) (_ []byte, asks bool) {
 	if f.batch.Empty() {
 		batch, ok := f.sub.Ready()
 		if !ok {
@@ -335,7 +344,7 @@ func (k *socket) pull(b []byte, f *roomFollow) (_ []byte, asks bool) {
 		}
 		f.batch = batch
 	}
-	b = k.encode(b, f)
+	b = k.encode(b, f, carries)
 	if !f.batch.Empty() || f.batch.More {
 		k.markReady(f)
 	}
@@ -343,9 +352,8 @@ func (k *socket) pull(b []byte, f *roomFollow) (_ []byte, asks bool) {
 }
 
 // encode appends what was taken of a room, as far as it goes into one write.
-func (k *socket) encode(b []byte, f *roomFollow) []byte {
-	b, events := appendItems(b, &f.batch, f.item)
-	k.server.metrics.websocket.delivered.Add(float64(events))
+func (k *socket) encode(b []byte, f *roomFollow, carries *load) []byte {
+	b = appendItems(b, &f.batch, carries, f.item)
 	if f.batch.Items == nil && f.batch.Live {
 		f.batch.Live = false
 		if c, ok := f.sub.Position(); ok {
@@ -383,7 +391,7 @@ func (k *socket) ask(f *roomFollow) outcome {
 		return more
 	}
 	k.server.logFailure(err)
-	return k.say(k.appendError(nil, err), more)
+	return k.sayNow(k.appendError(nil, err), more)
 }
 
 func (k *socket) appendError(b []byte, err error) []byte {
@@ -462,6 +470,13 @@ func (k *socket) takeControl() (pong, bye []byte) {
 	}
 	k.pong = nil
 	return pong, bye
+}
+
+// lastWord returns the close frame that was written, or was to be; nil for none.
+func (k *socket) lastWord() []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bye
 }
 
 // markReady has the task look at f. It may be called from anywhere and does not

@@ -22,6 +22,7 @@ const feedLimit = 5 * time.Second
 // methods may be called concurrently.
 type Node struct {
 	log     streams.Log
+	prober  streams.Prober // the log, if it is one; else nil
 	opts    Options
 	metrics *metrics
 	pumps   []*pump // by partition
@@ -34,9 +35,11 @@ func New(log streams.Log, o *Options) *Node {
 	if o == nil {
 		o = &Options{}
 	}
-	n := &Node{log: log, opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
+	n := &Node{opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
+	n.log = countedLog{log, n.metrics.logErrors}
+	n.prober, _ = log.(streams.Prober)
 	for p := range log.Partitions() {
-		n.pumps = append(n.pumps, newPump(log, streams.Partition(p), &n.opts, n.metrics, &n.outages))
+		n.pumps = append(n.pumps, newPump(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages))
 	}
 	return n
 }
@@ -73,28 +76,27 @@ func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Re
 		drafts[i].Keep = n.opts.retention(drafts[i].Room)
 	}
 	n.trace(ctx, drafts)
-	receipts := n.log.Append(ctx, drafts)
-	for _, r := range receipts {
-		n.metrics.published.WithLabelValues(result(r)).Inc()
-	}
-	return receipts
+	return n.log.Append(ctx, drafts)
 }
 
-// result names a receipt's outcome for the metrics.
-func result(r streams.Receipt) string {
-	switch {
-	case r.Err == nil && r.Replayed:
-		return "replayed"
-	case r.Err == nil:
-		return "logged"
-	case errors.Is(r.Err, streams.ErrKeyReused):
-		return "key-reused"
-	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability):
-		return "refused"
-	case errors.Is(r.Err, streams.ErrNotDurable):
-		return "not-durable"
+// Probe returns how long what is published through the log took lately to come back to
+// this process: see streams.Prober. ok is false for a log that does not measure it, or
+// has not yet.
+func (n *Node) Probe() (p streams.Probe, ok bool) {
+	if n.prober == nil {
+		return streams.Probe{}, false
 	}
-	return "unavailable"
+	return n.prober.Probe()
+}
+
+// Away returns how many partitions of the log do not answer, as far as the node knows.
+func (n *Node) Away() (partitions int) {
+	for _, p := range n.pumps {
+		if p.away.Load() {
+			partitions++
+		}
+	}
+	return partitions
 }
 
 // Subscribe follows rooms (at least one) from start. notify is called, from any

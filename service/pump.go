@@ -258,7 +258,7 @@ func (p *pump) event(ctx context.Context, e *streams.Event) {
 		p.handOver(r, e)
 	case repair:
 		p.logger.Info("repairing a hole", "room", e.Room, "before", e.ID)
-		p.repair(ctx, func() error { return p.readHole(ctx, r, e.ID) })
+		p.repair(ctx, causeHole, func() error { return p.readHole(ctx, r, e.ID) })
 	}
 }
 
@@ -314,7 +314,7 @@ func (p *pump) tryRecover(ctx context.Context) {
 	if !p.recovering || len(p.awaited) > 0 {
 		return
 	}
-	if !p.repair(ctx, func() error { return p.readAll(ctx) }) {
+	if !p.repair(ctx, causeFeed, func() error { return p.readAll(ctx) }) {
 		return // the node is closing
 	}
 	p.recovering = false
@@ -331,8 +331,8 @@ func (p *pump) tryRecover(ctx context.Context) {
 
 // repair reads from the log what the feed has not brought, and tries until the
 // log answers. It reports false only when ctx has ended.
-func (p *pump) repair(ctx context.Context, read func() error) bool {
-	p.metrics.repairs.Inc()
+func (p *pump) repair(ctx context.Context, cause string, read func() error) bool {
+	p.metrics.repairs.WithLabelValues(cause).Inc()
 	wait := retryFirst
 	for {
 		err := read()
@@ -580,6 +580,6 @@ func (p *pump) compare(ctx context.Context, now check) {
 	p.pass(complete, then.edges.Last)
 	if behind := len(then.rooms) - len(complete); behind > 0 {
 		p.logger.Info("the tail check found rooms behind their log", "rooms", behind)
-		p.repair(ctx, func() error { return p.readAll(ctx) })
+		p.repair(ctx, causeTail, func() error { return p.readAll(ctx) })
 	}
 }

@@ -84,6 +84,9 @@ type Batch struct {
 	Live     bool
 	Replayed int
 
+	// Fresh says that the items came live: they are not of a replay.
+	Fresh bool
+
 	// More says to ask again: notify is not called for what comes after.
 	More bool
 }
@@ -121,13 +124,14 @@ func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 func (s *Subscription) next(read func(*leg) ([]replay.Item, error)) (Batch, error) {
 	for {
 		items, lagging, armed := s.take()
+		fresh := len(items) > 0
 		for i := 0; i < len(lagging) && len(items) == 0; i++ {
 			var err error
 			if items, err = read(lagging[i]); err != nil {
 				return Batch{}, err
 			}
 		}
-		b := Batch{Items: items, More: !armed}
+		b := Batch{Items: items, Fresh: fresh, More: !armed}
 		if !s.announced {
 			s.announce(&b)
 		}

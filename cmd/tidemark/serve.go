@@ -57,6 +57,8 @@ type serveCmd struct {
 
 	LogFormat logFormat  `default:"auto" enum:"auto,text,json" placeholder:"FORMAT" group:"logs" help:"How to write logs to standard error: text, json, or auto: text on a terminal, json elsewhere."`
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" group:"logs" help:"debug, info, warn or error (default ${default})."`
+	AccessLog bool       `group:"logs" help:"Log each request when it is answered, and each stream and WebSocket when it has ended: who, what, how long, why. Without queries and headers."`
+
 }
 
 func (serveCmd) Help() string {
@@ -137,7 +139,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	defer s.close("log", log) // last: all that the node accepted is in it
 
-	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
 	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics, Tracing: tracing})
 	defer node.Close()
 
@@ -153,9 +155,18 @@ func (s *server) run(ctx context.Context) error {
 		TrustedProxies: s.proxies(), Seats: seats, Tracing: tracing, MaxMessages: s.MaxMessages,
 		PublishRate: buckets(log, "publisher", s.PublishRate, s.logger),
 		AddressRate: buckets(log, "address", s.PublishRatePerAddress, s.logger),
+		AccessLog:   s.accessLog(), Version: version(),
 	})
 	s.started(listener.Addr())
 	return s.serve(ctx, listener, edge)
+}
+
+// accessLog is where requests are written down; nil for nowhere.
+func (s *server) accessLog() *slog.Logger {
+	if !s.AccessLog {
+		return nil
+	}
+	return s.logger
 }
 
 // listen resolves the address once, so that the one that is looked at is the one that

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 type versionCmd struct{}
@@ -21,4 +23,13 @@ func version() string {
 		return "(unknown)"
 	}
 	return info.Main.Version
+}
+
+// buildInfo is a metric that says how the program was built.
+func buildInfo() prometheus.Collector {
+	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "tidemark_build_info", Help: "1, with the program's version and that of Go.",
+	}, []string{"version", "goversion"})
+	info.WithLabelValues(version(), runtime.Version()).Set(1)
+	return info
 }

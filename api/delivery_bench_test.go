@@ -1,0 +1,121 @@
+//go:build unix
+
+package api_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/tidemark/tidemark/api"
+	"github.com/tidemark/tidemark/service"
+	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/embedded"
+)
+
+// BenchmarkBroadcast measures what one live event costs for each of many connections,
+// beside what the network takes: they write to nowhere.
+func BenchmarkBroadcast(b *testing.B) {
+	const connections = 10_000
+	log, err := embedded.Open(b.TempDir(), embedded.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer log.Close()
+	node := service.New(log, nil)
+	defer node.Close()
+	server := api.New(node, &api.Options{DrainSpread: time.Millisecond})
+	defer server.Shutdown(context.Background())
+	nowhere, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nowhere.Close()
+	for range connections - 1 {
+		connect(server, nowhere)
+	}
+	last, heard := pipe(b)
+	connect(server, heard) // the last in the room, whom an event reaches last
+	publish := func() {
+		node.Publish(b.Context(), []streams.Draft{{Room: "lobby", Type: "message", Data: []byte(`"delivered"`)}})
+		for line := ""; line != "data: \"delivered\"\n"; {
+			if line, err = last.ReadString('\n'); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for range 5 {
+		publish()
+	}
+	before := processorTime(b)
+	for b.Loop() {
+		publish()
+	}
+	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N)/connections, "cpu-ns/delivery")
+}
+
+// processorTime is what the process has used of all processors.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// pipe returns a pipe's ends. They are closed with the test.
+func pipe(b *testing.B) (read *bufio.Reader, write *os.File) {
+	r, write, err := os.Pipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { r.Close(); write.Close() })
+	return bufio.NewReader(r), write
+}
+
+// connect follows the room lobby over a connection whose bytes go to out.
+func connect(server http.Handler, out *os.File) {
+	r := httptest.NewRequest("GET", "/v1/rooms/lobby/events", nil)
+	r.Header.Set("Accept", "text/event-stream")
+	server.ServeHTTP(&takenWriter{header: http.Header{}, conn: &sink{out: out, closed: make(chan struct{})}}, r)
+}
+
+// A sink is a connection of a client that says nothing, and takes everything.
+type sink struct {
+	net.Conn
+	out    *os.File
+	once   sync.Once
+	closed chan struct{}
+}
+
+func (c *sink) Write(b []byte) (int, error)           { return c.out.Write(b) }
+func (c *sink) SetDeadline(time.Time) error           { return nil }
+func (c *sink) SetReadDeadline(time.Time) error       { return nil }
+func (c *sink) SetWriteDeadline(time.Time) error      { return nil }
+func (c *sink) SyscallConn() (syscall.RawConn, error) { return c.out.SyscallConn() }
+func (c *sink) Close() error                          { c.once.Do(func() { close(c.closed) }); return nil }
+func (c *sink) Read([]byte) (int, error) {
+	<-c.closed
+	return 0, io.EOF
+}
+
+// takenWriter is the response of a connection that is taken over.
+type takenWriter struct {
+	header http.Header
+	conn   net.Conn
+}
+
+func (w *takenWriter) Header() http.Header       { return w.header }
+func (w *takenWriter) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+func (w *takenWriter) WriteHeader(int)           {}
+func (w *takenWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
+}

@@ -1,0 +1,71 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// What a log is asked to do, in the metrics.
+const (
+	opAppend = "append"
+	opEdges  = "edges"
+	opRead   = "read"
+	opPing   = "ping"
+)
+
+// A countedLog counts the calls of a log that fail, each once, whatever number of
+// events it was about.
+type countedLog struct {
+	streams.Log
+	failures *prometheus.CounterVec // operation
+}
+
+func (l countedLog) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+	receipts := l.Log.Append(ctx, drafts)
+	if i := slices.IndexFunc(receipts, func(r streams.Receipt) bool { return failed(r.Err) }); i >= 0 {
+		l.count(opAppend, receipts[i].Err)
+	}
+	return receipts
+}
+
+func (l countedLog) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+	edges, err := l.Log.Edges(ctx, p, rooms)
+	l.count(opEdges, err)
+	return edges, err
+}
+
+func (l countedLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+	events, err := l.Log.After(ctx, room, after, through, limit)
+	l.count(opRead, err)
+	return events, err
+}
+
+func (l countedLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
+	events, err := l.Log.Before(ctx, room, before, limit)
+	l.count(opRead, err)
+	return events, err
+}
+
+func (l countedLog) Ping(ctx context.Context) error {
+	err := l.Log.Ping(ctx)
+	l.count(opPing, err)
+	return err
+}
+
+func (l countedLog) count(operation string, err error) {
+	if failed(err) {
+		l.failures.WithLabelValues(operation).Inc()
+	}
+}
+
+// failed reports whether err is the log's failure: not a publisher's mistake, nor that
+// whoever asked has gone, nor that the node is closing.
+func failed(err error) bool {
+	return err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, streams.ErrClosed) &&
+		!errors.Is(err, streams.ErrKeyReused) && !errors.Is(err, streams.ErrDurability)
+}
