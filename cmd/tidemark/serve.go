@@ -59,6 +59,7 @@ type serveCmd struct {
 	LogLevel  slog.Level `default:"info" placeholder:"LEVEL" group:"logs" help:"debug, info, warn or error (default ${default})."`
 	AccessLog bool       `group:"logs" help:"Log each request when it is answered, and each stream and WebSocket when it has ended: who, what, how long, why. Without queries and headers."`
 
+	PprofListen string `placeholder:"ADDR" group:"logs" help:"Serve profiles (/debug/pprof) at this loopback address, such as 127.0.0.1:6060 (default: nowhere)."`
 }
 
 func (serveCmd) Help() string {
@@ -119,6 +120,11 @@ func (s *server) run(ctx context.Context) error {
 		return err
 	}
 	defer listener.Close() // again after http.Server has: no harm
+	profiler, err := s.profile()
+	if err != nil {
+		return err
+	}
+	defer profiler.close() // to the end one can see what it waits for
 
 	tidying, stop := context.WithCancel(ctx)
 	var tidier sync.WaitGroup
