@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -56,7 +57,11 @@ func (c *checkCmd) Run(std stdio, ctx *kong.Context, all *cli) error {
 
 // notes are about what starts, and may still not be meant.
 func (c *checkCmd) notes(app *kong.Application) []string {
-	return strangeVariables(app, os.Environ())
+	notes := strangeVariables(app, os.Environ())
+	for _, given := range []struct{ flag, file string }{{"redis-ca", c.RedisCA}, {"redis-cert", c.RedisCert}} {
+		notes = append(notes, certificateNotes(given.flag, given.file, time.Now())...)
+	}
+	return notes
 }
 
 // printSettings writes what each flag of the selected command came to.
