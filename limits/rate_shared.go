@@ -62,39 +62,29 @@ func (s *Shared) Take(ctx context.Context, caller string, n, least int) State {
 	return state
 }
 
-// ask is Take where Redis answers. Where not all tokens are there it asks once more,
-// for those that are: redis_rate's AllowAtMost would do that in one call, and throw
-// away the part of a token that is left, which at a steady rate is up to half of them.
+// ask is Take where Redis answers. Where not all tokens are there it asks again, for
+// those that are: redis_rate's AllowAtMost would do that in one call, and throw away the
+// part of a token that is left, which at a steady rate is up to half of them.
 func (s *Shared) ask(ctx context.Context, caller string, n, least int) (State, error) {
-	r := s.local.rate
-	first, err := s.limiter.AllowN(ctx, caller, s.rate, n)
-	if err != nil || first.Allowed == n {
-		return stateOf(first), err
+	var lacking State // what was said of all n
+	for want := n; ; {
+		said, err := s.limiter.AllowN(ctx, caller, s.rate, want)
+		if err != nil {
+			return State{}, err
+		}
+		if said.Allowed > 0 {
+			return State{Taken: want, Left: said.Remaining, Wait: lacking.Wait, Full: said.ResetAfter}, nil
+		}
+		left := int(max(float64(want)-s.Rate().tokens(said.RetryAfter), 0))
+		if want == n {
+			lacking.Wait = said.RetryAfter
+		}
+		lacking.Left, lacking.Full = left, said.ResetAfter
+		if left < least || left >= want { // the latter could only be a rounding
+			return lacking, nil
+		}
+		want = left // fewer each time, as others take them meanwhile
 	}
-	there := float64(n) - r.tokens(first.RetryAfter)
-	state := State{
-		Left: int(max(there, 0)),
-		Wait: first.RetryAfter,
-		Full: first.ResetAfter,
-	}
-	if state.Left < least {
-		return state, nil
-	}
-	second, err := s.limiter.AllowN(ctx, caller, s.rate, state.Left)
-	if err != nil || second.Allowed == 0 { // somebody else was quicker
-		return state, err
-	}
-	part := stateOf(second)
-	part.Wait = state.Wait
-	return part, nil
-}
-
-// stateOf returns what a bucket said that gave all that was asked for.
-func stateOf(r *redis_rate.Result) State {
-	if r == nil {
-		return State{}
-	}
-	return State{Taken: r.Allowed, Left: r.Remaining, Full: r.ResetAfter}
 }
 
 // complain tells the operator, now and then, that Redis does not count.

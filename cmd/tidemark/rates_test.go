@@ -10,6 +10,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -58,6 +60,42 @@ func flood(t *testing.T, n int, from string, nodes ...*program.Server) map[int]i
 	return counts
 }
 
+// floodSockets is flood over a WebSocket to each node, n publishes on each. It returns how
+// many answers of each op there were.
+func floodSockets(t *testing.T, n int, from string, nodes ...*program.Server) map[string]int {
+	t.Helper()
+	var mu sync.Mutex // guards counts
+	counts := make(map[string]int)
+	var all sync.WaitGroup
+	for _, s := range nodes {
+		ws, res, err := websocket.DefaultDialer.DialContext(t.Context(), "ws://"+s.Addr+"/v1/ws", http.Header{"X-Forwarded-For": {from}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		defer ws.Close()
+		all.Go(func() {
+			for range n {
+				if err := ws.WriteMessage(websocket.TextMessage, []byte(`{"op":"publish","room":"a","data":1}`)); err != nil {
+					t.Error(err)
+				}
+			}
+			for range n {
+				var answer struct{ Op, Code string }
+				if err := ws.ReadJSON(&answer); err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				counts[answer.Op+" "+answer.Code]++
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+	return counts
+}
+
 // A node alone keeps its rates, each for itself.
 func TestRatesOfOneNode(t *testing.T) {
 	t.Parallel()
@@ -77,17 +115,20 @@ func TestRatesOfTwoNodes(t *testing.T) {
 	server := redistest.Start(t)
 	setUser(t, server.Client(), documentedUser(t)...)
 	redis := "--redis=" + strings.Replace(server.URL(), "://", "://tidemark:secret@", 1)
-	flags := []string{redis, "--redis-timeout=1s", "--publish-rate=1/h,30", "--publish-rate-per-address=1/h,10", "--trusted-proxy=127.0.0.0/8"}
+	flags := []string{redis, "--redis-timeout=1s", "--publish-rate=1/h,40", "--publish-rate-per-address=1/h,10", "--trusted-proxy=127.0.0.0/8"}
 	a, b := tidemark.Serve(t, program.Options{}, flags...), tidemark.Serve(t, program.Options{}, flags...)
 	for _, from := range []string{"192.0.2.1", "192.0.2.2", "2001:db8::1"} {
 		if got := flood(t, 40, from, a, b); got[201] != 10 || got[429] != 30 {
 			t.Errorf("from %s: %v", from, got)
 		}
 	}
+	if got := floodSockets(t, 20, "192.0.2.9", a, b); got["published "] != 10 || got["error rate-limited"] != 30 {
+		t.Errorf("over WebSockets: %v", got)
+	}
 	if status, text := put(t, a, "192.0.2.3"); status != 429 || !strings.Contains(text, `"publisher";r=0`) {
 		t.Errorf("more than all may publish: %d %s", status, text)
 	}
-	if got := strings.Count(tidemark.Must(t, at(b), "history", "a", "--limit=100", "--json"), `"id"`); got != 30 {
+	if got := strings.Count(tidemark.Must(t, at(b), "history", "a", "--limit=100", "--json"), `"id"`); got != 40 {
 		t.Errorf("%d events are stored", got)
 	}
 	if status, text := put(t, b, "2001:db8::ffff"); status != 429 || !strings.Contains(text, `"address";r=0`) {
