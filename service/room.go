@@ -241,6 +241,11 @@ func (r *room) passed(pos streams.ID) {
 }
 
 func (r *room) keepLocked(e *streams.Event, o *Options) {
+	if n := len(r.hot); n == cap(r.hot) {
+		// What was cut at the front is held by the array until here. append would have it
+		// hold half as many as are kept, in all rooms together hundreds of megabytes.
+		r.hot = append(make([]*streams.Event, 0, n+n/8+8), r.hot...)
+	}
 	r.hot = append(r.hot, e)
 	r.bytes += len(e.Data)
 	for len(r.hot) > o.Hot || r.bytes > hotBytes && len(r.hot) > 0 {
