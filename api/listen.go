@@ -1,6 +1,7 @@
 package api
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"time"
@@ -22,17 +23,8 @@ type message struct {
 // another goroutine read when there is something.
 func (k *socket) listen() {
 	k.ws.SetReadLimit(int64(k.server.opts.maxEvent()))
-	k.ws.SetPongHandler(func(string) error {
-		_, err := k.pacing()
-		return err
-	})
-	k.ws.SetPingHandler(func(payload string) error {
-		_, err := k.pacing()
-		if err == nil {
-			k.write(websocket.PongMessage, []byte(payload))
-		}
-		return err
-	})
+	k.ws.SetPongHandler(k.ponged)
+	k.ws.SetPingHandler(k.pinged)
 	ended := make(chan bool)
 	for end := false; !end; end = <-ended {
 		k.out.awaitRead()
@@ -47,15 +39,9 @@ func (k *socket) listen() {
 // ended.
 func (k *socket) read() (ended bool) {
 	for {
-		kind, text, err := k.ws.ReadMessage()
-		switch {
-		case errors.Is(err, websocket.ErrReadLimit):
-			k.hangUpWith(websocket.CloseMessageTooBig, "")
-		case err == nil && kind != websocket.TextMessage:
-			k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
-			err = errMessage
-		case err == nil:
-			err = k.take(text)
+		heartbeat, err := k.heartbeat()
+		if !heartbeat {
+			err = k.readMessage()
 		}
 		if err != nil {
 			k.linger(err)
@@ -65,6 +51,21 @@ func (k *socket) read() (ended bool) {
 			return false
 		}
 	}
+}
+
+// readMessage waits for a message and hands it on. An error is the end of what is read.
+func (k *socket) readMessage() error {
+	kind, text, err := k.ws.ReadMessage()
+	switch {
+	case errors.Is(err, websocket.ErrReadLimit):
+		k.hangUpWith(websocket.CloseMessageTooBig, "")
+	case err == nil && kind != websocket.TextMessage:
+		k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
+		return errMessage
+	case err == nil:
+		return k.take(text)
+	}
+	return err
 }
 
 // pacing notes that the client lives, and says whether it talks too fast. An error means
@@ -92,6 +93,51 @@ func (k *socket) take(text []byte) error {
 	if err == nil && !k.hear(message{text, tooFast}) {
 		err = errDraining
 	}
+	return err
+}
+
+// heartbeat takes a whole ping or pong off what has come, and reports whether there was
+// one. The library would do the same and then wait for a message, which may never come:
+// each client that answers pings would cost a goroutine more for as long as it stays.
+// What is no whole and proper one (RFC 6455, 5.5) is the library's, as are those within
+// a message. An error is pacing's.
+func (k *socket) heartbeat() (taken bool, err error) {
+	const first = 2 + 4 // bytes before the payload, the mask included
+	head, err := k.conn.read.Peek(2)
+	if err != nil {
+		return false, nil // whoever reads next finds the same
+	}
+	opcode, size := int(head[0]&0x0f), int(head[1]&0x7f)
+	if head[0]&0xf0 != 0x80 || opcode != websocket.PingMessage && opcode != websocket.PongMessage || head[1]&0x80 == 0 || size > 125 {
+		return false, nil
+	}
+	frame, err := k.conn.read.Peek(first + size)
+	if err != nil {
+		return false, nil
+	}
+	payload := bytes.Clone(frame[first:])
+	for i := range payload {
+		payload[i] ^= frame[2+i%4]
+	}
+	_, _ = k.conn.read.Discard(len(frame)) // which was there
+	if opcode == websocket.PingMessage {
+		return true, k.pinged(string(payload))
+	}
+	return true, k.ponged("")
+}
+
+// pinged answers a ping.
+func (k *socket) pinged(payload string) error {
+	_, err := k.pacing()
+	if err == nil {
+		k.write(websocket.PongMessage, []byte(payload))
+	}
+	return err
+}
+
+// ponged notes an answer to one.
+func (k *socket) ponged(string) error {
+	_, err := k.pacing()
 	return err
 }
 

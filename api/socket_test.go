@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -425,6 +426,40 @@ func TestSocketPings(t *testing.T) {
 	})
 	if _, _, err := c.ReadMessage(); err == nil || err.Error() != "enough" || pongs != 1 {
 		t.Errorf("%v after %d pongs", err, pongs)
+	}
+}
+
+// A client that answers pings, and sends its own, costs no more than one that was not
+// asked yet.
+func TestPingsLeaveNoGoroutine(t *testing.T) {
+	const sockets, pings = 40, 3
+	h := start(t, func(s *setup) { s.api.PingEvery = 20 * time.Millisecond })
+	before := runtime.NumGoroutine()
+	var answered, clients sync.WaitGroup
+	t.Cleanup(clients.Wait)
+	for range sockets {
+		c := h.dial()
+		_ = c.SetReadDeadline(time.Time{}) // to be there for longer than the test is patient
+		answered.Add(pings)
+		left, answer := pings, c.PingHandler()
+		c.SetPingHandler(func(payload string) error {
+			if left--; left >= 0 {
+				_ = c.WriteControl(websocket.PingMessage, []byte("p"), time.Now().Add(patience))
+				answered.Done()
+			}
+			return answer(payload)
+		})
+		clients.Go(func() { _, _, _ = c.ReadMessage() })
+		t.Cleanup(func() { c.Close() })
+	}
+	answered.Wait()
+	const each = 2 // its reader here, and the server's
+	deadline := time.Now().Add(patience)
+	for runtime.NumGoroutine() > before+sockets*each+sockets/2 {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines, %d before %d clients came", runtime.NumGoroutine(), before, sockets)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }
 
