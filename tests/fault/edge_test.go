@@ -67,7 +67,8 @@ func (e *edge) configure(nodes []*node) {
 	}
 	conf := string(text)
 	for old, new := range map[string]string{
-		"listen 8080;": "listen " + e.addr + ";",
+		"listen 8080;":                 "listen " + e.addr + ";",
+		"worker_shutdown_timeout 60s;": "worker_shutdown_timeout 1s;", // after a reload, old workers cut their clients soon
 		"server node1:8080 max_fails=1 fail_timeout=2s;": servers.String(),
 		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
 		"http {\n": "http {\n" + e.temporaryPaths(),
@@ -84,10 +85,9 @@ func (e *edge) configure(nodes []*node) {
 
 func (e *edge) conf() string { return filepath.Join(e.dir, "nginx.conf") }
 
-// head is what nginx must be told to run as part of a test. After a reload, its
-// old workers cut the clients that they still have.
+// head is what nginx must be told to run as part of a test.
 func (e *edge) head() string {
-	text := "daemon off;\nerror_log stderr notice;\nworker_shutdown_timeout 1s;\npid " + e.dir + "/pid;\n"
+	text := "daemon off;\nerror_log stderr notice;\npid " + e.dir + "/pid;\n"
 	if os.Geteuid() == 0 {
 		text = "user root;\n" + text // its directory is ours alone
 	}
