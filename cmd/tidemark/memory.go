@@ -22,6 +22,10 @@ const (
 	tidyEvery    = 2 * time.Second
 	quietBytes   = 4 << 20
 	garbageBytes = 16 << 20
+
+	// tidyAgain is after how long it does so in any case while it is quiet. What is let go
+	// of counts as nothing made: the memory of rooms that everybody left half a minute ago.
+	tidyAgain = 30 * time.Second
 )
 
 // tidy keeps the process small where that costs nothing, until ctx ends.
@@ -30,7 +34,7 @@ func tidy(ctx context.Context) {
 	defer runtime.KeepAlive(floor)
 	made := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(made)
-	last, tidied := made[0].Value.Uint64(), uint64(0)
+	last, tidied, since := made[0].Value.Uint64(), uint64(0), time.Now()
 	tick := time.NewTicker(tidyEvery)
 	defer tick.Stop()
 	for {
@@ -41,9 +45,9 @@ func tidy(ctx context.Context) {
 		}
 		metrics.Read(made)
 		now := made[0].Value.Uint64()
-		if now-last < quietBytes && now-tidied > garbageBytes {
+		if now-last < quietBytes && (now-tidied > garbageBytes || time.Since(since) > tidyAgain) {
 			debug.FreeOSMemory()
-			tidied = now
+			tidied, since = now, time.Now()
 		}
 		last = now
 	}

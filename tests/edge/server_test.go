@@ -126,7 +126,7 @@ func (s *server) awaitReturn(before holdings) {
 func (s *server) await(what string, ok func(holdings) bool) (h holdings) {
 	s.t.Helper()
 	if !poll(func() bool { h = s.holdings(); return ok(h) }) {
-		s.t.Fatalf("want %s; the server holds %+v", what, h)
+		s.t.Fatalf("want %s; the server holds %+v\n%s", what, h, s.whatItHolds())
 	}
 	return h
 }

@@ -73,7 +73,7 @@ type habits struct {
 // nothing comes twice. What it was told is compared with the truth at the end of
 // each round.
 type client struct {
-	// Fixed by newClient.
+	// Fixed by newClient, or newHerd.
 	habits
 	w       *world
 	name    string
@@ -136,20 +136,24 @@ type conn struct {
 // newClient starts a client that follows rooms until stop.
 func (w *world) newClient(name string, h habits, rooms ...*room) *client {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &client{
-		habits: h, w: w, name: name, several: len(rooms) > 1,
-		stop: stop, done: make(chan struct{}), rng: w.newRand(),
-	}
+	c := &client{habits: h, name: name, several: len(rooms) > 1, stop: stop, done: make(chan struct{})}
 	if c.several {
 		rooms = append(slices.Clone(rooms), w.everyone)
 	}
 	for _, r := range rooms {
 		c.tracks = append(c.tracks, &track{room: r})
 	}
-	w.mu.Lock()
-	w.clients = append(w.clients, c)
-	w.mu.Unlock()
+	w.enlist(c)
 	go c.run(ctx)
+	return c
+}
+
+// enlist makes c one of the world's clients.
+func (w *world) enlist(c *client) *client {
+	c.w, c.rng = w, w.newRand()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clients = append(w.clients, c)
 	return c
 }
 
@@ -359,6 +363,13 @@ func (c *client) outages() int {
 		return 0
 	}
 	return c.conns[len(c.conns)-1].outages
+}
+
+// isOpen reports whether the present connection has said where it stands.
+func (c *client) isOpen() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.open
 }
 
 // isLive reports whether the present connection is live.

@@ -57,12 +57,7 @@ func clientName(kind string, room, k int) string { return kind + "-" + itoa(room
 // publish about rate events a second.
 func (w *world) publishers(rate int) []*publisher {
 	var all []*publisher
-	add := func(how way, batch int, rooms ...*room) {
-		w.publisherCount++
-		all = append(all, &publisher{
-			w: w, index: w.publisherCount, way: how, rooms: rooms, batch: batch, rng: w.newRand(),
-		})
-	}
+	add := func(how way, batch int, rooms ...*room) { all = append(all, w.newPublisher(how, batch, rooms...)) }
 	if w.fat != nil {
 		add(inBatches, 10, w.fat)
 		all[0].padding = fatSize
@@ -85,6 +80,11 @@ func (w *world) publishers(rate int) []*publisher {
 		p.every = time.Duration(float64(time.Second) * float64(len(all)*p.batch*len(p.rooms)) / float64(rate))
 	}
 	return all
+}
+
+// newPublisher returns a publisher of batch events at a time.
+func (w *world) newPublisher(how way, batch int, rooms ...*room) *publisher {
+	return &publisher{w: w, index: int(w.publisherCount.Add(1)), way: how, rooms: rooms, batch: batch, rng: w.newRand()}
 }
 
 // goBack is how far back some newcomers start.

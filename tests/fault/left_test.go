@@ -48,7 +48,7 @@ func (w *world) leaveNothing() {
 				w.t.Errorf("node %s is left with %+v, it began with %+v", n.name, after, n.before)
 				break
 			}
-			time.Sleep(100 * time.Millisecond)
+			time.Sleep(time.Second) // a node that is asked all the time does not tidy up
 		}
 		w.tell("node %s began with %+v and is left with %+v", n.name, n.before, after)
 	}

@@ -45,7 +45,7 @@ func theLoad() load {
 func mixed(t *testing.T, log deployment) {
 	l := theLoad()
 	w := newWorld(t, log.shape(), log, l.plan)
-	w.mixed = true
+	w.own = true
 	w.recruit(l.crew)
 	for range l.rounds {
 		w.run(round{

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -70,15 +71,20 @@ func (p *publisher) run(ctx context.Context) {
 	defer socket.close()
 	p.due = time.Now()
 	for ctx.Err() == nil {
-		marks := make([]mark, p.batch)
-		for i := range marks {
-			p.next++
-			marks[i] = makeMark(p.index, p.next)
-		}
-		p.w.counts.published.Add(int64(len(marks) * len(p.rooms)))
-		p.untilAcknowledged(marks, &socket)
+		p.publish(&socket)
 		p.pause(ctx)
 	}
+}
+
+// publish publishes once, and returns when all of it is acknowledged.
+func (p *publisher) publish(socket *publishSocket) {
+	marks := make([]mark, p.batch)
+	for i := range marks {
+		p.next++
+		marks[i] = makeMark(p.index, p.next)
+	}
+	p.w.counts.published.Add(int64(len(marks) * len(p.rooms)))
+	p.untilAcknowledged(marks, socket)
 }
 
 // pause waits until the next publish is due, give or take a half. What an outage has
@@ -311,7 +317,7 @@ func (s *publishSocket) close() {
 // error the socket is new.
 func (p *publisher) send(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
 	if socket.ws == nil {
-		if socket.ws, err = dialSocket(p.w.edge.addr); err != nil {
+		if socket.ws, err = dialSocket(cmp.Or(strings.TrimPrefix(p.url, "http://"), p.w.edge.addr)); err != nil {
 			return marks, err
 		}
 	}

@@ -81,7 +81,8 @@ func (c *client) readStream(w *wire, body io.Reader) error {
 		}
 		n, err := body.Read(buf[len(buf):cap(buf)])
 		buf = buf[:len(buf)+n]
-		rest, bad := c.takeBlocks(w, buf)
+		rest, bad := c.takeBlocks(buf)
+		w.opened = w.opened || c.isOpen()
 		if bad != nil {
 			c.w.t.Errorf("%s: %v", c.name, bad)
 			return bad
@@ -94,14 +95,13 @@ func (c *client) readStream(w *wire, body io.Reader) error {
 }
 
 // takeBlocks takes the whole blocks of text, and returns what follows them.
-func (c *client) takeBlocks(w *wire, text []byte) (rest []byte, err error) {
+func (c *client) takeBlocks(text []byte) (rest []byte, err error) {
 	now := c.w.now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
 		end := bytes.Index(text, []byte("\n\n"))
 		if end < 0 {
-			w.opened = c.open
 			return text, nil
 		}
 		b, err := parseBlock(text[:end])

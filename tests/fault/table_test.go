@@ -16,7 +16,7 @@ import (
 // A result is one row of the table: what a run has come to.
 type result struct {
 	Run      string
-	Mixed    bool // a run of mixed faults
+	Own      bool // it has a column of its own
 	Shape    string
 	Seed     uint64
 	Nodes    int
@@ -32,6 +32,7 @@ type result struct {
 	Connects, Resumes, Repeats    int64
 	Silence, Lag, Back, Tail      seconds // the longest; 0 where it was not measured
 	Faults                        map[string]int
+	Held                          *hold // of a run that holds a load
 }
 
 // seconds is a time that is written as a number of seconds.
@@ -70,14 +71,14 @@ func (w *world) conclude() {
 	faults := maps.Clone(w.injected)
 	w.mu.Unlock()
 	r := result{
-		Run: w.name, Mixed: w.mixed, Shape: w.log.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
+		Run: w.name, Own: w.own, Shape: w.log.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
 		Published: c.published.Load(), Acknowledged: c.acknowledged.Load(), Delivered: c.delivered.Load(),
 		Missing: c.missing.Load(), Repeated: c.repeated.Load(), OutOfOrder: c.outOfOrder.Load(),
 		Unexpected: c.unexpected.Load(), Lost: c.lost.Load(), StoredTwice: c.storedTwice.Load(),
 		Owed: c.owed.Load(), Unowed: c.unowed.Load(),
 		Connects: c.connects.Load(), Resumes: c.resumes.Load(), Repeats: c.repeats.Load(),
 		Silence: secondsOf(time.Duration(c.silence.Load())), Lag: secondsOf(time.Duration(c.lag.Load())),
-		Back: secondsOf(time.Duration(c.back.Load())), Tail: secondsOf(time.Duration(c.tail.Load())), Faults: faults,
+		Back: secondsOf(time.Duration(c.back.Load())), Tail: secondsOf(time.Duration(c.tail.Load())), Faults: faults, Held: w.held,
 	}
 	wrong := r.Missing + r.Repeated + r.OutOfOrder + r.Unexpected + r.StoredTwice + r.Unowed
 	if wrong > 0 || w.t.Failed() {
@@ -151,7 +152,23 @@ var properties = []property{
 	{"longest way to a live connection", func(r result) string { return r.Lag.String() }},
 	{"live again after Redis's return, at most", func(r result) string { return r.Back.String() }},
 	{"last event of a quiet room after its loss, at most", func(r result) string { return r.Tail.String() }},
+	{"connections at once", held(func(h *hold) string { return grouped(int64(h.Connections)) })},
+	{"published a second", held(func(h *hold) string { return grouped(int64(h.Rate)) })},
+	{"memory after the first minute, resident", held(func(h *hold) string { return megabytes(h.First.Resident) })},
+	{"the same at the end", held(func(h *hold) string { return megabytes(h.Last.Resident) })},
+	{"heap after the first minute", held(func(h *hold) string { return megabytes(h.First.Heap) })},
+	{"the same at the end", held(func(h *hold) string { return megabytes(h.Last.Heap) })},
 	{"faults injected", func(r result) string { return itoa(r.total()) }},
+}
+
+// held is for what only a run that holds a load has.
+func held(of func(*hold) string) func(result) string {
+	return func(r result) string {
+		if r.Held == nil {
+			return "–"
+		}
+		return of(r.Held)
+	}
 }
 
 func (r result) total() (n int) {
@@ -161,12 +178,12 @@ func (r result) total() (n int) {
 	return n
 }
 
-// columns are the runs of mixed faults, each for itself, and all others as one.
+// columns are the runs that have one of their own, and all others as one.
 func (t *table) columns() []result {
 	var columns []result
 	others := result{Run: "named scenarios", Shape: "each its own"}
 	for _, r := range t.rows {
-		if r.Mixed {
+		if r.Own {
 			columns = append(columns, r)
 			continue
 		}

@@ -39,7 +39,7 @@ type counts struct {
 type world struct {
 	t     *testing.T
 	name  string
-	mixed bool // a run of mixed faults, which has a column of its own in the table
+	own   bool // it has a column of its own in the table
 	seed  uint64
 	keys  string // makes idempotency keys differ from those of other worlds
 	began time.Time
@@ -53,10 +53,11 @@ type world struct {
 	everyone       *room
 	fat            *room // of large events; nil for none
 	probes         *room // in which only the world itself publishes
-	publisherCount int
+	publisherCount atomic.Int64
 	probed         int           // guarded by mu
 	clockSlack     time.Duration // how far ids may be from the time of day
 	dropsFrames    bool          // single frames of Redis are swallowed
+	held           *hold         // of a run that holds a load
 
 	counts   counts
 	settling atomic.Bool // all is mended: clients hurry and cut nothing

@@ -60,10 +60,20 @@ type Process struct {
 	exited chan struct{} // closed once cmd has been waited for
 }
 
-// Start starts tidemark with args.
+// Start starts tidemark with args. The test fails if it writes a secret into its log.
 func (p Program) Start(t testing.TB, o Options, args ...string) *Process {
 	t.Helper()
-	return Start(t, o, p.path, args...)
+	secrets := secretsOf(t, o, args)
+	process := Start(t, o, p.path, args...)
+	t.Cleanup(func() {
+		process.Kill() // so that the log is whole
+		log := process.Stderr.String()
+		if args[0] == "serve" {
+			log += process.Stdout.String()
+		}
+		keepsSecrets(t, log, secrets)
+	})
+	return process
 }
 
 // Start starts any program, as Program.Start does.
@@ -151,22 +161,11 @@ func (p Program) Serve(t testing.TB, o Options, args ...string) *Server {
 	t.Helper()
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, args...)
 	s := &Server{Process: p.Start(t, o, args...)}
-	t.Cleanup(s.keepsSecrets)
 	s.Stderr.Await(t, "that it listens", func(text string) bool {
 		s.Addr = listening(text)
 		return s.Addr != ""
 	})
 	return s
-}
-
-// keepsSecrets fails the test if the server has written a credential: a token, a key, or
-// the place in an address where one stood.
-func (s *Server) keepsSecrets() {
-	for _, sign := range []string{"eyJ", "tmk_", "access_token"} {
-		if all := s.Stdout.String() + s.Stderr.String(); strings.Contains(all, sign) {
-			s.t.Errorf("the server's log has %q:\n%s", sign, lastOf(all))
-		}
-	}
 }
 
 // listening finds in a JSON log the address that a server listens on.

@@ -1,0 +1,328 @@
+package fault_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// herdAddrs is how many addresses of loopback a herd connects from: each has no
+	// more than 28,000 ports, and those of a test before may still be taken.
+	herdAddrs = 16
+	// herdCalls is how many members of a herd connect at a time.
+	herdCalls = 32
+	// herdRead bounds one read, in bytes.
+	herdRead = 256 << 10
+)
+
+// A herd is thousands of clients that follow a node's rooms, each on one connection
+// for as long as the herd stands. One goroutine reads for all of them: with one for
+// each, the machine would serve the clients and not the node. What they are told is
+// judged as with all other clients.
+type herd struct {
+	t       *testing.T
+	addr    unix.SockaddrInet4 // the node's
+	epoll   int
+	stop    func()        // has read end; call it as often as you like
+	done    chan struct{} // closed when it has, and all connections with it
+	members []*member
+
+	mu   sync.Mutex // guards the field below
+	byFD map[int32]*member
+}
+
+// A member is one client of a herd.
+type member struct {
+	*client
+	fd int // fixed by herd.call
+
+	// Owned by herd.read.
+	rest   []byte // what has come and is not whole yet
+	begun  bool   // the header of the answer has come
+	opened int    // over WebSocket, rooms of which the server has said where they stand
+	heard  time.Time
+}
+
+// newHerd has n clients, half of them on each transport, follow the world's ordinary
+// rooms in turn, and returns when all are live. They stay until the world ends.
+func (w *world) newHerd(n int, to *node) *herd {
+	w.t.Helper()
+	addr, err := net.ResolveTCPAddr("tcp4", to.addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	quit := make(chan struct{})
+	h := &herd{
+		t: w.t, addr: unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}, epoll: epoll,
+		stop: sync.OnceFunc(func() { close(quit) }), done: make(chan struct{}), byFD: make(map[int32]*member, n),
+	}
+	rooms := w.ordinary()
+	for i := range n {
+		room := i / 2 % len(rooms)
+		h.members = append(h.members, &member{client: w.enlist(&client{
+			habits: habits{over: transport(i % 2), start: "since=now"}, name: clientName("herd", room, i),
+			tracks: []*track{{room: rooms[room]}}, stop: h.stop, done: h.done,
+		})})
+	}
+	go h.read(quit)
+	h.connect()
+	for _, m := range h.members {
+		awaitTrue(w.t, m.name+" to be live", m.isLive)
+	}
+	return h
+}
+
+// connect connects all members, some at a time.
+func (h *herd) connect() {
+	h.t.Helper()
+	var calling sync.WaitGroup
+	for caller := range herdCalls {
+		calling.Go(func() {
+			for i := caller; i < len(h.members); i += herdCalls {
+				if err := h.call(h.members[i], byte(1+i%herdAddrs)); err != nil {
+					h.t.Errorf("%s: %v", h.members[i].name, err)
+					return
+				}
+			}
+		})
+	}
+	calling.Wait()
+	if h.t.Failed() {
+		h.t.FailNow()
+	}
+}
+
+// call connects a member, from one of the addresses, and says what it wants.
+func (h *herd) call(m *member, from byte) error {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	h.mu.Lock()
+	h.byFD[int32(fd)], m.fd = m, fd // from now on read closes it
+	h.mu.Unlock()
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, from}}); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	if err := unix.Connect(fd, &h.addr); err != nil {
+		return fmt.Errorf("connect: %w", err)
+	}
+	m.begin(m.over)
+	request := "GET /v1/ws HTTP/1.1\r\nHost: tidemark\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: tidemark.v1\r\n\r\n"
+	if m.over == overSSE {
+		request = m.streamRequest()
+	}
+	if err := m.send([]byte(request)); err != nil {
+		return err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("set non-blocking: %w", err)
+	}
+	return unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
+}
+
+// send writes b, which is little enough to be taken at once.
+func (m *member) send(b []byte) error {
+	n, err := unix.Write(m.fd, b)
+	if err == nil && n < len(b) {
+		err = io.ErrShortWrite
+	}
+	return err
+}
+
+// read takes what comes for any member until quit is closed.
+func (h *herd) read(quit <-chan struct{}) {
+	defer close(h.done)
+	defer h.hangUp()
+	const lookEvery = 50 // milliseconds, for quit
+	events, buf := make([]unix.EpollEvent, 512), make([]byte, herdRead)
+	for {
+		select {
+		case <-quit:
+			return
+		default:
+		}
+		n, err := unix.EpollWait(h.epoll, events, lookEvery)
+		if err != nil && err != unix.EINTR {
+			h.t.Errorf("epoll_wait: %v", err)
+			return
+		}
+		for _, e := range events[:max(n, 0)] {
+			h.mu.Lock()
+			m := h.byFD[e.Fd]
+			h.mu.Unlock()
+			if err := m.readable(buf); err != nil {
+				h.t.Errorf("%s: the connection ends: %v", m.name, err)
+				_ = unix.EpollCtl(h.epoll, unix.EPOLL_CTL_DEL, m.fd, nil)
+				m.end()
+			}
+		}
+	}
+}
+
+// hangUp resets all connections.
+func (h *herd) hangUp() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for fd := range h.byFD {
+		_ = unix.SetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		_ = unix.Close(int(fd))
+	}
+	_ = unix.Close(h.epoll)
+}
+
+// readable reads once, and takes what is whole. It may use buf.
+func (m *member) readable(buf []byte) error {
+	n, err := unix.Read(m.fd, buf)
+	switch {
+	case err == unix.EAGAIN || err == unix.EINTR:
+		return nil
+	case err != nil:
+		return err
+	case n == 0:
+		return io.EOF
+	}
+	now := time.Now()
+	if !m.heard.IsZero() {
+		m.w.noteSilence(now.Sub(m.heard))
+	}
+	m.heard = now
+	text := buf[:n]
+	if len(m.rest) > 0 {
+		text = append(m.rest, text...)
+	}
+	rest, err := m.take(text)
+	m.rest = nil
+	if len(rest) > 0 {
+		m.rest = bytes.Clone(rest)
+	}
+	return err
+}
+
+// take takes what of text is whole, and returns the rest.
+func (m *member) take(text []byte) (rest []byte, err error) {
+	if !m.begun {
+		header, behind, whole := bytes.Cut(text, []byte("\r\n\r\n"))
+		if !whole {
+			return text, nil
+		}
+		if err := m.answered(header); err != nil {
+			return nil, err
+		}
+		text = behind
+	}
+	if m.over == overSSE {
+		return m.takeChunks(text)
+	}
+	return m.takeFrames(text)
+}
+
+// answered takes the header of the answer.
+func (m *member) answered(header []byte) error {
+	m.begun = true
+	if m.over == overSSE {
+		if !bytes.HasPrefix(header, []byte("HTTP/1.1 200 ")) {
+			return fmt.Errorf("answered %q", header)
+		}
+		return nil
+	}
+	if !bytes.HasPrefix(header, []byte("HTTP/1.1 101 ")) {
+		return fmt.Errorf("answered %q", header)
+	}
+	return m.send(clientFrame(textFrame, fmt.Appendf(nil, `{"op":"subscribe","room":%q,"since":"now","ref":0}`, m.tracks[0].room.name)))
+}
+
+// takeChunks takes the whole chunks of a chunked body (RFC 9112, 7.1). A node writes
+// whole blocks in each.
+func (m *member) takeChunks(text []byte) (rest []byte, err error) {
+	for {
+		size, behind, whole := bytes.Cut(text, []byte("\r\n"))
+		if !whole {
+			return text, nil
+		}
+		n, err := strconv.ParseUint(string(size), 16, 32)
+		if err != nil || n == 0 {
+			return nil, fmt.Errorf("the chunk's size is %q", size)
+		}
+		if uint64(len(behind)) < n+2 {
+			return text, nil
+		}
+		left, err := m.takeBlocks(behind[:n])
+		if err == nil && len(left) > 0 {
+			err = fmt.Errorf("%q is left of a chunk", left)
+		}
+		if err != nil {
+			return nil, err
+		}
+		text = behind[n+2:]
+	}
+}
+
+// Kinds of frames, RFC 6455.
+const (
+	textFrame = 1
+	pingFrame = 9
+	pongFrame = 10
+)
+
+// takeFrames takes the whole frames of a server (RFC 6455, 5.2).
+func (m *member) takeFrames(text []byte) (rest []byte, err error) {
+	for {
+		kind, payload, behind, whole := cutFrame(text)
+		if !whole {
+			return text, nil
+		}
+		switch kind {
+		case textFrame:
+			err = m.takeFrame(payload, &m.opened)
+		case pingFrame:
+			err = m.send(clientFrame(pongFrame, payload))
+		default:
+			err = fmt.Errorf("a frame of kind %d: %q", kind, payload)
+		}
+		if err != nil {
+			return nil, err
+		}
+		text = behind
+	}
+}
+
+// cutFrame cuts a server's frame, which is a whole message, off text.
+func cutFrame(text []byte) (kind byte, payload, rest []byte, whole bool) {
+	if len(text) < 2 {
+		return 0, nil, nil, false
+	}
+	n, from := uint64(text[1]), 2
+	switch {
+	case n == 126 && len(text) >= 4:
+		n, from = uint64(binary.BigEndian.Uint16(text[2:])), 4
+	case n == 127 && len(text) >= 10:
+		n, from = binary.BigEndian.Uint64(text[2:]), 10
+	case n >= 126:
+		return 0, nil, nil, false
+	}
+	if uint64(len(text)-from) < n {
+		return 0, nil, nil, false
+	}
+	end := from + int(n)
+	return text[0] &^ 0x80, text[from:end], text[end:], true
+}
+
+// clientFrame returns a short frame of a client. Its mask is zero.
+func clientFrame(kind byte, payload []byte) []byte {
+	return append([]byte{0x80 | kind, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
+}

@@ -1,0 +1,90 @@
+package fault_test
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// hot is how many events a node keeps in memory of each room that it follows.
+	hot = 1000
+	// heldPadding is the size of the events, in bytes and about: that of most.
+	heldPadding = 100
+	// comers is how many clients come and go all the while, and so are never counted on.
+	comers = 20
+)
+
+// Ten thousand connections follow, and two thousand events a second are published, for
+// five minutes: everybody gets everything, and after the first minute the node's memory
+// is flat. When all have left, it holds what it did before.
+func TestLoadHeld(t *testing.T) {
+	l := theHeldLoad()
+	w := newWorld(t, fmt.Sprintf("%s connections", grouped(int64(l.connections))), newStandalone(t, "never"), plan{nodes: 1, rooms: l.rooms})
+	w.own = true
+	n := w.nodes[0]
+	w.newHerd(l.connections, n)
+	w.fill(n)
+	for k := range comers {
+		r := w.ordinary()[k%l.rooms]
+		w.newClient(clientName("comer", k%l.rooms, k), habits{over: overEither, start: "last=20", cutEvery: 2 * time.Second}, r)
+	}
+	w.awaitLive()
+	connects := w.counts.connects.Load()
+
+	began, published := time.Now(), w.counts.published.Load()
+	end := w.begin(w.steady(n, l.rate))
+	w.held = watch(n, l)
+	w.held.Connections = l.connections
+	w.held.Rate = float64(w.counts.published.Load()-published) / time.Since(began).Seconds()
+	end()
+	w.isFlat(l)
+	if w.counts.connects.Load() == connects {
+		t.Error("nobody came and went")
+	}
+	w.dismiss(); w.edge.kill(); debugHeap(t, n)
+	w.leaveNothing()
+	w.conclude()
+}
+
+// fill publishes as many events into each ordinary room as a node keeps in memory, so
+// that from then on it keeps no more, and has everybody get them.
+func (w *world) fill(n *node) {
+	w.t.Helper()
+	const batch, atOnce = 250, 4
+	end := w.begin(nil)
+	rooms := make(chan *room)
+	var filling sync.WaitGroup
+	for range atOnce {
+		filling.Go(func() {
+			for r := range rooms {
+				p := w.newPublisher(inBatches, batch, r)
+				p.url, p.padding = "http://"+n.addr, heldPadding
+				for range hot / batch {
+					p.publish(nil)
+				}
+			}
+		})
+	}
+	for _, r := range w.ordinary() {
+		rooms <- r
+	}
+	close(rooms)
+	filling.Wait()
+	end()
+}
+
+// steady returns publishers that publish straight to a node, into all ordinary rooms
+// alike: half of the events over REST, one by one, half over WebSockets.
+func (w *world) steady(n *node, rate int) (all []*publisher) {
+	const frames = 4 // at a time
+	for _, r := range w.ordinary() {
+		all = append(all, w.newPublisher(oneByOne, 1, r), w.newPublisher(onSocket, frames, r))
+	}
+	each := time.Duration(len(all)) * time.Second / time.Duration(rate)
+	for _, p := range all {
+		p.url, p.padding, p.every = "http://"+n.addr, heldPadding, each*time.Duration(p.batch)
+	}
+	return all
+}

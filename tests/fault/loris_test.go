@@ -1,0 +1,216 @@
+package fault_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A manner is a way to hold a connection of a node by saying next to nothing.
+type manner struct {
+	name    string
+	opening string // is said at once, and then a byte each second
+	reads   bool
+
+	// limit is what docs/protocol.md says of how long such a connection lasts; 0 where
+	// the cut does not wait for it.
+	limit time.Duration
+}
+
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second
+	silentPeer    = 105 * time.Second
+	// lorisSlack is what it takes to see that a connection has ended: a byte is sent each
+	// second, the second one after the end fails.
+	lorisSlack = 5 * time.Second
+	// lorisBuffer of one who reads nothing is soon full, in bytes.
+	lorisBuffer = 2 << 10
+)
+
+func manners() []manner {
+	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: tidemark\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+	const longMessage = "\x81\xfe\xff\xff\x00\x00\x00\x00" // a text frame of 65,535 bytes, its mask zero
+	const batch = "POST /v1/events HTTP/1.1\r\nHost: tidemark\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
+	waited := inCut(0, silentPeer)
+	return []manner{
+		{"a header that does not end", "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\nX-Slow: ", true, headerTimeout},
+		{"an upgrade that does not end", upgrade + "X-Slow: ", true, headerTimeout},
+		{"a body that does not end", batch + `{"events":[{"room":"room-0","data":"`, true, bodyTimeout},
+		{"a stream that is not read", "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n\r\n", false, waited},
+		{"a WebSocket message that does not end", upgrade + "\r\n" + longMessage, true, waited},
+	}
+}
+
+// A loris is one connection that is held in such a manner.
+type loris struct {
+	*net.TCPConn
+	manner
+	began time.Time
+	gone  time.Duration // after it began; 0 while it stands
+}
+
+// Thousands of connections on which next to nothing is said stop nobody from connecting,
+// publishing and following; and each is gone when its time is over.
+func TestSlowLoris(t *testing.T) {
+	t.Parallel()
+	sockets := 500
+	if thorough() {
+		sockets = 5000
+	}
+	w := newWorld(t, "slow-loris", newStandalone(t, "always"), plan{nodes: 1, rooms: 4})
+	n := w.nodes[0]
+	w.recruit(few)
+	end := w.begin(w.publishers(200))
+	w.awaitLive()
+	connects := w.counts.connects.Load()
+
+	all := w.besiege(n, sockets)
+	ctx, stop := context.WithCancel(context.Background())
+	var dribbling sync.WaitGroup
+	dribbling.Go(func() { dribble(ctx, all) })
+	arrived, slowest := w.arrive(n, longestLimit()+lorisSlack)
+	stop()
+	dribbling.Wait()
+	t.Logf("%d clients came meanwhile, the slowest was live after %v", arrived, slowest)
+	w.keptAll(connects + int64(arrived))
+	if n := w.counts.repeats.Load(); n > 0 {
+		t.Errorf("%d publishes had to be repeated", n)
+	}
+	w.areGone(all)
+	end()
+	w.leaveNothing()
+	w.conclude()
+}
+
+func longestLimit() (longest time.Duration) {
+	for _, m := range manners() {
+		longest = max(longest, m.limit)
+	}
+	return longest
+}
+
+// besiege opens n connections of all manners.
+func (w *world) besiege(n *node, count int) []*loris {
+	w.t.Helper()
+	const atOnce = 32
+	all, kinds := make([]*loris, count), manners()
+	var opening sync.WaitGroup
+	for worker := range atOnce {
+		opening.Go(func() {
+			for i := worker; i < count; i += atOnce {
+				l, err := besiege(n.addr, kinds[i%len(kinds)], byte(1+i%atOnce))
+				if err != nil {
+					w.t.Errorf("%s: %v", kinds[i%len(kinds)].name, err)
+					return
+				}
+				all[i] = l
+			}
+		})
+	}
+	opening.Wait()
+	w.t.Cleanup(func() {
+		for _, l := range all {
+			if l != nil {
+				l.Close()
+			}
+		}
+	})
+	if w.t.Failed() {
+		w.t.FailNow()
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range all {
+		w.injected["slow-loris: "+l.name]++
+	}
+	return all
+}
+
+// besiege opens one connection, from one of the addresses of loopback.
+func besiege(addr string, m manner, from byte) (*loris, error) {
+	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, from)}}
+	conn, err := dialer.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	l := &loris{TCPConn: conn.(*net.TCPConn), manner: m, began: time.Now()}
+	_ = l.SetLinger(0)
+	if !m.reads {
+		err = l.SetReadBuffer(lorisBuffer)
+	}
+	if err == nil {
+		_, err = l.Write([]byte(m.opening))
+	}
+	return l, err
+}
+
+// dribble sends a byte each second on every connection that stands, until ctx ends.
+func dribble(ctx context.Context, all []*loris) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		for _, l := range all {
+			if l.gone > 0 {
+				continue
+			}
+			_ = l.SetWriteDeadline(time.Now().Add(time.Second))
+			if _, err := l.Write([]byte("x")); err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+				l.gone = time.Since(l.began)
+			}
+		}
+	}
+}
+
+// arrive has clients come to a node one after the other, each of which has to be live
+// before the next comes, and returns how many there were and the longest that one took.
+func (w *world) arrive(n *node, lasts time.Duration) (arrived int, slowest time.Duration) {
+	w.t.Helper()
+	const pause, stay = 500 * time.Millisecond, 10 * time.Second
+	rooms := w.ordinary()
+	for began := time.Now(); time.Since(began) < lasts; time.Sleep(pause) {
+		called := time.Now()
+		c := w.newClient(clientName("arrival", arrived%len(rooms), arrived), habits{
+			over: transport(arrived % 2), start: "since=now", at: n.addr, until: called.Add(stay),
+		}, rooms[arrived%len(rooms)])
+		awaitTrue(w.t, c.name+" to be live", c.isLive)
+		slowest = max(slowest, time.Since(called))
+		arrived++
+	}
+	return arrived, slowest
+}
+
+// areGone fails the test unless each connection has ended within its time.
+func (w *world) areGone(all []*loris) {
+	w.t.Helper()
+	var stand []string
+	for _, m := range manners() {
+		if m.limit == 0 {
+			continue
+		}
+		var last time.Duration
+		for _, l := range all {
+			if l.name != m.name {
+				continue
+			}
+			if last = max(last, l.gone); l.gone == 0 {
+				stand = append(stand, m.name)
+			}
+		}
+		w.within(m.name, last, m.limit+lorisSlack)
+	}
+	if len(stand) > 0 {
+		w.t.Errorf("%d connections still stand: %s", len(stand), strings.Join(stand[:min(len(stand), 5)], ", "))
+	}
+}
