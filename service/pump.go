@@ -160,10 +160,15 @@ func (p *pump) release(r *room) {
 	}
 }
 
-// sweep leaves the rooms that nobody has followed for the linger time.
+// sweep leaves the rooms that nobody has followed for the linger time. It is run's.
 func (p *pump) sweep() {
 	p.registry.Lock()
 	defer p.registry.Unlock()
+	defer func() {
+		if len(p.rooms) == 0 {
+			p.last = nil // no other check comes that would take its place, and its rooms be let go of
+		}
+	}()
 	for name, r := range p.rooms {
 		if r.refs == 0 && time.Since(r.since) >= p.opts.Linger {
 			delete(p.rooms, name)

@@ -3,9 +3,12 @@ package service
 import (
 	"runtime"
 	"testing"
+	"time"
 	"weak"
 
+	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/embedded"
 )
 
 // A room holds little more than the events that it keeps, however many have passed.
@@ -32,4 +35,27 @@ func TestHotTailLetsGo(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(r)
+}
+
+// A node that nobody is connected to any more holds nothing of the rooms that it has left.
+func TestRoomsAreLetGoOf(t *testing.T) {
+	log, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	n := New(log, &Options{CheckEvery: time.Millisecond, Linger: 20 * time.Millisecond})
+	defer n.Close()
+	s, err := n.Subscribe(t.Context(), []streams.Room{"a"}, replay.Now(), func() {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := weak.Make(n.pumps[0].lookup("a"))
+	s.Close()
+	for deadline := time.Now().Add(20 * time.Second); room.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("somebody holds the room")
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
