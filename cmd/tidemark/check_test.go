@@ -64,6 +64,7 @@ func TestConfigCheckFindsProblems(t *testing.T) {
 		"nothing to copy":  {[]string{"--durability=replicated"}, []string{"no replicas"}},
 		"no directory":     {[]string{"--data", short}, []string{"not a directory"}},
 		"below no file":    {[]string{"--data", short + "/data"}, []string{short}},
+		"profiles":         {[]string{"--pprof-listen=:6060"}, []string{"not a loopback"}},
 		"unknown key":      {[]string{"--config", configure(t, "lissten: x")}, []string{`did you mean "listen"?`}},
 		"no such flag":     {[]string{"--lisen=x"}, []string{`did you mean "--listen"?`}},
 		"not a value":      {[]string{"--key-life=soon"}, []string{"not an age"}},

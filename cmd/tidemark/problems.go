@@ -27,6 +27,7 @@ func (c *serveCmd) problems() []error {
 		c.checkListen(),
 		c.checkLog(),
 		c.checkTraces(),
+		c.checkProfiles(),
 	} {
 		if err != nil {
 			found = append(found, err)

@@ -30,6 +30,26 @@ type profiler struct {
 	running sync.WaitGroup
 }
 
+// checkProfiles looks at an address that needs no looking up.
+func (c *serveCmd) checkProfiles() error {
+	if c.PprofListen == "" {
+		return nil
+	}
+	host, _, err := net.SplitHostPort(c.PprofListen)
+	if err != nil {
+		return usageError(fmt.Sprintf("--pprof-listen %s: want HOST:PORT", c.PprofListen))
+	}
+	if ip, err := netip.ParseAddr(host); host == "" || err == nil && !ip.Unmap().IsLoopback() {
+		return c.profilesExposed()
+	}
+	return nil
+}
+
+func (c *serveCmd) profilesExposed() error {
+	return usageError(fmt.Sprintf("--pprof-listen %s is not a loopback address: profiles tell what is in memory; "+
+		"give 127.0.0.1:6060 or the like, and come through ssh", c.PprofListen))
+}
+
 // profile starts the profiler, where the flag asks for one.
 func (s *server) profile() (*profiler, error) {
 	if s.PprofListen == "" {
@@ -40,8 +60,7 @@ func (s *server) profile() (*profiler, error) {
 		return nil, fmt.Errorf("--pprof-listen %s: %w", s.PprofListen, err)
 	}
 	if !addr.IP.IsLoopback() {
-		return nil, usageError(fmt.Sprintf("--pprof-listen %s is not a loopback address: profiles tell what is in memory; "+
-			"give 127.0.0.1:6060 or the like, and come through ssh", s.PprofListen))
+		return nil, s.profilesExposed()
 	}
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
