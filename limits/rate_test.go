@@ -92,7 +92,7 @@ func TestLocalRate(t *testing.T) {
 func TestLocalForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := limits.NewLocal(parse(t, "1/s"))
-		for i := range 10 * limits.MaxCallers {
+		for i := range 2 * limits.MaxCallers {
 			b.Take(context.Background(), fmt.Sprint(i), 1, 1)
 			if n := limits.Kept(b); n > limits.MaxCallers {
 				t.Fatalf("%d buckets", n)
