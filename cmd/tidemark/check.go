@@ -133,8 +133,23 @@ func shown(flag *kong.Flag) string {
 		return "-"
 	case flag.Tag.Has(secretTag):
 		return "(not shown)"
+	case flag.PlaceHolder == "URL":
+		return maskURL(text)
 	}
 	return maskSecrets(text)
+}
+
+// What has the secrets of a URL, also of one that is not as it should be: that lacks a
+// slash or its scheme, or has blanks in its password.
+var (
+	beforeHost = regexp.MustCompile(`^(\w[\w+]*:/+)?.*@`)
+	secretOf   = regexp.MustCompile(`(?i)([?&][^=&]*(?:password|secret|token|key)[^=&]*=)[^&]*`)
+)
+
+// maskURL masks more than maskSecrets can in a text where other words stand.
+func maskURL(text string) string {
+	text = beforeHost.ReplaceAllString(text, "$1…@")
+	return secretOf.ReplaceAllString(text, "$1…")
 }
 
 // settingText writes a value as a flag would take it.

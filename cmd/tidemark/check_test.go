@@ -53,6 +53,7 @@ func TestConfigCheckFindsProblems(t *testing.T) {
 		"several":          {[]string{"--max-data=0", "--redis-ca=x", "--listen=:8080"}, []string{"--max-data", "--redis is not", "--insecure"}},
 		"exposed":          {[]string{"--listen=192.0.2.1:80"}, []string{"--insecure"}},
 		"not an address":   {[]string{"--listen=8080"}, []string{"HOST:PORT"}},
+		"no such port":     {[]string{"--listen=127.0.0.1:80800"}, []string{"--listen 127.0.0.1:80800", "port"}},
 		"short secret":     {[]string{"--auth-secret-file", short}, []string{"at least 32"}},
 		"no secret":        {[]string{"--auth-secret-file=/nowhere/secret"}, []string{"/nowhere/secret"}},
 		"no key":           {[]string{"--auth-public-key-file", short}, []string{"no PEM block"}},
@@ -110,6 +111,11 @@ func TestConfigCheckKeepsSecrets(t *testing.T) {
 		{"TIDEMARK_AUTH_KEY=" + key + "=admin"}, // the key, in place of its hash
 		{"TIDEMARK_AUTH_KEY=" + hash + "=admin", "TIDEMARK_SECRET=" + secret},
 		{"TIDEMARK_REDIS=127.0.0.1://" + secret + "@"},
+		{"TIDEMARK_REDIS=redis://:a b" + secret + "@127.0.0.1"}, // which a URL may have
+		{"TIDEMARK_REDIS=tidemark:" + secret + "@127.0.0.1:6379"},
+		{"TIDEMARK_REDIS=redis:/:" + secret + "@127.0.0.1:6379"},
+		{"TIDEMARK_REDIS=redis://127.0.0.1?Password=" + secret},
+		{"TIDEMARK_REDIS=redis+sentinel://127.0.0.1/0?master_name=m&sentinel_password=a b" + secret},
 	} {
 		stdout, stderr, _ := tidemark.Run(t, program.Options{Env: env}, "config", "check")
 		if all := stdout + stderr; strings.Contains(all, secret) || strings.Contains(all, key) || all == "" {

@@ -47,9 +47,12 @@ func (c *serveCmd) firstProblem() error {
 // checkListen looks at an address that needs no looking up; serve looks at the others
 // once they are.
 func (c *serveCmd) checkListen() error {
-	host, _, err := net.SplitHostPort(c.Listen)
+	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
 		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT or :PORT", c.Listen))
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil { // which asks no network
+		return usageError(fmt.Sprintf("--listen %s: %v", c.Listen, err))
 	}
 	ip, err := netip.ParseAddr(host)
 	if host != "" && err != nil { // a name

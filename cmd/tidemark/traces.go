@@ -72,8 +72,24 @@ func exporterOptions(env func(string) string) []otlptracehttp.Option {
 
 // checkTraces refuses what the environment asks for and is not there.
 func (c *serveCmd) checkTraces() error {
-	_, err := tracesWanted(os.Getenv)
+	wanted, err := tracesWanted(os.Getenv)
+	if err == nil && wanted {
+		_, err = c.tracedAs()
+	}
 	return err
+}
+
+// tracedAs is what the node's spans say of the node.
+func (c *serveCmd) tracedAs() (*resource.Resource, error) {
+	node, err := resource.New(context.Background(), resource.WithTelemetrySDK(), resource.WithAttributes(
+		attribute.String("service.name", "tidemark"),
+		attribute.String("service.version", version()),
+		attribute.String("service.instance.id", c.name()),
+	), resource.WithFromEnv())
+	if err != nil {
+		return nil, usageError("OTEL_RESOURCE_ATTRIBUTES: want name=value,name=value: " + err.Error())
+	}
+	return node, nil
 }
 
 // openTracing returns where spans go, nil if nobody has asked for traces, and what sends
@@ -92,13 +108,9 @@ func (s *server) openTracing(ctx context.Context) (trace.TracerProvider, func(),
 	if err != nil {
 		return nil, nil, fmt.Errorf("traces: %w", err)
 	}
-	node, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
-		attribute.String("service.name", "tidemark"),
-		attribute.String("service.version", version()),
-		attribute.String("service.instance.id", s.name()),
-	), resource.WithFromEnv())
+	node, err := s.tracedAs()
 	if err != nil {
-		return nil, nil, fmt.Errorf("traces: %w", err)
+		return nil, nil, err
 	}
 	provider := sdk.NewTracerProvider(sdk.WithBatcher(exporter), sdk.WithResource(node))
 	s.logger.Info("requests are traced")

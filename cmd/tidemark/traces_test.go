@@ -183,6 +183,7 @@ func TestTracesNotSpoken(t *testing.T) {
 		{"OTEL_TRACES_EXPORTER=otlp,console"},
 		{"OTEL_TRACES_EXPORTER=otlp", "OTEL_EXPORTER_OTLP_PROTOCOL=grpc"},
 		{"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/thrift"},
+		{"OTEL_TRACES_EXPORTER=otlp", "OTEL_RESOURCE_ATTRIBUTES=production"},
 	} {
 		_, stderr, code := tidemark.Run(t, program.Options{Env: env}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir())
 		if code != exitUsage || !strings.Contains(stderr, "OTEL_") || len(lines(stderr)) != 1 {
