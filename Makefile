@@ -33,7 +33,7 @@ run: build ## Build, and serve from the embedded log in ./tidemark-data.
 
 .PHONY: test
 test: ## Get what the tests need, run them all, say which Redis they used.
-	scripts/need cc redis-server faketime nginx haproxy caddy openssl $(SYSTEMD) $(NCHAN) chromium curl node npm ip
+	scripts/need cc redis-server faketime nginx haproxy caddy openssl promtool $(SYSTEMD) $(NCHAN) chromium curl node npm ip
 	scripts/newer-redis
 	scripts/test
 
