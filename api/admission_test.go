@@ -17,9 +17,11 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // seated gives a node seats, which it returns.
@@ -67,15 +69,15 @@ func TestFullStream(t *testing.T) {
 			if n := seats.Held(); n != 1 {
 				t.Errorf("%d seats are held, want 1", n)
 			}
-			if n := h.counted("tidemark_limits_total", tt.limit); n != 1 {
+			if n := h.value("tidemark_limits_total", tt.limit); n != 1 {
 				t.Errorf("the limit was hit %v times, want once", n)
 			}
 		})
 	}
 }
 
-// counted returns the value of a counter for a value of its only label.
-func (h *harness) counted(name, label string) float64 {
+// value returns that of a counter or gauge for a value of its only label.
+func (h *harness) value(name, label string) float64 {
 	h.t.Helper()
 	families, err := h.registry.Gather()
 	if err != nil {
@@ -84,7 +86,7 @@ func (h *harness) counted(name, label string) float64 {
 	for _, f := range families {
 		for _, m := range f.GetMetric() {
 			if f.GetName() == name && m.GetLabel()[0].GetValue() == label {
-				return m.GetCounter().GetValue()
+				return m.GetCounter().GetValue() + m.GetGauge().GetValue() // one of the two
 			}
 		}
 	}
@@ -280,15 +282,22 @@ func TestSeatsBehindAProxy(t *testing.T) {
 // Thousands come and go, in whatever way, and are turned away: nothing is left of them.
 func TestSeatsInAStorm(t *testing.T) {
 	const clients, visits = 16, 200
-	seats, with := seated(limits.SeatOptions{PerNode: clients / 2, PerAddress: clients, PerUser: clients})
-	h := start(t, with)
+	server := redistest.StartProcess(t)
+	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
+	defer rdb.Close()
+	seats, with := seated(limits.SeatOptions{PerNode: 6, PerAddress: clients, PerUser: 2, Redis: rdb, Prefix: "test"})
+	defer seats.Close()
+	h := start(t, with, guarded(t))
 	addr := strings.TrimPrefix(h.url, "http://")
-	stream := "GET /v1/rooms/lobby/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
+	users := []string{"ann", "bob", "cid", "dot"}
 	var storm sync.WaitGroup
 	for i := range clients {
+		bearer := "Authorization: Bearer " + tokenBy(t, authSecret, users[i%len(users)], time.Hour, access.Scopes{Subscribe: []string{"lobby"}}) + "\r\n\r\n"
+		stream := "GET /v1/rooms/lobby/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n" + bearer
+		upgrade := strings.TrimSuffix(handshake, "\r\n") + bearer
 		storm.Go(func() {
 			for j := range visits {
-				if err := visit(addr, []string{stream, handshake}[j%2], i+j); err != nil {
+				if err := visit(addr, []string{stream, upgrade}[j%2], i+j); err != nil {
 					t.Error(err)
 					return
 				}
@@ -298,9 +307,22 @@ func TestSeatsInAStorm(t *testing.T) {
 	storm.Wait()
 	h.awaitSeats(seats, 0)
 	for _, transport := range []string{"sse", "websocket"} {
-		h.await(fmt.Sprintf("tidemark_connections{transport=%q} 0", transport))
+		if n := h.value("tidemark_connections", transport); n != 0 {
+			t.Errorf("%v connections over %s", n, transport)
+		}
 	}
-	h.follow("/v1/rooms/lobby/events").opened()
+	for _, limit := range []string{"node", "user"} {
+		if h.value("tidemark_limits_total", limit) == 0 {
+			t.Errorf("nobody was turned away by the limit %q", limit)
+		}
+	}
+	deadline := time.Now().Add(patience)
+	for rdb.DBSize(t.Context()).Val() != 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("Redis still has %v", rdb.Keys(t.Context(), "*"))
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // visit sends a request, or a part of it, and goes before or after something has come:

@@ -22,7 +22,8 @@ const (
 	renewals     = 3
 
 	// turns are the parts in which the users of a node have their leases renewed, one
-	// after the other: 10,000 users are 1,000 calls a second, and not 10,000 at once.
+	// after the other: 10,000 users are 1,000 calls a second, and not 10,000 at once. That
+	// takes 0.7 % of the processor that Redis has (7.0, 7 µs a call; 6 for an admission).
 	turns = 10
 
 	// maxCalls bounds the calls of one pipeline: Redis serves others in between.
@@ -277,11 +278,10 @@ type renewal struct {
 // on. It reports whether there are none.
 func (l *leases) tell(users []*user) bool {
 	calls := l.renewals(users)
-	err := l.pipe(func(ctx context.Context, p redis.Pipeliner) {
-		for i, c := range calls {
-			calls[i].cmd = p.Eval(ctx, renewSource, []string{l.key(c.user.name)}, c.args...)
-		}
-	})
+	err := l.send(calls, renewScript.EvalSha)
+	if slices.ContainsFunc(calls, func(c renewal) bool { return redis.HasErrorPrefix(c.cmd.Err(), "NOSCRIPT") }) {
+		err = l.send(calls, renewScript.Eval) // a Redis that was restarted does not know it
+	}
 	l.heard(err)
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -294,6 +294,15 @@ func (l *leases) tell(users []*user) bool {
 		}
 	}
 	return err == nil
+}
+
+// send sends calls in one pipeline, and returns the first error.
+func (l *leases) send(calls []renewal, run func(context.Context, redis.Scripter, []string, ...any) *redis.Cmd) error {
+	return l.pipe(func(ctx context.Context, p redis.Pipeliner) {
+		for i, c := range calls {
+			calls[i].cmd = run(ctx, p, []string{l.key(c.user.name)}, c.args...)
+		}
+	})
 }
 
 // renewals returns what Redis is to be told of users who are still here.

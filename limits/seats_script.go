@@ -2,21 +2,14 @@ package limits
 
 import "github.com/redis/go-redis/v9"
 
-// luaLeases is what the scripts share. KEYS[1] is a user's sorted set, ARGV[1] the life
-// of a lease in milliseconds. It takes out what has ended, by Redis's clock, and
-// leaves in ends the score of a lease that begins now.
-//
-// What ends later than any lease could was given when the clock was ahead, or by a
-// Redis whose clock was (a replica that was promoted has its own): it would hold its
-// place for as long as the clock was. A node that is alive puts it in again. A clock
-// that steps back by less than a lease is no matter.
+// luaLeases is what the scripts share. ARGV[1] is the life of a lease in milliseconds. It
+// leaves in now the time by Redis's clock, and in ends the score of a lease that begins
+// now.
 const luaLeases = `
 local life = tonumber(ARGV[1])
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local ends = string.format('%.0f', now + life)
-redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
-redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + 2 * life), '+inf')
 `
 
 // admitScript gives a connection a place, if there is one.
@@ -29,27 +22,33 @@ redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + 2 * life), 
 // It returns 1 if the connection has a place, else 0. Repeated for one that has a place
 // it returns 1. The set ends with its last lease. Nobody who is refused is written down:
 // a storm of them costs Redis's log nothing.
+//
+// A lease that ends later than any could was given when the clock was ahead, or by a
+// Redis whose clock was (a replica that was promoted has its own). It would hold its
+// place for as long as the clock was, so it is taken out; a node that is alive puts it in
+// again. A clock that steps back by less than a lease is no matter.
 var admitScript = redis.NewScript(luaLeases + `
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
+redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + 2 * life), '+inf')
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) and not redis.call('ZSCORE', KEYS[1], ARGV[3]) then return 0 end
 redis.call('ZADD', KEYS[1], ends, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], life)
 return 1
 `)
 
-// renewSource is a script that has connections keep their places, or puts them back,
-// however many there are.
+// renewScript has connections keep their places, or puts them back, however many there
+// are. It is safe to repeat.
 //
 //	KEYS[1]  the user's connections
 //	ARGV[1]  life of a lease, milliseconds
 //	ARGV     the connections
 //
-// It returns how many the user has. It is sent with its text: a pipeline can't be told
-// half-way that Redis does not know it.
-const renewSource = luaLeases + `
+// It returns 1.
+var renewScript = redis.NewScript(luaLeases + `
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], ends, ARGV[i]) end
 redis.call('PEXPIRE', KEYS[1], life)
-return redis.call('ZCARD', KEYS[1])
-`
+return 1
+`)
 
 // SeatCommands are those that the user of Redis has to be allowed to run where users
 // are counted, beside those of the log; each with words that make it one of Seats's.
