@@ -31,12 +31,12 @@ func seated(o limits.SeatOptions) (*limits.Seats, func(*setup)) {
 }
 
 // awaitSeats waits until n seats are held.
-func (h *harness) awaitSeats(seats *limits.Seats, n int) {
-	h.t.Helper()
+func awaitSeats(t *testing.T, seats *limits.Seats, n int) {
+	t.Helper()
 	deadline := time.Now().Add(patience)
 	for seats.Held() != n {
 		if time.Now().After(deadline) {
-			h.t.Fatalf("%d seats are held, want %d", seats.Held(), n)
+			t.Fatalf("%d seats are held, want %d", seats.Held(), n)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -149,34 +149,34 @@ func TestSeatIsGivenBack(t *testing.T) {
 	for range 3 {
 		s := h.follow("/v1/rooms/lobby/events")
 		s.opened()
-		h.awaitSeats(seats, 1)
+		awaitSeats(t, seats, 1)
 		s.body.Close()
-		h.awaitSeats(seats, 0)
+		awaitSeats(t, seats, 0)
 		c := h.dial()
 		c.say(`{"op":"ping"}`)
 		c.expect(`{"op":"pong"}`)
-		h.awaitSeats(seats, 1)
+		awaitSeats(t, seats, 1)
 		c.Close()
-		h.awaitSeats(seats, 0)
+		awaitSeats(t, seats, 0)
 	}
 	ids := h.publishMany("lobby", 50)
 	h.log.panics.Store(true) // reading the log panics
 	h.follow("/v1/rooms/lobby/events", "Last-Event-ID", ids[0]).opened()
-	h.awaitSeats(seats, 0)
+	awaitSeats(t, seats, 0)
 	h.log.panics.Store(false)
 	h.log.edgesDown.Store(true) // there is nowhere to start from
 	h.follow("/v1/rooms/hall/events?since=earliest")
-	h.awaitSeats(seats, 0)
+	awaitSeats(t, seats, 0)
 	h.log.edgesDown.Store(false)
 	if a := h.request("GET", "/v1/ws", "", "Connection", "Upgrade", "Upgrade", "websocket"); a.problem(t).Code != "handshake-invalid" {
 		t.Errorf("half a handshake: %d %s", a.status, a.body)
 	}
-	h.awaitSeats(seats, 0)
+	awaitSeats(t, seats, 0)
 	h.follow("/v1/rooms/lobby/events").opened()
 	if err := h.api.Shutdown(context.Background()); err != nil {
 		t.Error(err)
 	}
-	h.awaitSeats(seats, 0)
+	awaitSeats(t, seats, 0)
 }
 
 // A fallenWriter has a connection that can't be taken over.
@@ -205,7 +205,7 @@ func TestSeatWithoutConnection(t *testing.T) {
 					r.Header.Set(name, value)
 				}
 				h.api.ServeHTTP(fallenWriter{httptest.NewRecorder(), hijack}, r)
-				h.awaitSeats(seats, 0)
+				awaitSeats(t, seats, 0)
 			})
 		}
 	}
@@ -227,16 +227,16 @@ func TestSeatsOfAUser(t *testing.T) {
 	c := h.dialWith(ann())
 	c.say(`{"op":"auth","token":"` + token(t, 2*time.Hour, scopes) + `"}`)
 	c.expect(`{"op":"authorized"}`)
-	h.awaitSeats(seats, 2)
+	awaitSeats(t, seats, 2)
 	if got := field(h.follow("/v1/rooms/lobby/events", "Authorization", ann()).block(), "data"); !strings.Contains(got, `"too-many-connections"`) {
 		t.Errorf("a third stream is told %s", got)
 	}
 	for _, other := range []string{tokenBy(t, authSecret, "bob", time.Hour, scopes), secret, secret, secret} {
 		h.follow("/v1/rooms/lobby/events", "Authorization", "Bearer "+other).opened()
 	}
-	h.awaitSeats(seats, 6)
+	awaitSeats(t, seats, 6)
 	c.Close()
-	h.awaitSeats(seats, 5)
+	awaitSeats(t, seats, 5)
 	h.follow("/v1/rooms/lobby/events", "Authorization", ann()).opened()
 }
 
@@ -305,7 +305,7 @@ func TestSeatsInAStorm(t *testing.T) {
 		})
 	}
 	storm.Wait()
-	h.awaitSeats(seats, 0)
+	awaitSeats(t, seats, 0)
 	for _, transport := range []string{"sse", "websocket"} {
 		if n := h.value("tidemark_connections", transport); n != 0 {
 			t.Errorf("%v connections over %s", n, transport)
