@@ -74,7 +74,8 @@ type leases struct {
 	due   [turns]map[*user]struct{} // every user is in one
 	late  map[*user]struct{}        // of whom Redis has to be told as soon as it can be
 	ended []lease                   // to be given back
-	away  bool                      // Redis did not answer when it was asked last
+	away  bool                      // the operator believes that Redis does not answer
+	told  time.Time                 // since then
 }
 
 // A user is one who has connections on this node.
@@ -334,11 +335,15 @@ func (l *leases) pipe(fill func(context.Context, redis.Pipeliner)) error {
 	return err
 }
 
-// heard notes how Redis answered, and tells the operator when that changes.
+// heard tells the operator how Redis answered where that has changed, and not more often
+// than every complainEvery: one that has lost a part of a Cluster, or has no memory left,
+// answers for some users and not for others.
 func (l *leases) heard(err error) {
 	l.mu.Lock()
-	changed := l.away != (err != nil)
-	l.away = err != nil
+	changed := l.away != (err != nil) && time.Since(l.told) >= complainEvery
+	if changed {
+		l.away, l.told = err != nil, time.Now()
+	}
 	l.mu.Unlock()
 	switch {
 	case !changed:

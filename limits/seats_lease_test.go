@@ -2,10 +2,13 @@ package limits_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"os"
 	"os/exec"
 	"strconv"
@@ -372,5 +375,28 @@ func BenchmarkAdmission(b *testing.B) {
 	s := open(b, limits.SeatOptions{PerUser: 5, Redis: clientOf(b, server.Addr()), Prefix: newPrefix()})
 	for i := 0; b.Loop(); i++ {
 		take(b, s, somewhere, strconv.Itoa(i%1000)).Leave()
+	}
+}
+
+// A Redis that answers for some users and not for others, as a Cluster does that has lost
+// a master, costs no line of log for each connection.
+func TestHalfARedis(t *testing.T) {
+	server := redistest.Shared(t)
+	rdb, prefix := clientOf(t, server.Addr()), newPrefix()
+	var log bytes.Buffer
+	s := open(t, limits.SeatOptions{PerUser: 100, Redis: rdb, Prefix: prefix, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err := rdb.Set(t.Context(), setOf(rdb, prefix, "lost").key, "no set", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 50 {
+		for _, user := range []string{"lost", "found"} {
+			if _, err := s.Take(t.Context(), netip.Addr{}, user); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s.Close() // after which nothing is written
+	if n := strings.Count(log.String(), "\n"); n != 1 {
+		t.Errorf("%d lines of log, want 1:\n%s", n, log.String())
 	}
 }
