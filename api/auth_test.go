@@ -390,8 +390,10 @@ func TestBatchInPart(t *testing.T) {
 }
 
 // One's own inbox and everyone's room need no claim, and the inbox joins by itself.
-func TestOwnInbox(t *testing.T) {
-	h := start(t, guarded(t))
+func TestOwnInbox(t *testing.T) { eachHTTP(t, testOwnInbox) }
+
+func testOwnInbox(t *testing.T, over func(*setup)) {
+	h := start(t, over, guarded(t))
 	publisher := token(t, time.Hour, all("*"))
 	ann := "Bearer " + token(t, time.Hour, access.Scopes{})
 	s := h.follow("/v1/events", "Authorization", ann)
@@ -419,8 +421,10 @@ func TestOwnInbox(t *testing.T) {
 }
 
 // A stream ends with the token that opened it, and can't be resumed with it.
-func TestStreamEndsWithToken(t *testing.T) {
-	h := start(t, guarded(t))
+func TestStreamEndsWithToken(t *testing.T) { eachHTTP(t, testStreamEndsWithToken) }
+
+func testStreamEndsWithToken(t *testing.T, over func(*setup)) {
+	h := start(t, over, guarded(t))
 	short := "Bearer " + token(t, 2*time.Second, all("den"))
 	s := h.follow("/v1/rooms/den/events", "Authorization", short)
 	cursor := s.opened()
@@ -443,8 +447,10 @@ func TestStreamEndsWithToken(t *testing.T) {
 
 // A stream whose token ends while the log is asked ends when the log answers, with
 // nothing of the answer, and does not wait until it is next to be kept alive.
-func TestStreamEndsWhileLogIsAsked(t *testing.T) {
-	h := start(t, guarded(t), func(s *setup) { s.api.KeepAlive = time.Hour })
+func TestStreamEndsWhileLogIsAsked(t *testing.T) { eachHTTP(t, testStreamEndsWhileLogIsAsked) }
+
+func testStreamEndsWhileLogIsAsked(t *testing.T, over func(*setup)) {
+	h := start(t, over, guarded(t), func(s *setup) { s.api.KeepAlive = time.Hour })
 	h.fill("den", 3, 10)
 	hold := make(chan struct{})
 	h.log.hold.Store(&hold)

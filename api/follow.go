@@ -78,7 +78,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 			seat.Leave()
 		}
 	}()
-	f := &follower{line: line{server: s, over: overSSE, seat: seat}, rooms: rooms, chunked: c.Request().ProtoAtLeast(1, 1)}
+	f := &follower{line: line{server: s, over: overSSE, seat: seat}, rooms: rooms}
 	f.sub, err = s.node.Subscribe(c.Request().Context(), rooms, start, func() { s.crew.wake(&f.task) })
 	if err != nil {
 		s.sendAway(c, err)
@@ -86,13 +86,21 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 	s.opened(c)
 	f.encoder = newEncoder(wrapped, f.sub.Opening())
 	f.visit = visitOf(c)
-	if err := f.begin(c.Response(), s.grant(c).Expires()); err != nil {
+	conn, err := f.takeOver(c.Response(), c.Request())
+	if err != nil {
 		f.sub.Close()
 		return err
 	}
+	f.begin(conn, s.grant(c).Expires())
 	begun = true
 	stays(c, http.StatusOK)
-	return nil
+	if f.finished == nil {
+		go f.listen()
+		return nil
+	}
+	f.listen()
+	<-f.finished                // until then the stream is written to
+	panic(http.ErrAbortHandler) // see sendAway
 }
 
 // sendAway ends a stream before it has begun, for the reason err, which the client
@@ -142,7 +150,7 @@ type follower struct {
 	rooms   []streams.Room // to be named in the first block; nil when they were
 	head    []byte         // of the response; nil when it is written
 	heard   [1]byte        // is for listen alone
-	chunked bool           // the client understands chunks, which tell an end from a break
+	chunked bool           // what is written is chunks (HTTP/1.1), which tell an end from a break
 
 	batch    service.Batch // taken, and not written yet
 	silent   bool          // nothing was said for KeepAlive
@@ -151,17 +159,31 @@ type follower struct {
 	silence  *time.Timer
 	expiry   *time.Timer // nil for a grant without end
 	patience patience
+
+	finished chan struct{} // closed by end, where a handler waits for it; else nil
 }
 
-// begin takes the connection over from net/http, and starts. The stream ends when
-// the grant does; the zero time is for never.
-func (f *follower) begin(w http.ResponseWriter, expires time.Time) error {
+// takeOver takes the connection over from net/http, as far as it is this client's: over
+// HTTP/2 one stream of it, and then the handler has to stay until the end.
+func (f *follower) takeOver(w *echo.Response, r *http.Request) (conn, error) {
 	setStreamHeader(w.Header())
+	if r.ProtoMajor > 1 {
+		f.finished = make(chan struct{})
+		w.WriteHeader(http.StatusOK)
+		return newSharedConn(w.Writer, r), nil
+	}
+	f.chunked = r.ProtoAtLeast(1, 1)
 	f.head = appendHead(nil, w.Header(), f.chunked)
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return fmt.Errorf("%w: %v", errInternal, err)
+		return nil, fmt.Errorf("%w: %v", errInternal, err)
 	}
+	return conn, nil
+}
+
+// begin starts the stream on conn. It ends when the grant does; the zero time is for
+// never.
+func (f *follower) begin(conn conn, expires time.Time) {
 	s := f.server
 	f.runner, f.out = f, newOutlet(conn, s.opts.WriteTimeout)
 	f.silence = time.AfterFunc(s.opts.KeepAlive, func() { f.hint(hintSilence) })
@@ -171,9 +193,7 @@ func (f *follower) begin(w http.ResponseWriter, expires time.Time) error {
 	s.metrics.connections[overSSE].Inc()
 	s.requests.enter()
 	s.lines.add(&f.line)
-	go f.listen()
 	s.crew.settle(&f.task, more)
-	return nil
 }
 
 // end is the last thing that a stream does.
@@ -191,6 +211,9 @@ func (f *follower) end() outcome {
 	f.ended(nil)
 	s.metrics.connections[overSSE].Dec()
 	s.requests.leave()
+	if f.finished != nil {
+		close(f.finished)
+	}
 	return over
 }
 

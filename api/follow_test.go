@@ -1,11 +1,9 @@
 package api_test
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,8 +14,10 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-func TestFollowToTheByte(t *testing.T) {
-	h := start(t)
+func TestFollowToTheByte(t *testing.T) { eachHTTP(t, testFollowToTheByte) }
+
+func testFollowToTheByte(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	ids := h.publishMany("lobby", 2)
 	s := h.follow("/v1/rooms/lobby/events?last_event_id=" + ids[0])
 	for name, want := range map[string]string{
@@ -41,8 +41,10 @@ func TestFollowToTheByte(t *testing.T) {
 }
 
 // One connection follows the rooms named, an inbox as any other, and everyone.
-func TestFollowRooms(t *testing.T) {
-	h := start(t)
+func TestFollowRooms(t *testing.T) { eachHTTP(t, testFollowRooms) }
+
+func testFollowRooms(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	s := h.follow("/v1/events?room=lobby&room=@ann&room=lobby")
 	if open := s.block(); field(open, "data") != `{"node":"n1","rooms":["lobby","@ann","$all"]}` {
 		t.Errorf("open:\n%s", open)
@@ -62,8 +64,10 @@ func TestFollowRooms(t *testing.T) {
 }
 
 // Where a follow starts, and which of several ways to say so wins.
-func TestStart(t *testing.T) {
-	h := start(t)
+func TestStart(t *testing.T) { eachHTTP(t, testStart) }
+
+func testStart(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	ids := h.publishMany("lobby", 4)
 	future := streams.MakeID(1<<47, 0, 0).String()
 	for _, tt := range []struct{ query, header, want string }{
@@ -104,8 +108,10 @@ func TestStart(t *testing.T) {
 	}
 }
 
-func TestFollowRefuses(t *testing.T) {
-	h := start(t, func(s *setup) { s.api.MaxRooms = 2 })
+func TestFollowRefuses(t *testing.T) { eachHTTP(t, testFollowRefuses) }
+
+func testFollowRefuses(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) { s.api.MaxRooms = 2 })
 	for path, code := range map[string]string{
 		"/v1/rooms/lobby/events?last=0":    "last-invalid",
 		"/v1/rooms/lobby/events?last=1001": "last-invalid",
@@ -124,8 +130,10 @@ func TestFollowRefuses(t *testing.T) {
 }
 
 // P6: who has received nothing has a cursor all the same.
-func TestResumeFromOpening(t *testing.T) {
-	h := start(t)
+func TestResumeFromOpening(t *testing.T) { eachHTTP(t, testResumeFromOpening) }
+
+func testResumeFromOpening(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	s := h.follow("/v1/rooms/lobby/events")
 	cursor := s.opened()
 	s.body.Close()
@@ -142,8 +150,10 @@ func TestResumeFromOpening(t *testing.T) {
 }
 
 // Every id that a connection was given resumes it right after its block.
-func TestResumeAnywhere(t *testing.T) {
-	h := start(t)
+func TestResumeAnywhere(t *testing.T) { eachHTTP(t, testResumeAnywhere) }
+
+func testResumeAnywhere(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	h.publishMany("a", 3)
 	h.publishMany("b", 3)
 	path := "/v1/events?room=a&room=b&since=earliest"
@@ -166,8 +176,10 @@ func TestResumeAnywhere(t *testing.T) {
 
 // The edges of what the log keeps: whoever may have missed something is told so,
 // and nobody else.
-func TestResumeAtTheEdges(t *testing.T) {
-	h := start(t, func(s *setup) {
+func TestResumeAtTheEdges(t *testing.T) { eachHTTP(t, testResumeAtTheEdges) }
+
+func testResumeAtTheEdges(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) {
 		s.node.Retention = []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 2, Age: time.Hour}}}
 	})
 	ids := h.publishMany("lobby", 2*streams.ExtraKept)
@@ -201,8 +213,10 @@ func TestResumeAtTheEdges(t *testing.T) {
 
 // A client cut in the middle of a block has not moved its cursor past it: the id
 // comes last, so that only the first event's counts here, however the client keeps it.
-func TestCutInABlock(t *testing.T) {
-	h := start(t)
+func TestCutInABlock(t *testing.T) { eachHTTP(t, testCutInABlock) }
+
+func testCutInABlock(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	ids := h.publishMany("lobby", 3)
 	s := h.follow("/v1/rooms/lobby/events?since=earliest")
 	s.opened()
@@ -222,8 +236,10 @@ func TestCutInABlock(t *testing.T) {
 }
 
 // A quiet connection's cursor moves on with the log, without an event.
-func TestKeepAliveMovesTheCursor(t *testing.T) {
-	h := start(t, func(s *setup) {
+func TestKeepAliveMovesTheCursor(t *testing.T) { eachHTTP(t, testKeepAliveMovesTheCursor) }
+
+func testKeepAliveMovesTheCursor(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) {
 		s.api.KeepAlive = time.Millisecond
 		s.node.CheckEvery = time.Millisecond
 	})
@@ -249,8 +265,10 @@ func TestKeepAliveMovesTheCursor(t *testing.T) {
 
 // Without a log to start from the answer is a stream all the same, for a browser
 // comes back from nothing else. What is wrong with the request stays final.
-func TestConnectWithoutALog(t *testing.T) {
-	h := start(t)
+func TestConnectWithoutALog(t *testing.T) { eachHTTP(t, testConnectWithoutALog) }
+
+func testConnectWithoutALog(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	h.log.edgesDown.Store(true)
 	s := h.follow("/v1/rooms/lobby/events?since=earliest")
 	b := s.block()
@@ -266,8 +284,10 @@ func TestConnectWithoutALog(t *testing.T) {
 
 // An open connection outlives an outage of the log: it is told once, and gets
 // what it waits for when the log is back.
-func TestOutage(t *testing.T) {
-	h := start(t, func(s *setup) {
+func TestOutage(t *testing.T) { eachHTTP(t, testOutage) }
+
+func testOutage(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) {
 		s.node.Hot = 1 // so that most must be read from the log
 		s.api.KeepAlive = time.Millisecond
 	})
@@ -293,8 +313,10 @@ func TestOutage(t *testing.T) {
 
 // P7: a client that stops reading for a while and then reads on gets everything,
 // in order. It stops until the node has published more than all buffers hold.
-func TestStalledClient(t *testing.T) {
-	h := start(t)
+func TestStalledClient(t *testing.T) { eachHTTP(t, testStalledClient) }
+
+func testStalledClient(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	s := h.follow("/v1/rooms/lobby/events")
 	s.opened()
 	const n = 900 // times 16 KiB: more than the sockets' buffers, less than the room keeps
@@ -312,8 +334,10 @@ func TestStalledClient(t *testing.T) {
 }
 
 // Shutdown sends clients on and waits for them; who comes meanwhile is sent on too.
-func TestDraining(t *testing.T) {
-	h := start(t)
+func TestDraining(t *testing.T) { eachHTTP(t, testDraining) }
+
+func testDraining(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	s := h.follow("/v1/rooms/lobby/events")
 	s.opened()
 	s.events()
@@ -338,17 +362,11 @@ func TestDraining(t *testing.T) {
 }
 
 // A client that takes nothing more does not hold Shutdown up beyond its time.
-func TestShutdownCutsTheStalled(t *testing.T) {
-	h := start(t)
-	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	fmt.Fprintf(conn, "GET /v1/rooms/lobby/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n")
-	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil { // it is served
-		t.Fatal(err)
-	}
+func TestShutdownCutsTheStalled(t *testing.T) { eachHTTP(t, testShutdownCutsTheStalled) }
+
+func testShutdownCutsTheStalled(t *testing.T, over func(*setup)) {
+	h := start(t, over)
+	h.follow("/v1/rooms/lobby/events").opened()
 	h.fill("lobby", 400, 60<<10)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
@@ -358,8 +376,10 @@ func TestShutdownCutsTheStalled(t *testing.T) {
 }
 
 // The gauges come back to where they were, whichever way a connection ends.
-func TestConnectionsAreCounted(t *testing.T) {
-	h := start(t)
+func TestConnectionsAreCounted(t *testing.T) { eachHTTP(t, testConnectionsAreCounted) }
+
+func testConnectionsAreCounted(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	for i := range 20 {
 		s := h.follow("/v1/events?room=lobby")
 		if i%2 == 0 {

@@ -4,11 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -29,19 +29,22 @@ const patience = 30 * time.Second
 
 // A harness is a whole node behind a listener.
 type harness struct {
-	t        *testing.T
-	log      *faultyLog
-	node     *service.Node
-	api      *api.Server
-	url      string
-	client   *http.Client
-	registry *prometheus.Registry
+	t         *testing.T
+	log       *faultyLog
+	node      *service.Node
+	api       *api.Server
+	url       string
+	client    *http.Client
+	transport *http.Transport // beneath client
+	major     int             // of HTTP's version
+	registry  *prometheus.Registry
 }
 
 // setup tunes a harness.
 type setup struct {
 	node service.Options
 	api  api.Options
+	http httpKind
 }
 
 // start runs a node on an embedded log until the test ends.
@@ -67,9 +70,10 @@ func start(t *testing.T, tune ...func(*setup)) *harness {
 	h := &harness{t: t, log: &faultyLog{Log: log}, registry: registry}
 	h.node = service.New(h.log, &s.node)
 	h.api = api.New(h.node, &s.api)
-	server := httptest.NewServer(h.api)
+	server, transport := s.http.serve(h.api)
 	h.url = server.URL
-	h.client = &http.Client{Transport: contract(t, server.Client().Transport)}
+	h.client = &http.Client{Transport: contract(t, transport)}
+	h.transport, h.major = transport, s.http.major()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -229,6 +233,9 @@ func (h *harness) follow(path string, header ...string) *sse {
 		body, _ := io.ReadAll(resp.Body)
 		h.t.Fatalf("follow %s: %d %s %s", path, resp.StatusCode, got, body)
 	}
+	if resp.ProtoMajor != h.major {
+		h.t.Fatalf("follow %s: answered over %s", path, resp.Proto)
+	}
 	return &sse{t: h.t, header: resp.Header, body: resp.Body, reader: bufio.NewReader(resp.Body)}
 }
 
@@ -238,7 +245,7 @@ func (s *sse) block() string {
 	var b strings.Builder
 	for {
 		line, err := s.reader.ReadString('\n')
-		if err == io.ErrUnexpectedEOF && b.Len() == 0 && line == "" {
+		if b.Len() == 0 && line == "" && brokenOff(err) {
 			return "" // broken off: to some clients an end in order is for good
 		}
 		if err != nil {
@@ -312,6 +319,9 @@ type wsClient struct {
 func (h *harness) dial(protocols ...string) *wsClient {
 	h.t.Helper()
 	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: patience}
+	if c := h.transport.TLSClientConfig; c != nil {
+		d.TLSClientConfig = &tls.Config{RootCAs: c.RootCAs}
+	}
 	c, resp, err := d.Dial("ws"+strings.TrimPrefix(h.url, "http")+"/v1/ws", nil)
 	if err != nil {
 		h.t.Fatal(err)

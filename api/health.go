@@ -70,7 +70,7 @@ func (s *Server) ready(c echo.Context) error {
 		return err
 	}
 	state := readiness{Node: s.node.Name(), Reasons: []string{}, Detail: d}
-	if s.draining.Err() != nil {
+	if s.announced.Load() {
 		state.Reasons = append(state.Reasons, kindOf(errDraining).code)
 	}
 	look := s.logLook.take(c.Request().Context(), s.lookAtLog)
@@ -101,7 +101,7 @@ func (s *Server) detail(c echo.Context) (*detail, error) {
 		Version:  s.opts.Version,
 		Node:     s.node.Name(),
 		Uptime:   time.Since(s.began).Seconds(),
-		Draining: s.draining.Err() != nil,
+		Draining: s.announced.Load(),
 	}, nil
 }
 

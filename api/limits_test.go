@@ -116,8 +116,10 @@ func TestBodyCutShort(t *testing.T) {
 }
 
 // A page of history that is written in several pieces is whole.
-func TestLargeHistory(t *testing.T) {
-	h := start(t)
+func TestLargeHistory(t *testing.T) { eachHTTP(t, testLargeHistory) }
+
+func testLargeHistory(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	h.fill("lobby", 300, 4<<10)
 	p := h.history("lobby", "?limit=1000")
 	if len(p.Events) != 300 {
@@ -131,8 +133,10 @@ func TestLargeHistory(t *testing.T) {
 }
 
 // A stream that never pauses is sent away too, between two blocks.
-func TestDrainingABusyStream(t *testing.T) {
-	h := start(t)
+func TestDrainingABusyStream(t *testing.T) { eachHTTP(t, testDrainingABusyStream) }
+
+func testDrainingABusyStream(t *testing.T, over func(*setup)) {
+	h := start(t, over)
 	s := h.follow("/v1/rooms/lobby/events")
 	s.opened()
 	s.events()

@@ -160,8 +160,10 @@ func TestComingBackToADrainingServer(t *testing.T) {
 }
 
 // What is done for one client must not end the others.
-func TestPanicForOneClient(t *testing.T) {
-	h := start(t, func(s *setup) { s.node.Hot = 2 }) // so that most is read from the log
+func TestPanicForOneClient(t *testing.T) { eachHTTP(t, testPanicForOneClient) }
+
+func testPanicForOneClient(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) { s.node.Hot = 2 }) // so that most is read from the log
 	other := h.follow("/v1/rooms/hall/events")
 	other.opened()
 	other.events()

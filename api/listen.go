@@ -154,7 +154,7 @@ func (k *socket) hangUpWith(code int, why string) {
 	k.boundRead()
 }
 
-func (k *socket) boundRead() { _ = k.out.conn.SetReadDeadline(time.Now().Add(closeGrace)) }
+func (k *socket) boundRead() { _ = k.conn.SetReadDeadline(time.Now().Add(closeGrace)) }
 
 // linger reads what the client still sends after a close frame that it has not
 // answered: closing over unread data would reset the connection, and the close

@@ -107,6 +107,9 @@ const (
 	// readyLimit bounds how long a readiness check waits for the log, below the
 	// time-outs that orchestrators use.
 	readyLimit = 2 * time.Second
+	// farewellLimit bounds how long a client that is sent away may take to hear of it.
+	// It is longer than publishLimit: what a socket has begun to publish is answered.
+	farewellLimit = 10 * time.Second
 	// maxLast is the most events that a follow may ask to begin with.
 	maxLast = 1000
 	// maxHistory is the most events of a page of history, and defaultHistory how

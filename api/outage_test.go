@@ -8,8 +8,10 @@ import (
 
 // An open connection with nothing to ask the log is told of each outage once, in
 // words that move no cursor, and stays.
-func TestOutageIsToldOnce(t *testing.T) {
-	h := start(t, func(s *setup) { s.node.CheckEvery = 5 * time.Millisecond })
+func TestOutageIsToldOnce(t *testing.T) { eachHTTP(t, testOutageIsToldOnce) }
+
+func testOutageIsToldOnce(t *testing.T, over func(*setup)) {
+	h := start(t, over, func(s *setup) { s.node.CheckEvery = 5 * time.Millisecond })
 	s := h.follow("/v1/rooms/lobby/events")
 	s.opened()
 	s.events()

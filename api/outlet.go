@@ -1,19 +1,26 @@
 package api
 
 import (
-	"net"
+	"io"
 	"syscall"
 	"time"
 )
+
+// A conn is what an outlet writes to, and its line reads from: a net.Conn, or one stream
+// of HTTP/2. Anybody may close it, which ends a write and a read that wait.
+type conn interface {
+	io.ReadWriteCloser
+	SetWriteDeadline(time.Time) error
+}
 
 // An outlet is the writing side of a connection that was taken over from net/http.
 // But for awaitRead it is for one goroutine at a time; closing the connection, which anybody may do,
 // ends a write that is blocked.
 type outlet struct {
 	// Fixed by newOutlet.
-	conn  net.Conn
+	conn  conn
 	limit time.Duration      // for one write that waits
-	raw   syscall.RawConn    // nil where there is no socket to ask, as with TLS
+	raw   syscall.RawConn    // nil where there is no socket to ask, as with TLS and HTTP/2
 	once  func(uintptr) bool // writeOnce; kept, for to make it anew would cost an allocation a write
 
 	// Of the write in progress.
@@ -22,7 +29,7 @@ type outlet struct {
 	err error
 }
 
-func newOutlet(conn net.Conn, limit time.Duration) *outlet {
+func newOutlet(conn conn, limit time.Duration) *outlet {
 	o := &outlet{conn: conn, limit: limit}
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {

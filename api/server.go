@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -32,8 +33,9 @@ type Server struct {
 
 	unrestricted *access.Grant // of everybody, where nobody is asked
 
-	// The two steps of leaving: draining asks the clients to go, cut ends what
-	// is left.
+	// The steps of leaving: announced tells whoever asks, draining asks the clients to
+	// go, cut ends what is left.
+	announced               atomic.Bool
 	draining, cut           context.Context
 	beginDraining, beginCut context.CancelFunc
 
@@ -100,17 +102,34 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// Set for each request anew, for the connection may still have the last one's.
 	// A writer without deadlines is not one that a client can stall.
 	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(s.opts.WriteTimeout))
+	if s.announced.Load() {
+		// Over HTTP/2 it has net/http send GOAWAY. Who is asked to leave with an answer
+		// does not lose the next request to a connection that is closed under it.
+		w.Header().Set("Connection", "close")
+	}
 	s.echo.ServeHTTP(w, r)
 }
 
+// Announce says that the node is about to go: it is not ready any more, and each answer
+// asks its client to go on over another connection. Otherwise it serves as before, so
+// that load balancers have the time to notice. Shutdown announces too.
+func (s *Server) Announce() { s.announced.Store(true) }
+
 // Shutdown sends every client away, spread over Options.DrainSpread, refuses
-// publishes, and waits until all requests are answered. When ctx ends first, it
+// publishes, and waits until all requests are answered. A stream or socket whose client
+// does not take its last word within farewellLimit of its turn is cut. When ctx ends first, it
 // cuts what is left, waits for that too, and returns ctx's error. Call it before
 // http.Server.Shutdown, which would wait for streams that nobody ends. Afterwards
 // the node may be closed.
+//
+// Over HTTP/2, a connection whose client takes nothing at all can't be cut from here:
+// have http.Server.Close called when ctx ends.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.Announce()
 	s.beginDraining()
 	s.lines.sendAway(s.opts.DrainSpread)
+	late := time.AfterFunc(s.opts.DrainSpread+farewellLimit, s.lines.cut)
+	defer late.Stop()
 	defer s.crew.wait()
 	if s.requests.wait(ctx) == nil {
 		return nil

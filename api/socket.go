@@ -68,7 +68,9 @@ func handshakeError(status int, reason error) error {
 func (s *Server) serveSocket(c echo.Context) error {
 	r := c.Request()
 	if !websocket.IsWebSocketUpgrade(r) {
-		c.Response().Header().Set(echo.HeaderUpgrade, "websocket")
+		if r.ProtoMajor == 1 { // later versions don't upgrade, and such a field breaks the answer (RFC 9113, 8.2.2)
+			c.Response().Header().Set(echo.HeaderUpgrade, "websocket")
+		}
 		return fmt.Errorf("%w: it is for clients that ask for an upgrade", errUpgrade)
 	}
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, subprotocol) {
