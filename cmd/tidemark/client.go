@@ -35,23 +35,32 @@ const (
 // remote says which server a client command talks to.
 type remote struct {
 	Token string   `placeholder:"TOKEN" help:"Token or API key to show to the server; meant for the environment, TIDEMARK_TOKEN."`
-	URL   *url.URL `name:"url" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Address of the server (default ${default})."`
+	URL   *url.URL `name:"url" default:"http://127.0.0.1:8080" placeholder:"URL" help:"Address of the server, or unix:/path of its socket (default ${default})."`
 }
 
 // client returns a client of the server. Streams have no end, so that it bounds
 // only how long each step before an answer's body takes.
 func (r remote) client() *client {
-	return &client{base: r.URL, token: r.Token, http: &http.Client{Transport: &http.Transport{
+	dialer := &net.Dialer{Timeout: dialWait}
+	transport := &http.Transport{
 		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: dialWait}).DialContext,
+		DialContext:           dialer.DialContext,
 		TLSHandshakeTimeout:   dialWait,
 		ResponseHeaderTimeout: answerWait,
-	}}}
+	}
+	base := r.URL
+	if path := r.URL.Path; r.URL.Scheme == "unix" {
+		base = &url.URL{Scheme: "http", Host: "localhost"}
+		transport.Proxy = nil
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) { return dialer.DialContext(ctx, "unix", path) }
+	}
+	return &client{base: base, name: r.URL.String(), token: r.Token, http: &http.Client{Transport: transport}}
 }
 
 // A client speaks to one server.
 type client struct {
 	base  *url.URL
+	name  string // of the server, for people
 	token string // "" for none
 	http  *http.Client
 }
@@ -116,7 +125,7 @@ func (c *client) noAnswer(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("no answer from %s: %w", c.base, err)
+	return fmt.Errorf("no answer from %s: %w", c.name, err)
 }
 
 // refusal reads the problem document (RFC 9457) of an answer.
@@ -175,7 +184,7 @@ func (c *client) exchange(r *http.Request, answer any) error {
 	}
 	defer res.Body.Close()
 	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(answer); err != nil {
-		return fmt.Errorf("answer of %s: %w", c.base, err)
+		return fmt.Errorf("answer of %s: %w", c.name, err)
 	}
 	return nil
 }

@@ -18,3 +18,14 @@ func limitSilence(_, _ string, c syscall.RawConn) error {
 	}
 	return failed
 }
+
+// limitMode sets a Unix socket's mode before it has a name, so that its file is never
+// open to more than socketMode allows.
+func limitMode(_, _ string, c syscall.RawConn) error {
+	var failed error
+	err := c.Control(func(fd uintptr) { failed = unix.Fchmod(int(fd), socketMode) })
+	if err != nil {
+		return err
+	}
+	return failed
+}

@@ -25,6 +25,8 @@ func (c *serveCmd) problems() []error {
 		c.checkSeats(c.tokens()),
 		c.checkAccess(),
 		c.checkListen(),
+		c.checkTLS(),
+		c.checkDrain(),
 		c.checkLog(),
 		c.checkTraces(),
 		c.checkProfiles(),
@@ -47,9 +49,12 @@ func (c *serveCmd) firstProblem() error {
 // checkListen looks at an address that needs no looking up; serve looks at the others
 // once they are.
 func (c *serveCmd) checkListen() error {
+	if path, ok := c.socket(); ok {
+		return checkSocket(path) // whom it lets in, its mode says
+	}
 	host, port, err := net.SplitHostPort(c.Listen)
 	if err != nil {
-		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT or :PORT", c.Listen))
+		return usageError(fmt.Sprintf("--listen %s: want HOST:PORT, :PORT or unix:/path", c.Listen))
 	}
 	if _, err := net.LookupPort("tcp", port); err != nil { // which asks no network
 		return usageError(fmt.Sprintf("--listen %s: %v", c.Listen, err))

@@ -161,7 +161,7 @@ func (p *publisher) try(ctx context.Context, lines []*line) error {
 		return err
 	}
 	if len(answer.Results) != len(lines) {
-		return fmt.Errorf("answer of %s: %d results for %s", p.client.base, len(answer.Results), plural(len(lines), "event"))
+		return fmt.Errorf("answer of %s: %d results for %s", p.client.name, len(answer.Results), plural(len(lines), "event"))
 	}
 	var again error
 	for i, r := range answer.Results {

@@ -33,14 +33,18 @@ const (
 	// with a problem document: net/http's own answer is one line of plain text.
 	headerRoom = 4
 
-	// drainWait bounds the end: what has not been answered by then is cut off.
-	drainWait = 30 * time.Second
+	// drainWait bounds the end, once all clients are sent away: what has not been
+	// answered by then is cut off. With the defaults it is over before the 30 s are, that
+	// orchestrators give.
+	drainWait = 20 * time.Second
 )
 
 type serveCmd struct {
-	Listen   string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on (default ${default})."`
-	Insecure bool   `help:"Listen on other addresses than loopback although nobody is asked for a token or key: whoever reaches the port may publish and read everything."`
-	Node     string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
+	networkFlags
+
+	Node string `placeholder:"NAME" help:"Name of this node, in logs and to clients (default: the host's name)."`
+
+	drainFlags
 
 	Data     string `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log (default ${default})."`
 	Retain   []rule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"What the log keeps of the rooms that match, such as 'chat.*=5000,7d'. 0 events make them ephemeral. Repeatable (in the environment: separated by ';'), the first match counts. Default: the newest 1,000 events, 24h."`
@@ -69,9 +73,11 @@ func (serveCmd) Help() string {
     tidemark serve --redis redis://localhost:6379/0        one of several nodes
     tidemark serve --retain 'chat.*=5000,7d' --retain 'cursor.*=0'
     tidemark serve --listen :8080 --auth-secret-file secret     asks clients for tokens: see 'tidemark token --help'
+    tidemark serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --auth-secret-file secret
+    tidemark serve --listen unix:/run/tidemark/tidemark.sock
     TIDEMARK_LISTEN=127.0.0.1:9000 tidemark serve
 
-SIGINT and SIGTERM end it in order: clients are sent elsewhere, publishes that have begun are answered, the log is closed. A second signal ends it at once.`
+SIGINT and SIGTERM end it in order: /readyz says so, after --drain-pause no connection is taken any more, clients are sent elsewhere over --drain-spread, publishes that have begun are answered, the log is closed. A second signal ends it at once.`
 }
 
 func (c *serveCmd) Run(std stdio, command *kong.Context) error {
@@ -115,6 +121,11 @@ func (s *server) run(ctx context.Context) error {
 	if verifier != nil {
 		defer verifier.Close()
 	}
+	certificate, end, err := s.openTLS(s.logger)
+	if err != nil {
+		return err
+	}
+	defer end()
 	listener, err := s.listen()
 	if err != nil {
 		return err
@@ -146,6 +157,9 @@ func (s *server) run(ctx context.Context) error {
 	defer s.close("log", log) // last: all that the node accepted is in it
 
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), buildInfo())
+	if certificate != nil {
+		certificate.register(metrics)
+	}
 	node := service.New(log, &service.Options{Name: s.name(), Retention: s.rules(), Logger: s.logger, Metrics: metrics, Tracing: tracing})
 	defer node.Close()
 
@@ -162,9 +176,10 @@ func (s *server) run(ctx context.Context) error {
 		PublishRate: buckets(log, "publisher", s.PublishRate, s.logger),
 		AddressRate: buckets(log, "address", s.PublishRatePerAddress, s.logger),
 		AccessLog:   s.accessLog(), Version: version(),
+		DrainSpread: s.DrainSpread,
 	})
 	s.started(listener.Addr())
-	return s.serve(ctx, listener, edge)
+	return s.serve(ctx, listener, s.web(edge, certificate), edge)
 }
 
 // accessLog is where requests are written down; nil for nowhere.
@@ -178,6 +193,9 @@ func (s *server) accessLog() *slog.Logger {
 // listen resolves the address once, so that the one that is looked at is the one that
 // is used.
 func (s *server) listen() (net.Listener, error) {
+	if path, ok := s.socket(); ok {
+		return listenUnix(path)
+	}
 	addr, err := net.ResolveTCPAddr("tcp", s.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("--listen %s: %w", s.Listen, err)
@@ -223,36 +241,50 @@ func (s *server) rules() []service.Rule {
 	return rules
 }
 
+// web returns the HTTP server, with TLS where there is a certificate.
+func (s *server) web(edge *api.Server, c *certificate) *http.Server {
+	web := newWeb(edge, c)
+	web.ReadHeaderTimeout = s.HeaderTimeout // and of the TLS handshake
+	web.IdleTimeout = s.IdleTimeout
+	web.MaxHeaderBytes = headerRoom * s.MaxHeader
+	web.ErrorLog = slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug) // what clients do wrong
+	return web
+}
+
 // serve answers until ctx ends, then sends clients away, lets requests that have
 // begun finish, and returns nil. A server that stops by itself is an error.
-func (s *server) serve(ctx context.Context, listener net.Listener, edge *api.Server) error {
-	web := &http.Server{
-		Handler:           edge,
-		ReadHeaderTimeout: s.HeaderTimeout,
-		IdleTimeout:       s.IdleTimeout,
-		MaxHeaderBytes:    headerRoom * s.MaxHeader,
-		ErrorLog:          slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug), // what clients do wrong
-	}
+func (s *server) serve(ctx context.Context, listener net.Listener, web *http.Server, edge *api.Server) error {
 	served := make(chan error, 1)
-	go func() { served <- web.Serve(listener) }() // until drain
+	go func() { served <- serveOn(web, listener) }() // until drain
 
 	select {
 	case err := <-served:
-		return errors.Join(err, s.drain(web, edge))
+		return errors.Join(err, s.drain(listener, web, edge))
 	case <-ctx.Done():
-		s.logger.Info("stopping")
-		s.notify(notifyStopping)
-		err := s.drain(web, edge)
-		<-served
-		return err
 	}
+	s.logger.Info("stopping", "pause", s.DrainPause)
+	s.notify(notifyStopping)
+	edge.Announce()
+	select {
+	case err := <-served:
+		return errors.Join(err, s.drain(listener, web, edge))
+	case <-time.After(s.DrainPause):
+	}
+	err := s.drain(listener, web, edge)
+	<-served
+	return err
 }
 
-// drain ends web within drainWait: the first to learn of it are the clients that
-// follow, then no connection is accepted any more, then requests are waited for.
-func (s *server) drain(web *http.Server, edge *api.Server) error {
-	ctx, cancel := context.WithTimeout(context.Background(), drainWait)
+// drain ends web within drainWait of the last client's turn: first no connection is
+// accepted any more, then the clients that follow are sent away, and requests waited for.
+func (s *server) drain(listener net.Listener, web *http.Server, edge *api.Server) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.DrainSpread+drainWait)
 	defer cancel()
+	// Not web.Shutdown: it would leave requests without an answer that come just then on
+	// connections that stand.
+	_ = listener.Close()
+	stop := context.AfterFunc(ctx, func() { _ = web.Close() }) // what edge can't cut
+	defer stop()
 	// Once more for those who came before no connection was accepted any more.
 	err := errors.Join(edge.Shutdown(ctx), web.Shutdown(ctx), edge.Shutdown(ctx))
 	if err != nil {
@@ -275,19 +307,44 @@ func (s *server) started(addr net.Addr) {
 	if s.Redis != "" {
 		where = "log in Redis"
 	}
-	s.logger.Info("listening", "address", addr.String(), "log", where, "credentials", s.credentials(), "version", version())
+	address := addr.String()
+	if path, ok := s.socket(); ok {
+		address = "unix:" + path
+	}
+	s.logger.Info("listening", "address", address, "tls", s.TLSCert != "", "log", where, "credentials", s.credentials(), "version", version())
 	s.notify(notifyReady)
 	if s.greeting != nil && s.Redis == "" && !s.asks() {
-		fmt.Fprintf(s.greeting, greeting, "http://"+addr.String())
+		fmt.Fprintf(s.greeting, greeting, s.at(address), s.curl())
 	}
+}
+
+// at is the URL of what listens on address, for people.
+func (s *server) at(address string) string {
+	switch _, unix := s.socket(); {
+	case unix && s.TLSCert != "":
+		return "https://localhost"
+	case unix:
+		return "http://localhost"
+	case s.TLSCert != "":
+		return "https://" + address
+	}
+	return "http://" + address
+}
+
+// curl is how to call curl for it.
+func (s *server) curl() string {
+	if path, ok := s.socket(); ok {
+		return "curl --unix-socket " + path
+	}
+	return "curl"
 }
 
 const greeting = `
 Tidemark is at %[1]s
 
-  publish   curl --json '{"data":{"text":"hi"}}' %[1]s/v1/rooms/lobby/events
-  follow    curl -N -H 'Accept: text/event-stream' %[1]s/v1/rooms/lobby/events
-  resume    curl -N -H 'Accept: text/event-stream' -H 'Last-Event-ID: earliest' %[1]s/v1/rooms/lobby/events
+  publish   %[2]s --json '{"data":{"text":"hi"}}' %[1]s/v1/rooms/lobby/events
+  follow    %[2]s -N -H 'Accept: text/event-stream' %[1]s/v1/rooms/lobby/events
+  resume    %[2]s -N -H 'Accept: text/event-stream' -H 'Last-Event-ID: earliest' %[1]s/v1/rooms/lobby/events
 
 To resume where you were, give Last-Event-ID the last "id:" that you saw.
 

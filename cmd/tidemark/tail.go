@@ -150,7 +150,7 @@ func (t *tailer) connect(ctx context.Context) (*http.Response, error) {
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind != "text/event-stream" {
 		res.Body.Close()
-		return nil, permanent{fmt.Errorf("%s is no Tidemark server: it answered with %q, not with an event stream", t.client.base, kind)}
+		return nil, permanent{fmt.Errorf("%s is no Tidemark server: it answered with %q, not with an event stream", t.client.name, kind)}
 	}
 	return res, nil
 }

@@ -68,7 +68,7 @@ func (p Program) Start(t testing.TB, o Options, args ...string) *Process {
 	t.Cleanup(func() {
 		process.Kill() // so that the log is whole
 		log := process.Stderr.String()
-		if args[0] == "serve" {
+		if len(args) > 0 && args[0] == "serve" {
 			log += process.Stdout.String()
 		}
 		keepsSecrets(t, log, secrets)
