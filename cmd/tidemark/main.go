@@ -117,9 +117,14 @@ type usageError string
 func (e usageError) Error() string { return string(e) }
 
 // interruptible returns a context that SIGINT and SIGTERM end. A second signal
-// ends the process at once, for a graceful end may hang.
+// ends the process at once, for a graceful end may hang: also one that comes as soon as
+// anybody can see that the first was heard.
 func interruptible() (ctx context.Context, stop func()) {
-	ctx, stop = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	context.AfterFunc(ctx, stop)
-	return ctx, stop
+	signals, restore := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, cancel := context.WithCancel(context.Background())
+	context.AfterFunc(signals, func() {
+		restore()
+		cancel()
+	})
+	return ctx, restore
 }
