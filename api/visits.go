@@ -27,8 +27,6 @@ const (
 	maxRequestID = 128
 	// maxLoggedPath bounds what the access log has of a path.
 	maxLoggedPath = 512
-	// visitKey is where a request's visit is kept.
-	visitKey = "tidemark.visit"
 )
 
 // A visit is what the access log has of a request. There is none, a nil one, where
@@ -65,13 +63,11 @@ func (s *Server) beginVisit(c echo.Context, began time.Time) *visit {
 		id = strconv.FormatUint(rand.Uint64(), 36) // tells requests apart; no secret hangs on it
 	}
 	c.Response().Header().Set(headerRequestID, id)
-	v := &visit{
+	return &visit{
 		log: s.opts.AccessLog, began: began, id: id,
 		route: routeOf(c), method: methodOf(r), path: r.URL.Path[:min(len(r.URL.Path), maxLoggedPath)],
 		client: s.client(r).String(),
 	}
-	c.Set(visitKey, v)
-	return v
 }
 
 // saneRequestID reports whether a request's name may be written into a log and an
@@ -92,8 +88,10 @@ func saneRequestID(id string) bool {
 
 // visitOf returns the visit of a request, or nil.
 func visitOf(c echo.Context) *visit {
-	v, _ := c.Get(visitKey).(*visit)
-	return v
+	if x, ok := c.(*exchange); ok {
+		return x.visit
+	}
+	return nil
 }
 
 // by notes whose request it is.
