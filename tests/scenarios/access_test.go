@@ -143,7 +143,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 		both := allowing(t, "den", "hall")
 
 		var cursor string
-		if over == overSSE {
+		if over.streams() {
 			var got []string
 			got, cursor = hearStream(t, first, both, "/v1/rooms/den/events?since=earliest", "")
 			if !slices.Equal(got, before) {
@@ -163,7 +163,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 		if got, _ := hearStream(t, second, less, "/v1/rooms/hall/events", cursor); len(got) != 2 {
 			t.Errorf("what is still allowed: %v", got)
 		}
-		if over == overSSE {
+		if over.streams() {
 			if got, _ := hearStream(t, second, both, "/v1/rooms/den/events", cursor); !slices.Equal(got, missed) {
 				t.Errorf("allowed again, it gets %v, want %v", got, missed)
 			}

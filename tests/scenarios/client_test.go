@@ -34,12 +34,24 @@ type transport int
 const (
 	overSSE transport = iota
 	overWebSocket
+	overH2C // SSE over HTTP/2, begun without being asked for
+	overH2  // SSE over HTTP/2 with TLS
 )
 
-func (over transport) String() string { return [...]string{"sse", "websocket"}[over] }
+func (over transport) String() string {
+	return [...]string{"sse", "websocket", "sse-h2c", "sse-h2"}[over]
+}
 
-// other returns the other transport.
-func (over transport) other() transport { return 1 - over }
+// streams reports whether rooms are followed over SSE.
+func (over transport) streams() bool { return over != overWebSocket }
+
+// other returns another transport, which understands the same cursors.
+func (over transport) other() transport {
+	if over == overWebSocket {
+		return overSSE
+	}
+	return overWebSocket
+}
 
 // A client follows rooms on one connection at a time, and writes down all it is
 // told. It takes a block or frame only when it is complete, and its cursor is the
@@ -76,7 +88,7 @@ func newClient(t *testing.T, over transport, rooms ...string) *client {
 func follow(t *testing.T, n *node, over transport, rooms ...string) *client {
 	t.Helper()
 	c := newClient(t, over, rooms...)
-	c.connect(n.addr)
+	c.connect(n.at)
 	return c
 }
 
@@ -95,19 +107,18 @@ func (c *client) from(cursor string) *client {
 func (c *client) at() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.over == overSSE {
+	if c.over.streams() {
 		return c.cursor
 	}
 	return c.cursors[c.rooms[0]]
 }
 
-// connect connects to addr and waits until the server has said where the
-// connection stands.
-func (c *client) connect(addr string) {
+// connect connects to a node and waits until it has said where the connection stands.
+func (c *client) connect(to address) {
 	c.t.Helper()
 	c.cut()
 	from := c.len()
-	if err := c.tryConnect(addr); err != nil {
+	if err := c.tryConnect(to); err != nil {
 		c.t.Fatalf("%v: connect: %v", c.over, err)
 	}
 	opened := 0
@@ -123,17 +134,17 @@ func (c *client) connect(addr string) {
 
 // opens is how many times a connection is said to be open.
 func (c *client) opens() int {
-	if c.over == overSSE {
+	if c.over.streams() {
 		return 1
 	}
 	return len(c.rooms)
 }
 
-// tryConnect connects to addr, after the connection before was cut; what comes
+// tryConnect connects to a node, after the connection before was cut; what comes
 // then is written down by a goroutine that ends with cut.
-func (c *client) tryConnect(addr string) error {
+func (c *client) tryConnect(to address) error {
 	c.cut()
-	conn, err := net.DialTimeout("tcp", addr, patience)
+	conn, err := net.DialTimeout("tcp", to.of(c.over), patience)
 	if err != nil {
 		return err
 	}
@@ -146,10 +157,13 @@ func (c *client) tryConnect(addr string) error {
 	cursor, cursors := c.cursor, maps.Clone(c.cursors)
 	c.mu.Unlock()
 	var next func() (heard, error)
-	if c.over == overSSE {
+	switch c.over {
+	case overSSE:
 		next, err = c.openStream(l, cursor)
-	} else {
+	case overWebSocket:
 		next, err = c.openSocket(l, cursors)
+	default:
+		next, err = c.openShared(l, cursor)
 	}
 	if err != nil {
 		l.cut()
@@ -184,7 +198,7 @@ func (c *client) note(h heard) {
 	}
 	switch {
 	case h.cursor == "":
-	case c.over == overSSE:
+	case c.over.streams():
 		c.cursor = h.cursor
 	case h.kind == "position":
 		// It is the earliest of all rooms': some may be further. One over several
@@ -367,7 +381,7 @@ func (c *client) difference(want []sent, got []heard) logtest.Difference {
 // comparable shortens what need not be shown, and drops what the transport does
 // not tell.
 func (c *client) comparable(s sent) sent {
-	if c.wide && c.over == overSSE {
+	if c.wide && c.over.streams() {
 		s.id = ""
 	}
 	s.data = strings.TrimRight(s.data, ".")
@@ -403,7 +417,7 @@ func (c *client) exactlyEach(w *world) {
 // order, over WebSocket in that of each room.
 func (c *client) exactlyAll(w *world) {
 	c.t.Helper()
-	if c.over == overSSE && !c.wide {
+	if c.over.streams() && !c.wide {
 		c.exactly(w.truth.of(c.rooms...))
 		return
 	}

@@ -31,7 +31,7 @@ func TestScenario11FeedKilled(t *testing.T) {
 			if i%3 == 2 {
 				c = newClient(t, over, "room", "other")
 			}
-			c.connect(w.nodes[i%2].addr)
+			c.connect(w.nodes[i%2].at)
 			clients = append(clients, c)
 		}
 		kill := func() int64 { // how many were there to be killed
@@ -146,7 +146,7 @@ func TestScenario16FirstMoment(t *testing.T) {
 					fresh.publish("room", fmt.Sprint(i, " ", k))
 				}
 			})
-			own.connect(fresh.addr)
+			own.connect(fresh.at)
 			both.Wait()
 			last := fresh.publish("room", fmt.Sprint(i, " last"))
 			own.awaitEvent(last)
@@ -180,7 +180,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 			}
 			running.Go(func() {
 				for k, c := range visits[i] {
-					if err := c.tryConnect(w.nodes[(i+k)%2].addr); err != nil {
+					if err := c.tryConnect(w.nodes[(i+k)%2].at); err != nil {
 						t.Errorf("connect: %v", err)
 						return
 					}
@@ -240,7 +240,7 @@ func TestScenario18OneOrder(t *testing.T) {
 		for i := range 12 {
 			rooms := [][]string{{"one"}, {"two"}, {"one", "two"}, {"two", "one", "three"}}[i%4]
 			c := newClient(t, over, rooms...)
-			c.connect(w.nodes[i%3].addr)
+			c.connect(w.nodes[i%3].at)
 			clients = append(clients, c)
 		}
 		var publishing sync.WaitGroup
@@ -283,7 +283,7 @@ func TestScenario19StopsReading(t *testing.T) {
 		fast := follow(t, n, over, "room")
 		slow := newClient(t, over, "room")
 		slow.receiveBuffer = smallSocket
-		slow.connect(n.addr)
+		slow.connect(n.at)
 		slow.awaitLive()
 		slow.pause()
 		published := 0
@@ -334,7 +334,7 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 		fast := follow(t, w.nodes[1], over, "room")
 		slow := newClient(t, over, "room")
 		slow.receiveBuffer = smallSocket
-		slow.connect(w.nodes[0].addr)
+		slow.connect(w.nodes[0].at)
 		slow.awaitLive()
 		published := 0
 		more := func() {
@@ -409,7 +409,7 @@ func TestScenario21CutAtAnyByte(t *testing.T) {
 				for bytes := 1 + worker; ; bytes += 8 {
 					c := newClient(t, over, "room").from("earliest")
 					c.budget = bytes
-					if c.tryConnect(w.nodes[worker%2].addr) == nil {
+					if c.tryConnect(w.nodes[worker%2].at) == nil {
 						if c.wait(func(all []heard) bool { return len(all) >= 7 }) { // open, events, live
 							c.cut()
 							return // the whole answer was shorter
@@ -418,7 +418,7 @@ func TestScenario21CutAtAnyByte(t *testing.T) {
 					if worker == 0 {
 						cuts = bytes
 					}
-					if err := c.tryConnect(w.nodes[(worker+1)%2].addr); err != nil {
+					if err := c.tryConnect(w.nodes[(worker+1)%2].at); err != nil {
 						t.Errorf("coming back: %v", err)
 						return
 					}

@@ -91,7 +91,7 @@ func (w *world) comeBack(over transport, before []sent, lost bool, round int) {
 	var clients []*client
 	for i := range 4 {
 		c := newClient(w.t, over, "room").from(old[i/2])
-		c.connect(w.nodes[i%2].addr)
+		c.connect(w.nodes[i%2].at)
 		c.awaitLive()
 		clients = append(clients, c)
 	}

@@ -205,7 +205,7 @@ type publisher func(room, data, key string) (answer, error)
 // publisher returns one that publishes at addr: over HTTP, or on a WebSocket of
 // its own, which is dialled again after an error.
 func (w *world) publisher(addr func() string, over transport) publisher {
-	if over == overSSE {
+	if over.streams() {
 		return func(room, data, key string) (answer, error) { return w.try(addr(), room, data, key) }
 	}
 	var ws *websocket.Conn

@@ -23,10 +23,13 @@ func TestScenario01AnswerLost(t *testing.T) {
 		proxy := cutproxy.Listen(t, w.nodes[0].addr)
 		lossy := w.publisher(proxy.Addr, over)
 		sound := w.publisher(func() string { return w.nodes[1].addr }, over)
-		answers := map[transport]string{overSSE: "HTTP/1.1 201", overWebSocket: `"op":"published"`}
+		ack := "HTTP/1.1 201"
+		if !over.streams() {
+			ack = `"op":"published"`
+		}
 		for i := range 20 {
 			data := fmt.Sprint("event ", i)
-			sprung := proxy.CutAfter(answers[over])
+			sprung := proxy.CutAfter(ack)
 			if a, err := lossy("room", data, data); err == nil {
 				t.Fatalf("the answer was to be lost, and is %+v", a)
 			}
@@ -207,7 +210,7 @@ func TestScenario04KeyReused(t *testing.T) {
 		for i := range 10 {
 			a, err := publish[i%2]("room", fmt.Sprint("two ", i), "key")
 			refused(t, a, err, "key-reused")
-			if over == overSSE && a.status != 422 {
+			if over.streams() && a.status != 422 {
 				t.Errorf("status %d, want 422", a.status)
 			}
 		}
@@ -238,14 +241,14 @@ func TestScenario05RedisRefuses(t *testing.T) {
 					publish := w.publisher(func() string { return w.nodes[i%2].addr }, over)
 					a, err := publish("room", "refused", fmt.Sprint("key ", i))
 					refused(t, a, err, "log-refused")
-					if over == overSSE && a.status != 503 {
+					if over.streams() && a.status != 503 {
 						t.Errorf("status %d, want 503", a.status)
 					}
 				}
 				refusal.end(w)
 				w.nodes[1].publishMany("room", 10, 20)
 				late := newClient(t, over, "room").from("earliest")
-				late.connect(w.nodes[0].addr)
+				late.connect(w.nodes[0].at)
 				for _, c := range append(clients, late) {
 					c.awaitEvents(20)
 					c.exactlyAll(w)
@@ -265,7 +268,7 @@ func TestScenario08BatchFailsInPart(t *testing.T) {
 		w := newWorld(t, log)
 		n := w.nodes[0]
 		c := newClient(t, overSSE, "good", "bad")
-		c.connect(w.nodes[1].addr)
+		c.connect(w.nodes[1].at)
 		first := n.batch(`{"events":[{"room":"good","data":"used","key":"used"}]}`)
 		w.truth.add(sent{"good", first[0].ID, "used"})
 		bad, failure := `{"room":"no/room","data":"b%d","key":"kb%d"}`, "room-invalid"

@@ -68,7 +68,7 @@ func TestScenario22StormOfConnects(t *testing.T) {
 					start := recent.pick()
 					c := &client{t: t, over: over, rooms: []string{start.room}, cursors: map[string]string{}, changed: make(chan struct{})}
 					c.from(start.id)
-					if err := c.tryConnect(w.nodes[(i+k)%2].addr); err != nil {
+					if err := c.tryConnect(w.nodes[(i+k)%2].at); err != nil {
 						t.Errorf("connect: %v", err)
 						return
 					}
@@ -143,7 +143,7 @@ func TestScenario23BacklogAndSlowReader(t *testing.T) {
 		w.nodes[0].fill("room", 0, backlog, size)
 		slow := newClient(t, over, "room").from("earliest")
 		slow.receiveBuffer = smallSocket
-		slow.connect(w.nodes[0].addr)
+		slow.connect(w.nodes[0].at)
 		for i := 0; i < live; i += 10 {
 			slow.pause()
 			w.nodes[1].fill("room", backlog+i, backlog+i+10, size)
@@ -169,7 +169,7 @@ func TestScenario24DropInTheReplay(t *testing.T) {
 			for done := false; !done; drops++ {
 				c.budget = 1000 + rand.N(5000)
 				from := c.len()
-				if c.tryConnect(w.nodes[drops&1].addr) == nil {
+				if c.tryConnect(w.nodes[drops&1].at) == nil {
 					done = c.wait(func(all []heard) bool {
 						return slices.ContainsFunc(all[from:], func(h heard) bool { return h.kind == "live" })
 					})
@@ -200,7 +200,7 @@ func TestScenario25NothingReceived(t *testing.T) {
 				}
 				c.from(first.cursor) // as if it had been cut right there
 				s := w.nodes[0].publish(room, fmt.Sprint("while away ", i))
-				c.connect(w.nodes[(i+1)%2].addr)
+				c.connect(w.nodes[(i+1)%2].at)
 				c.awaitEvent(s)
 				c.awaitLive()
 				c.exactly([]sent{s})
@@ -244,17 +244,17 @@ func TestScenario26ResumeAnywhere(t *testing.T) {
 			// A part of what there is, cut within a block or frame; the next leg
 			// begins with the rest.
 			c.budget = 1500
-			if c.tryConnect(w.nodes[(round+1)%2].addr) == nil {
+			if c.tryConnect(w.nodes[(round+1)%2].at) == nil {
 				c.awaitEnd()
 			}
 			moves[round%len(moves)]()
 			c.budget = 1200
-			if c.tryConnect(w.nodes[round%2].addr) == nil {
+			if c.tryConnect(w.nodes[round%2].at) == nil {
 				c.awaitEnd()
 			}
 			c = c.switchTransport()
 		}
-		c.connect(w.nodes[1].addr)
+		c.connect(w.nodes[1].at)
 		c.awaitEvents(n)
 		c.exactlyAll(w)
 	})
@@ -275,14 +275,14 @@ func TestSecondHalf(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over transport) {
 		w := newWorld(t, log)
 		first := newClient(t, over, "room").from("earliest")
-		first.connect(w.nodes[0].addr)
+		first.connect(w.nodes[0].at)
 		w.nodes[0].publishMany("room", 0, 500)
 		first.awaitEvents(500)
 		first.cut()
 		w.nodes[0].fill("room", 500, 1000, 0)
 		all := w.truth.of("room")
 		second := newClient(t, over, "room").from(first.at())
-		second.connect(w.nodes[1].addr)
+		second.connect(w.nodes[1].at)
 		second.awaitLive()
 		first.exactly(all[:500])
 		second.exactly(all[500:])
@@ -294,7 +294,7 @@ func TestSecondHalf(t *testing.T) {
 func replayFrom(t *testing.T, n *node, over transport, room, cursor string) []heard {
 	t.Helper()
 	c := newClient(t, over, room).from(cursor)
-	c.connect(n.addr)
+	c.connect(n.at)
 	c.awaitLive()
 	c.cut()
 	var items []heard
@@ -371,7 +371,7 @@ func TestScenario27Edges(t *testing.T) {
 				continue
 			}
 			back := newClient(t, over, "expired").from(expired[9].id)
-			back.connect(n.addr)
+			back.connect(n.at)
 			back.awaitEvent(w.nodes[0].publish("expired", "next"))
 			back.exactly(after(w.truth.of("expired"), expired[9].id))
 		}
@@ -420,7 +420,7 @@ func TestScenario28OddCursors(t *testing.T) {
 		// What comes next is delivered.
 		gapThen(t, "the future", replayed(future), "reset", nil)
 		ahead := newClient(t, over, "room").from(future)
-		ahead.connect(n.addr)
+		ahead.connect(n.at)
 		ahead.awaitLive()
 		ahead.awaitEvent(w.nodes[1].publish("room", "after the future"))
 
@@ -433,7 +433,7 @@ func TestScenario28OddCursors(t *testing.T) {
 		lost := w.truth.of("room")
 		w.setup.redis.Flush()
 		early := newClient(t, over, "room").from(all[4].id)
-		early.connect(n.addr) // the node may still answer from memory, and then is told
+		early.connect(n.at) // the node may still answer from memory, and then is told
 		for _, c := range []*client{open, early} {
 			c.await("a notice", func(all []heard) bool { return len(gaps(all)) > 0 })
 			if g := gaps(c.all())[0]; g.reason != "reset" {
@@ -455,9 +455,9 @@ func (w *world) refuseHuge(n *node, over transport) {
 	w.t.Helper()
 	huge := strings.Repeat("0", 1<<20)
 	c := newClient(w.t, over, "room").from(huge)
-	err := c.tryConnect(n.addr)
-	switch over {
-	case overSSE:
+	err := c.tryConnect(n.at)
+	switch {
+	case over.streams():
 		// Some of it is still on its way when the node answers and hangs up.
 		if err == nil {
 			w.t.Error("a header of a megabyte was taken")
@@ -466,7 +466,7 @@ func (w *world) refuseHuge(n *node, over transport) {
 		if err != nil || status != 431 || !strings.Contains(string(body), "header-too-large") {
 			w.t.Errorf("a header of 100 kB: %d %.200s %v", status, body, err)
 		}
-	case overWebSocket:
+	default:
 		if err == nil {
 			c.awaitEnd()
 		}
@@ -498,7 +498,7 @@ func TestScenario29OtherRooms(t *testing.T) {
 		follows := func(c *client, names ...string) *client {
 			next := newClient(t, overSSE, names...).from(c.at())
 			next.wide = partitions > 1
-			next.connect(w.nodes[k%2].addr)
+			next.connect(w.nodes[k%2].at)
 			next.awaitLive()
 			next.cut()
 			return next
@@ -512,7 +512,7 @@ func TestScenario29OtherRooms(t *testing.T) {
 		more := follows(other, "d", "f", "b", "a", "c", "e")      // two added
 		socket := newClient(t, overWebSocket, "a", "b", "c", "d") // the cursor over all
 		socket.from(other.at())
-		socket.connect(w.nodes[0].addr)
+		socket.connect(w.nodes[0].at)
 		socket.awaitLive()
 
 		for _, room := range []string{"a", "b", "c", "d"} {
@@ -563,11 +563,11 @@ func TestScenario30HoleBeingRepaired(t *testing.T) {
 		})
 		faults := w.nodes[0].faults
 		stays, control := newClient(t, over, "a", "b"), newClient(t, over, "a", "b")
-		stays.connect(w.nodes[0].addr)
-		control.connect(w.nodes[1].addr)
+		stays.connect(w.nodes[0].at)
+		control.connect(w.nodes[1].at)
 		leaves := newClient(t, over, "a", "b")
 		for round := range 10 {
-			leaves.connect(w.nodes[0].addr)
+			leaves.connect(w.nodes[0].at)
 			w.nodes[1].publish("a", fmt.Sprint(round, " a"))
 			stays.awaitEvent(w.nodes[1].publish("b", fmt.Sprint(round, " b")))
 			faults.loseWhere(func(e *streams.Event) bool { return strings.Contains(string(e.Data), "lost") })
@@ -590,7 +590,7 @@ func TestScenario30HoleBeingRepaired(t *testing.T) {
 			for _, c := range []*client{stays, control} {
 				c.awaitEvent(last[len(last)-1])
 			}
-			leaves.connect(w.nodes[round%2].addr)
+			leaves.connect(w.nodes[round%2].at)
 			leaves.awaitLive()
 			leaves.cut()
 		}
@@ -625,7 +625,7 @@ func (c *client) neverPassed(truth []sent) {
 			due[h.room] = due[h.room][1:]
 		}
 		for _, room := range c.rooms {
-			if h.cursor != "" && (c.over == overSSE || h.room == room || h.kind == "position") {
+			if h.cursor != "" && (c.over.streams() || h.room == room || h.kind == "position") {
 				cursors[room] = h.cursor
 			}
 			if len(due[room]) > 0 && due[room][0].id <= cursors[room] {
@@ -682,7 +682,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 		stalled := newClient(t, overSSE, "big").from("earliest")
 		w.nodes[0].fill("big", 0, 500, 4<<10)
 		stalled.receiveBuffer = smallSocket
-		stalled.connect(n.addr)
+		stalled.connect(n.at)
 		stalled.pause()
 		reads := n.faults.reads.Load()
 
@@ -694,7 +694,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 			back[i] = c
 			running.Go(func() {
 				<-start
-				if err := c.tryConnect(n.addr); err != nil {
+				if err := c.tryConnect(n.at); err != nil {
 					t.Errorf("connect: %v", err)
 					return
 				}
@@ -729,14 +729,14 @@ func TestScenario32OldAndNew(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over transport) {
 		w := newWorld(t, log)
 		old := newClient(t, over, "room").from("earliest")
-		old.connect(w.nodes[0].addr)
+		old.connect(w.nodes[0].at)
 		w.nodes[0].publishMany("room", 0, 100)
 		old.awaitEvents(100)
 		old.pause()
 		for i := range 10 {
 			w.nodes[1].publishMany("room", 100+10*i, 110+10*i)
 			new := newClient(t, transport((int(over)+i)%2), "room").from(old.at())
-			new.connect(w.nodes[i%2].addr)
+			new.connect(w.nodes[i%2].at)
 			s := w.nodes[0].publish("room", fmt.Sprint("both ", i))
 			new.awaitEvent(s)
 			new.exactly(after(w.truth.of("room"), old.at()))

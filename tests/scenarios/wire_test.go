@@ -3,6 +3,7 @@ package scenarios_test
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,11 +20,7 @@ import (
 
 // openStream asks for the client's rooms over SSE.
 func (c *client) openStream(l *line, cursor string) (next func() (heard, error), err error) {
-	path := "/v1/events?" + url.Values{"room": c.rooms}.Encode()
-	if len(c.rooms) == 1 {
-		path = "/v1/rooms/" + c.rooms[0] + "/events"
-	}
-	request := "GET " + path + " HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n"
+	request := "GET " + c.path() + " HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n"
 	if cursor != "" {
 		request += "Last-Event-ID: " + cursor + "\r\n"
 	}
@@ -34,6 +31,48 @@ func (c *client) openStream(l *line, cursor string) (next func() (heard, error),
 	if err != nil {
 		return nil, err
 	}
+	return c.readStream(resp)
+}
+
+// openShared asks for the client's rooms on a stream of HTTP/2.
+func (c *client) openShared(l *line, cursor string) (next func() (heard, error), err error) {
+	transport := &http.Transport{
+		DialContext:     func(context.Context, string, string) (net.Conn, error) { return l, nil },
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // who the node is, is none of these tests' business
+		Protocols:       new(http.Protocols),
+	}
+	scheme := "http"
+	if c.over == overH2 {
+		scheme = "https"
+		transport.Protocols.SetHTTP2(true)
+	} else {
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
+	r, err := http.NewRequest(http.MethodGet, scheme+"://tidemark"+c.path(), nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	if cursor != "" {
+		r.Header.Set("Last-Event-ID", cursor)
+	}
+	resp, err := transport.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.readStream(resp)
+}
+
+// path is the address of the client's rooms.
+func (c *client) path() string {
+	if len(c.rooms) == 1 {
+		return "/v1/rooms/" + c.rooms[0] + "/events"
+	}
+	return "/v1/events?" + url.Values{"room": c.rooms}.Encode()
+}
+
+// readStream returns what reads the blocks of a stream.
+func (c *client) readStream(resp *http.Response) (next func() (heard, error), err error) {
 	if resp.StatusCode != http.StatusOK {
 		body, err := io.ReadAll(resp.Body)
 		return nil, errors.Join(fmt.Errorf("%d %s", resp.StatusCode, body), err)

@@ -3,9 +3,15 @@ package scenarios_test
 import (
 	"cmp"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"sync"
@@ -50,7 +56,11 @@ func matrix(t *testing.T, test func(t *testing.T, log string, over transport)) {
 }
 
 func eachTransport(t *testing.T, test func(t *testing.T, over transport)) {
-	for _, over := range []transport{overSSE, overWebSocket} {
+	eachOf(t, test, overSSE, overWebSocket, overH2C, overH2)
+}
+
+func eachOf(t *testing.T, test func(t *testing.T, over transport), transports ...transport) {
+	for _, over := range transports {
 		t.Run(over.String(), func(t *testing.T) {
 			t.Parallel()
 			test(t, over)
@@ -187,10 +197,22 @@ func (w *world) openLog() (log streams.Log, done func()) {
 	}
 }
 
-// A node is one node behind a listener of its own.
+// An address is where a node is reached.
+type address struct{ plain, secure string }
+
+// of returns the host:port for a transport.
+func (a address) of(over transport) string {
+	if over == overH2 {
+		return a.secure
+	}
+	return a.plain
+}
+
+// A node is one node behind listeners of its own.
 type node struct {
 	w       *world
-	addr    string
+	at      address
+	addr    string     // without TLS
 	faults  *faultyLog // nil unless the world is faulty
 	metrics *prometheus.Registry
 
@@ -216,18 +238,50 @@ func (w *world) startNode(name string) *node {
 	n.service = service.New(log, &options)
 	n.edge = api.New(n.service, &w.setup.api)
 
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	n.web = &http.Server{
+		Handler: n.edge, ConnState: w.shrink, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0),
+		Protocols: new(http.Protocols), TLSConfig: w.tls(),
+	}
+	n.web.Protocols.SetHTTP1(true)
+	n.web.Protocols.SetHTTP2(true)
+	n.web.Protocols.SetUnencryptedHTTP2(true)
+	plain, secure := w.listen(), w.listen()
+	n.addr = plain.Addr().String()
+	n.at = address{n.addr, secure.Addr().String()}
+	n.serving.Go(func() { _ = n.web.Serve(plain) }) // both end with ErrServerClosed
+	n.serving.Go(func() { _ = n.web.ServeTLS(secure, "", "") })
+	return n
+}
+
+func (w *world) listen() net.Listener {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	n.addr = listener.Addr().String()
-	n.web = &http.Server{Handler: n.edge, ConnState: w.shrink, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
-	n.serving.Go(func() { _ = n.web.Serve(listener) }) // ends with ErrServerClosed
-	return n
+	return l
+}
+
+// tls returns the settings of a server whose certificate nobody trusts.
+func (w *world) tls() *tls.Config {
+	w.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
 func (w *world) shrink(c net.Conn, state http.ConnState) {
 	if w.setup.sendBuffer > 0 && state == http.StateNew {
+		if t, ok := c.(*tls.Conn); ok {
+			c = t.NetConn()
+		}
 		_ = c.(*net.TCPConn).SetWriteBuffer(w.setup.sendBuffer)
 	}
 }
