@@ -124,6 +124,10 @@ func TestDocumentHasEveryMetric(t *testing.T) {
 	if !found {
 		t.Fatal("docs/metrics.md does not tell what there is with Redis alone")
 	}
+	more, _, found = strings.Cut(more, "With `--tls-cert` there is also") // which TestTLS of cmd/tidemark looks at
+	if !found {
+		t.Fatal("docs/metrics.md does not tell what there is with TLS alone")
+	}
 	onDisk, inRedis := exposed(t)
 	if got, want := onDisk.families(), listed(both); !slices.Equal(got, want) {
 		t.Errorf("a node on the embedded log shows\n%s\nthe page has\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
