@@ -74,6 +74,7 @@ type leases struct {
 	due   [turns]map[*user]struct{} // every user is in one
 	late  map[*user]struct{}        // of whom Redis has to be told as soon as it can be
 	ended []lease                   // to be given back
+	going map[string][]uint64       // by user: those of ended, until they are given back
 	away  bool                      // the operator believes that Redis does not answer
 	told  time.Time                 // since then
 }
@@ -95,6 +96,7 @@ func startLeases(o SeatOptions) *leases {
 	l := &leases{
 		rdb: o.Redis, prefix: o.Prefix, node: rand.Text()[:12], life: o.Lease, most: o.PerUser, logger: o.Logger,
 		wake: make(chan struct{}, 1), users: make(map[string]*user), late: make(map[*user]struct{}),
+		going: make(map[string][]uint64),
 	}
 	if l.life == 0 {
 		l.life = DefaultLease
@@ -135,11 +137,24 @@ func (l *leases) take(ctx context.Context, name string) (number uint64, err erro
 func (l *leases) ask(ctx context.Context, name string, number uint64) (admitted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, admitWait)
 	defer cancel()
-	reply, err := admitScript.Run(ctx, l.rdb, []string{l.key(name)}, l.life.Milliseconds(), l.most, l.member(number)).Int()
+	args := append([]any{l.life.Milliseconds(), l.most, l.member(number)}, l.goingOf(name)...)
+	reply, err := admitScript.Run(ctx, l.rdb, []string{l.key(name)}, args...).Int()
 	if err == nil && reply != 0 && reply != 1 {
 		err = fmt.Errorf("the answer is %d, want 0 or 1", reply)
 	}
 	return reply == 1, err
+}
+
+// goingOf returns connections of a user that have ended and may still be in Redis: whoever
+// closes one and opens another, as a page does that is loaded again, has to find its place.
+func (l *leases) goingOf(name string) (members []any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	numbers := l.going[name]
+	for _, n := range numbers[:min(len(numbers), maxMembers)] {
+		members = append(members, l.member(n))
+	}
+	return members
 }
 
 // hold notes a connection whose lease is to be renewed. told says that Redis knows of
@@ -189,6 +204,7 @@ func (l *leases) forget(e lease) {
 	l.mu.Lock()
 	if len(l.ended) < maxEnded {
 		l.ended = append(l.ended, e)
+		l.going[e.user] = append(l.going[e.user], e.number)
 	}
 	l.mu.Unlock()
 	select {
@@ -229,6 +245,7 @@ func (l *leases) giveBack() {
 	ended := l.ended
 	l.ended = nil
 	l.mu.Unlock()
+	defer l.gone(ended)
 	for part := range slices.Chunk(ended, maxCalls) {
 		err := l.pipe(func(ctx context.Context, p redis.Pipeliner) {
 			for _, e := range part {
@@ -237,6 +254,18 @@ func (l *leases) giveBack() {
 		})
 		if l.heard(err); err != nil {
 			return
+		}
+	}
+}
+
+// gone forgets leases that were given back, or will end by themselves.
+func (l *leases) gone(ended []lease) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, e := range ended {
+		rest := slices.DeleteFunc(l.going[e.user], func(n uint64) bool { return n == e.number })
+		if l.going[e.user] = rest; len(rest) == 0 {
+			delete(l.going, e.user)
 		}
 	}
 }

@@ -400,3 +400,17 @@ func TestHalfARedis(t *testing.T) {
 		t.Errorf("%d lines of log, want 1:\n%s", n, log.String())
 	}
 }
+
+// Whoever closes a connection and opens another at once, as a page does that is loaded
+// again, finds the place of the first free.
+func TestSeatTakenAgainAtOnce(t *testing.T) {
+	server := redistest.Shared(t)
+	s := open(t, limits.SeatOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()})
+	for range 200 {
+		seat, err := s.Take(t.Context(), netip.Addr{}, "ann")
+		if err != nil {
+			t.Fatal(err)
+		}
+		seat.Leave()
+	}
+}

@@ -18,6 +18,7 @@ local ends = string.format('%.0f', now + life)
 //	ARGV[1]  life of a lease, milliseconds
 //	ARGV[2]  how many connections the user may have
 //	ARGV[3]  the connection
+//	ARGV     connections of the user that have ended, and may still have a place
 //
 // It returns 1 if the connection has a place, else 0. Repeated for one that has a place
 // it returns 1. The set ends with its last lease. Nobody who is refused is written down:
@@ -30,6 +31,7 @@ local ends = string.format('%.0f', now + life)
 var admitScript = redis.NewScript(luaLeases + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + 2 * life), '+inf')
+for i = 4, #ARGV do redis.call('ZREM', KEYS[1], ARGV[i]) end
 if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) and not redis.call('ZSCORE', KEYS[1], ARGV[3]) then return 0 end
 redis.call('ZADD', KEYS[1], ends, ARGV[3])
 redis.call('PEXPIRE', KEYS[1], life)
