@@ -67,8 +67,8 @@ func (e *edge) configure(nodes []*node) {
 	}
 	conf := string(text)
 	for old, new := range map[string]string{
-		"listen 8080;":                 "listen " + e.addr + ";",
-		"worker_shutdown_timeout 60s;": "worker_shutdown_timeout 1s;", // after a reload, old workers cut their clients soon
+		"listen 8080;":                                   "listen " + e.addr + ";",
+		"worker_shutdown_timeout 60s;":                   "worker_shutdown_timeout 1s;", // after a reload, old workers cut their clients soon
 		"server node1:8080 max_fails=1 fail_timeout=2s;": servers.String(),
 		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
 		"http {\n": "http {\n" + e.temporaryPaths(),

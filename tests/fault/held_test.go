@@ -12,7 +12,7 @@ type heldLoad struct {
 	settles            time.Duration // after which memory is to be flat
 	lasts              time.Duration // with that
 	every              time.Duration // at which memory is looked at
-	growth             float64       // bytes by which it may seem to grow in all that time
+	growth             float64       // bytes by which the heap may seem to grow in all that time
 }
 
 // theHeldLoad is that of the full run, or what the cut has of it: race-built nodes share
@@ -25,7 +25,7 @@ func theHeldLoad() heldLoad {
 	if thorough() {
 		return heldLoad{
 			connections: 10_000, rooms: 250, rate: 2000,
-			settles: 20 * time.Second, lasts: 24 * time.Second, every: 2 * time.Second, growth: 10 << 20,
+			settles: time.Minute, lasts: 5 * time.Minute, every: 2 * time.Second, growth: 10 << 20,
 		}
 	}
 	return heldLoad{
@@ -65,7 +65,6 @@ func watch(n *node, l heldLoad) *hold {
 			n.t.Fatal(err)
 		}
 		seen = append(seen, memory{at, m["process_resident_memory_bytes"], m["go_memstats_next_gc_bytes"] / 2})
-		n.t.Logf("%v %.0f %.0f %.0f goroutines", at, m["process_resident_memory_bytes"], m["go_memstats_next_gc_bytes"], m["go_goroutines"])
 	}
 	first, last := ends(seen)
 	return &hold{First: first, Last: last}
@@ -100,10 +99,13 @@ func (w *world) isFlat(l heldLoad) {
 	if grown := h.Last.Heap - h.First.Heap; grown > l.growth {
 		w.t.Errorf("the heap grows by %s in %v", megabytes(grown), h.Last.At-h.First.At)
 	}
+	if !thorough() {
+		return // what is resident goes up and down with the collector, by more than in such a short time counts
+	}
 	if grown := h.Last.Resident - h.First.Resident; grown > 4*l.growth {
 		w.t.Errorf("resident memory grows by %s in %v", megabytes(grown), h.Last.At-h.First.At)
 	}
-	if thorough() && h.Rate < 0.95*float64(l.rate) {
+	if h.Rate < 0.95*float64(l.rate) {
 		w.t.Errorf("%.0f publishes a second, want %d", h.Rate, l.rate)
 	}
 }
