@@ -108,17 +108,28 @@ func TestRequestSpanOfFailure(t *testing.T) {
 	}
 }
 
-// The span of a stream or a socket ends when that is open, and not with it.
-func TestSpanOfOpening(t *testing.T) {
+// The span of a stream ends when that is open, and not with it, though over HTTP/2 the
+// stream stays with its handler.
+func TestSpanOfStream(t *testing.T) {
+	eachHTTP(t, func(t *testing.T, over func(*setup)) {
+		spans := tracetest.NewSpanRecorder()
+		h := start(t, traced(spans), over)
+		for path, name := range map[string]string{
+			"/v1/rooms/den/events": "GET /v1/rooms/:room/events",
+			"/v1/events?room=den":  "GET /v1/events",
+		} {
+			h.follow(path).opened()
+			if got := said(awaitSpan(t, spans, name, 1), "http.response.status_code"); got != "200" {
+				t.Errorf("%s opened with %s", path, got)
+			}
+		}
+	})
+}
+
+// So does that of a socket.
+func TestSpanOfSocket(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
-	h.follow("/v1/rooms/den/events").opened()
-	if got := said(awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1), "http.response.status_code"); got != "200" {
-		t.Errorf("a stream opened with %s", got)
-	}
-	h.follow("/v1/events?room=den").opened()
-	awaitSpan(t, spans, "GET /v1/events", 1)
-	h.dial()
+	start(t, traced(spans)).dial()
 	if got := said(awaitSpan(t, spans, "GET /v1/ws", 1), "http.response.status_code"); got != "101" {
 		t.Errorf("a socket opened with %s", got)
 	}
