@@ -58,7 +58,7 @@ func (c *checkCmd) Run(std stdio, ctx *kong.Context, all *cli) error {
 // notes are about what starts, and may still not be meant.
 func (c *checkCmd) notes(app *kong.Application) []string {
 	notes := strangeVariables(app, os.Environ())
-	for _, given := range []struct{ flag, file string }{{"redis-ca", c.RedisCA}, {"redis-cert", c.RedisCert}} {
+	for _, given := range []struct{ flag, file string }{{"tls-cert", c.TLSCert}, {"redis-ca", c.RedisCA}, {"redis-cert", c.RedisCert}} {
 		notes = append(notes, certificateNotes(given.flag, given.file, time.Now())...)
 	}
 	return notes

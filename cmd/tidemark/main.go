@@ -101,7 +101,7 @@ var (
 func maskSecrets(text string) string {
 	text = userinfo.ReplaceAllString(text, "://…@")
 	text = parameter.ReplaceAllString(text, "$1…")
-	return apiKey.ReplaceAllString(text, "tmk_…")
+	return apiKey.ReplaceAllString(text, "…")
 }
 
 func exitCode(err error) int {
