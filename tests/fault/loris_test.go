@@ -1,9 +1,11 @@
 package fault_test
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -11,11 +13,13 @@ import (
 	"time"
 )
 
-// A manner is a way to hold a connection of a node by saying next to nothing.
+// A manner is a way to hold a connection of a node by saying next to nothing: one byte
+// each second.
 type manner struct {
 	name    string
-	opening string // is said at once, and then a byte each second
-	reads   bool
+	opening string // is said at once
+	after   string // is said when the header of an answer has come; "" for nothing
+	stalls  bool   // nothing is read
 
 	// limit is what docs/protocol.md says of how long such a connection lasts; 0 where
 	// the cut does not wait for it.
@@ -24,9 +28,9 @@ type manner struct {
 
 const (
 	silentPeer = 105 * time.Second
-	// lorisSlack is what it takes to see that a connection has ended: a byte is sent each
-	// second, the second one after the end fails.
-	lorisSlack = 5 * time.Second
+	// lorisSlack is what it takes until a stream that is not read has filled what lies between,
+	// and to see that a connection has ended: the second byte after the end fails.
+	lorisSlack = 15 * time.Second
 	// lorisBuffer of one who reads nothing is soon full, in bytes.
 	lorisBuffer = 2 << 10
 )
@@ -43,12 +47,13 @@ func manners() []manner {
 	const longMessage = "\x81\xfe\xff\xff\x00\x00\x00\x00" // a text frame of 65,535 bytes, its mask zero
 	const batch = "POST /v1/events HTTP/1.1\r\nHost: tidemark\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 	waited := inCut(0, silentPeer)
+	const follow = "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\n"
 	return []manner{
-		{"a header that does not end", "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\nX-Slow: ", true, header},
-		{"an upgrade that does not end", upgrade + "X-Slow: ", true, header},
-		{"a body that does not end", batch + `{"events":[{"room":"room-0","data":"`, true, body},
-		{"a stream that is not read", "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n\r\n", false, waited},
-		{"a WebSocket message that does not end", upgrade + "\r\n" + longMessage, true, waited},
+		{name: "a header that does not end", opening: follow + "X-Slow: ", limit: header},
+		{name: "an upgrade that does not end", opening: upgrade + "X-Slow: ", limit: header},
+		{name: "a body that does not end", opening: batch + `{"events":[{"room":"room-0","data":"`, limit: body},
+		{name: "a stream that is not read", opening: follow + "Accept: text/event-stream\r\n\r\n", stalls: true, limit: waited},
+		{name: "a WebSocket message that does not end", opening: upgrade + "\r\n", after: longMessage, limit: waited},
 	}
 }
 
@@ -154,11 +159,18 @@ func besiege(addr string, m manner, from byte) (*loris, error) {
 	}
 	l := &loris{TCPConn: conn.(*net.TCPConn), manner: m, began: time.Now()}
 	_ = l.SetLinger(0)
-	if !m.reads {
+	if m.stalls {
 		err = l.SetReadBuffer(lorisBuffer)
 	}
 	if err == nil {
 		_, err = l.Write([]byte(m.opening))
+	}
+	if err == nil && m.after != "" {
+		_ = l.SetReadDeadline(time.Now().Add(patience))
+		_, err = http.ReadResponse(bufio.NewReader(l), nil) // and nothing behind its header
+		if err == nil {
+			_, err = l.Write([]byte(m.after))
+		}
 	}
 	return l, err
 }
