@@ -79,6 +79,14 @@ func (s *Server) client(r *http.Request) netip.Addr {
 	return client
 }
 
+// clientText names a client for the log.
+func clientText(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return socketPeers
+	}
+	return addr.String()
+}
+
 // peerOf returns the address at the other end of the connection; the zero Addr over a
 // Unix socket.
 func peerOf(r *http.Request) netip.Addr {

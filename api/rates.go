@@ -48,7 +48,11 @@ func (s *Server) addressOf(r *http.Request) string {
 	if s.opts.AddressRate == nil {
 		return ""
 	}
-	return limits.NetworkOf(s.client(r)).String()
+	client := s.client(r)
+	if !client.IsValid() {
+		return socketPeers
+	}
+	return limits.NetworkOf(client).String()
 }
 
 // subjectOf names whom a grant is for, so that no user's name is a key's; "" where that
@@ -112,7 +116,7 @@ func (s *Server) rationsOf(p publisher) (rations []ration) {
 
 // ration asks the rates whether p may publish n events now, and counts them. It returns
 // how many may be: the first ones, where p has each for itself. Where that is not all, err
-// says why. Whatever is not published later, for whatever reason, has been counted.
+// says why, with the longest wait if there are two reasons. Whatever is not published later, for whatever reason, has been counted.
 func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, told []quota, err error) {
 	rations := s.rationsOf(p)
 	for _, r := range rations {
@@ -120,6 +124,7 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 			return 0, nil, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", errBatchTooLarge, n, most, r.policy)
 		}
 	}
+	var over *overRate
 	for _, r := range rations {
 		if n == 0 {
 			break
@@ -132,10 +137,16 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 		told = append(told, q)
 		if q.Taken < n {
 			s.metrics.hit(r.metric, n-q.Taken)
-			n, err = q.Taken, &overRate{r.policy, q.rate, q.Wait}
+			n = q.Taken
+			if over == nil || over.wait < q.Wait {
+				over = &overRate{r.policy, q.rate, q.Wait}
+			}
 		}
 	}
-	return n, told, err
+	if over == nil {
+		return n, told, nil
+	}
+	return n, told, over
 }
 
 // tell puts what the rates had to say into a response's header: the policies, as what

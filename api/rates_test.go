@@ -323,6 +323,33 @@ func TestSocketRate(t *testing.T) {
 	}
 }
 
+// A miser gives a part of what it is asked for, and has others wait.
+type miser struct {
+	gate
+	part int
+}
+
+func (m *miser) Take(_ context.Context, _ string, n, _ int) limits.State {
+	return limits.State{Taken: n / m.part, Wait: m.state.Wait}
+}
+
+// Whoever has reached both rates is told of the longer wait: after the shorter one the
+// other rate would refuse.
+func TestSocketRateLongestWait(t *testing.T) {
+	address, publisher := &miser{part: 2}, &miser{part: 1 << 20}
+	address.state.Wait, publisher.state.Wait = time.Hour, time.Second
+	h := start(t, rated(publisher, address))
+	c := h.dial()
+	for i := range 20 {
+		c.say(fmt.Sprintf(`{"op":"publish","room":"a","data":%d}`, i))
+	}
+	for range 20 {
+		if f := c.frame(); !strings.Contains(f, `"retry_after":3600}`) {
+			t.Errorf("answered %s", f)
+		}
+	}
+}
+
 // A client that talks too fast has each message answered, served or refused, until it
 // goes on with it for too long; what it has published by then is answered too.
 func TestSocketMessages(t *testing.T) {

@@ -66,7 +66,7 @@ func (s *Server) beginVisit(c echo.Context, began time.Time) *visit {
 	return &visit{
 		log: s.opts.AccessLog, began: began, id: id,
 		route: routeOf(c), method: methodOf(r), path: r.URL.Path[:min(len(r.URL.Path), maxLoggedPath)],
-		client: s.client(r).String(),
+		client: clientText(s.client(r)),
 	}
 }
 

@@ -246,7 +246,11 @@ func (l *leases) giveBack() {
 	l.ended = nil
 	l.mu.Unlock()
 	defer l.gone(ended)
+	began := time.Now()
 	for part := range slices.Chunk(ended, maxCalls) {
+		if time.Since(began) > pipeWait { // a slow Redis must not keep renewals or the node's end waiting
+			return
+		}
 		err := l.pipe(func(ctx context.Context, p redis.Pipeliner) {
 			for _, e := range part {
 				p.ZRem(ctx, l.key(e.user), l.member(e.number))
