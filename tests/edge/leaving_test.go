@@ -1,0 +1,118 @@
+//go:build linux
+
+package edge
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// For the pause a node says that it is going, and serves all who come: streams and
+// publishes, each of which is asked to go on elsewhere. Then it sends its clients away.
+func TestScenario39Pause(t *testing.T) {
+	s := serve(t, "--data", t.TempDir(), "--drain-pause=5s", "--drain-spread=100ms")
+	c := &caller{to: s.Addr}
+	before := follow(t, &follower{over: overSSE, room: "lobby", dial: c.dial})
+	s.Signal(syscall.SIGTERM)
+	if !poll(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
+		t.Fatal("it does not say that it goes")
+	}
+	during := follow(t, &follower{over: overSSE, room: "lobby", dial: c.dial})
+	l := mustDial(t, c)
+	must(t, l.send(post("/v1/rooms/lobby/events", `{"data":1}`)))
+	res, err := l.answer()
+	must(t, err)
+	if res.StatusCode != http.StatusCreated || !res.Close {
+		t.Errorf("a publish in the pause: %s, connection closed: %v", res.Status, res.Close)
+	}
+	for _, f := range []*follower{before, during} {
+		f.await("for the event, then to be sent away", func() bool { return len(f.ids) == 1 && len(f.partings) == 1 })
+	}
+	if code := s.Wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.Stderr)
+	}
+}
+
+// status is what the node answers; 0 where nobody does.
+func status(s *server, path string) int {
+	res, err := s.http.Get(s.URL() + path)
+	if err != nil {
+		return 0
+	}
+	res.Body.Close()
+	return res.StatusCode
+}
+
+// A second signal ends a node at once that pauses.
+func TestScenario39SecondSignalInThePause(t *testing.T) {
+	s := serve(t, "--data", t.TempDir(), "--drain-pause=10m")
+	s.Signal(syscall.SIGTERM)
+	if !poll(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
+		t.Fatal("it does not say that it goes")
+	}
+	s.Signal(syscall.SIGTERM)
+	if code := s.Wait(); code != -1 {
+		t.Errorf("exit code %d: it ended in order, want by the signal", code)
+	}
+}
+
+// Streams that share an HTTP/2 connection are each sent away, none ends in order, and a
+// client that takes nothing does not keep the node.
+func TestScenario39OverHTTP2(t *testing.T) {
+	const streams = 20
+	s := serve(t, "--data", t.TempDir(), "--drain-spread=500ms")
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	client := &http.Client{Transport: transport, Timeout: patience}
+	before := s.holdings().descriptors
+	ended := make(chan error, streams)
+	for range streams {
+		r, err := http.NewRequest(http.MethodGet, s.URL()+"/v1/rooms/lobby/events", nil)
+		must(t, err)
+		r.Header.Set("Accept", "text/event-stream")
+		res, err := client.Do(r)
+		must(t, err)
+		defer res.Body.Close()
+		go func() { ended <- readFarewell(bufio.NewReader(res.Body)) }()
+	}
+	stalled := mustDial(t, &caller{to: s.Addr})
+	must(t, stalled.send(http2.ClientPreface))
+	must(t, http2.NewFramer(stalled, nil).WriteSettings())
+	if got := s.await("all streams", func(h holdings) bool { return h.sse == streams }); got.descriptors > before+streams/2 {
+		t.Errorf("%d streams hold %d descriptors", streams, got.descriptors-before)
+	}
+	s.Signal(syscall.SIGTERM)
+	for range streams {
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}
+	if code := s.Wait(); code != 0 {
+		t.Errorf("exit code %d\n%s", code, s.Stderr)
+	}
+}
+
+// readFarewell reads a stream, which has to end with a reset behind the word that the
+// node is going.
+func readFarewell(blocks *bufio.Reader) error {
+	last := ""
+	for {
+		block, err := readBlock(blocks)
+		if err == nil {
+			last = block
+			continue
+		}
+		if _, reset := errors.AsType[http2.StreamError](err); !reset || !strings.Contains(last, `"code":"draining"`) || !strings.HasPrefix(last, "retry: ") {
+			return fmt.Errorf("the stream ends with %v, behind %q", err, last)
+		}
+		return nil
+	}
+}
