@@ -33,7 +33,7 @@ type page struct {
 
 // openPage starts a browser and opens the console at url. It ends with the test,
 // which fails if the page threw an error or broke its own policy.
-func openPage(t *testing.T, url string) *page {
+func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(findBrowser(t)),
@@ -44,6 +44,7 @@ func openPage(t *testing.T, url string) *page {
 		chromedp.Flag("disable-component-update", true),
 		chromedp.WindowSize(1400, 900),
 	)
+	options = append(options, further...)
 	ctx, closeBrowser := chromedp.NewExecAllocator(context.Background(), options...)
 	p := &page{t: t}
 	p.ctx, _ = chromedp.NewContext(ctx, chromedp.WithListener(p.listen))

@@ -1,0 +1,83 @@
+package browser
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+)
+
+// A browser opens as many streams as a page wants over HTTP/2, on one connection, where
+// it has six over HTTP/1.1; and WebSockets on the same port.
+func TestMoreStreamsThanSix(t *testing.T) {
+	t.Parallel()
+	const rooms = 20
+	versions := &versionsOf{seen: map[string]int{}}
+	s := serve(t, t.TempDir(), nil)
+	secure := httptest.NewUnstartedServer(versions.of(s))
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	t.Cleanup(secure.Close) // before s ends: its streams are sent away first
+	t.Cleanup(func() { s.leave(t) })
+	p := openPage(t, secure.URL, trusting(secure))
+	eval[any](p, fmt.Sprintf(`(() => {
+		window.got = {};
+		window.opened = 0;
+		for (let i = 0; i < %d; i++) {
+			const source = new EventSource('/v1/rooms/room' + i + '/events');
+			source.onopen = () => window.opened++;
+			source.onmessage = (e) => window.got[i] = e.data;
+		}
+		const socket = new WebSocket('wss://' + location.host + '/v1/ws', 'tidemark.v1');
+		socket.onopen = () => socket.send('{"op":"subscribe","room":"room0"}');
+		socket.onmessage = (e) => { if (JSON.parse(e.data).op === 'event') window.got.socket = e.data; };
+		return null;
+	})()`, rooms))
+	p.await(fmt.Sprintf(`window.opened === %d`, rooms))
+	for i := range rooms {
+		s.publishOne(t, fmt.Sprint("room", i), "message", fmt.Sprint(i))
+	}
+	p.await(fmt.Sprintf(`[...Array(%d).keys()].every((i) => window.got[i] === String(i))`, rooms))
+	p.await(`window.got.socket !== undefined`)
+	versions.mu.Lock()
+	defer versions.mu.Unlock()
+	if versions.seen["HTTP/2.0 text/event-stream"] != rooms {
+		t.Errorf("requests by version: %v", versions.seen)
+	}
+}
+
+// versionsOf counts requests by version and what they accept.
+type versionsOf struct {
+	mu   sync.Mutex // guards seen
+	seen map[string]int
+}
+
+func (v *versionsOf) of(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.mu.Lock()
+		v.seen[r.Proto+" "+r.Header.Get("Accept")]++
+		v.mu.Unlock()
+		next.ServeHTTP(w, r)
+	})
+}
+
+// trusting has the browser trust a server's certificate, whoever signed it.
+func trusting(s *httptest.Server) chromedp.ExecAllocatorOption {
+	key := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
+	return chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))
+}
+
+// leave has the clients sent away, so that a listener beside the server's own can end.
+func (s *server) leave(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := s.api.Shutdown(ctx); err != nil {
+		t.Error(err)
+	}
+}
