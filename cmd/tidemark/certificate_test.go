@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -17,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -103,6 +103,24 @@ func (a *authority) trusting(network string) *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
+// A lockedBuffer is written by one goroutine while another reads what is there.
+type lockedBuffer struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
 // A certificate is taken whichever way its files are replaced, and a pair that does not
 // fit is warned of once, and not taken.
 func TestCertificateIsReplaced(t *testing.T) {
@@ -129,7 +147,7 @@ func TestCertificateIsReplaced(t *testing.T) {
 	cert, key := filepath.Join(dir, "..data", "tls.crt"), filepath.Join(dir, "..data", "tls.key")
 
 	synctest.Test(t, func(t *testing.T) {
-		var said bytes.Buffer
+		var said lockedBuffer
 		c, err := openCertificate(cert, key, nil, slog.New(slog.NewTextHandler(&said, nil)))
 		if err != nil {
 			t.Fatal(err)
