@@ -3,6 +3,9 @@
 package edge
 
 import (
+	"context"
+	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -150,6 +153,26 @@ func settle(h *home) (peers []*peer) {
 		})
 	}
 	return peers
+}
+
+// openShared asks for an event stream over HTTP/2, which goes on being read.
+func (l *line) openShared(path string) error {
+	transport := &http.Transport{
+		DialContext: func(context.Context, string, string) (net.Conn, error) { return l.TCPConn, nil },
+		Protocols:   new(http.Protocols),
+	}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	r, err := http.NewRequest(http.MethodGet, "http://tidemark"+path, nil)
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	res, err := transport.RoundTrip(r)
+	if err != nil {
+		return err
+	}
+	go func() { _, _ = io.Copy(io.Discard, res.Body) }() // until the line is reset
+	return nil
 }
 
 // rest returns a connection between two requests.
