@@ -1,6 +1,7 @@
 package api
 
 import (
+	"crypto/tls"
 	"io"
 	"syscall"
 	"time"
@@ -29,7 +30,16 @@ type outlet struct {
 	err error
 }
 
+// A tlsConn closes at once. tls.Conn says good-bye before, and waits up to 5 s for a
+// client that takes nothing; nobody who closes a line has the time.
+type tlsConn struct{ *tls.Conn }
+
+func (c tlsConn) Close() error { return c.NetConn().Close() }
+
 func newOutlet(conn conn, limit time.Duration) *outlet {
+	if c, ok := conn.(*tls.Conn); ok {
+		conn = tlsConn{c}
+	}
 	o := &outlet{conn: conn, limit: limit}
 	if c, ok := conn.(syscall.Conn); ok {
 		if raw, err := c.SyscallConn(); err == nil {
