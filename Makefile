@@ -38,7 +38,7 @@ test: ## Get what the tests need, run them all, say which Redis they used.
 	scripts/test
 
 .PHONY: fault
-fault: ## Break everything around the nodes, for some 20 minutes; SEED=n repeats a run.
+fault: ## Break everything around the nodes, for some 25 minutes; SEED=n repeats a run.
 	scripts/need redis-server faketime nginx
 	scripts/fault
 

@@ -11,7 +11,7 @@
 // either owed or not. A run ends with one table.
 //
 //	go test ./tests/fault                      a cut of it, with race-built nodes
-//	make fault                                 all of it, up to 20 minutes
+//	make fault                                 all of it, up to 25 minutes
 //	make soak TIME=1h                          mixed faults for a given time
 //
 // Each prints the seed that chose its faults; SEED=… with make, or -fault.seed,
