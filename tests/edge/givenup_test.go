@@ -66,7 +66,9 @@ const leastAnswer = 100
 // retreatFrom returns a way to give up the request, or what comes after it.
 func retreatFrom(random *rand.Rand, text, after string) retreat {
 	r := retreat{text: text, sent: len(text), reset: random.IntN(2) == 0}
-	switch random.IntN(4) {
+	switch random.IntN(5) {
+	case 4: // before a word is said
+		r.sent = 0
 	case 0: // while the request goes out
 		r.sent = random.IntN(len(text))
 	case 1: // while the answer is made
