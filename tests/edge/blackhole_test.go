@@ -140,6 +140,9 @@ func settle(h *home) (peers []*peer) {
 	add("SSE, nothing to send", streams("/v1/rooms/quiet/events"))
 	add("SSE, events to send", streams("/v1/rooms/busy/events"))
 	add("SSE, several rooms", streams("/v1/events?room=quiet&room=busy"))
+	for _, room := range []string{"quiet", "busy"} {
+		add("SSE over HTTP/2, "+room, func(l *line) error { return l.openShared("/v1/rooms/" + room + "/events") })
+	}
 	add("WebSocket, no room", func(l *line) error { return l.openSocket() })
 	for _, room := range []string{"quiet", "busy"} {
 		add("WebSocket, "+room, func(l *line) error {
