@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -98,6 +99,10 @@ func (c *certificate) look() (changed bool, err error) {
 	pair, err := tls.X509KeyPair(chain, key)
 	if err != nil {
 		return true, fmt.Errorf("%s with %s: %w", c.certFile, c.keyFile, err)
+	}
+	if n := bytes.Count(chain, []byte("-----BEGIN CERTIFICATE-----")); n != len(pair.Certificate) {
+		// Somebody is writing the file: clients would be shown a chain that leads nowhere.
+		return true, fmt.Errorf("%s: %d of %d certificates can be read", c.certFile, len(pair.Certificate), n)
 	}
 	c.pair.Store(&pair)
 	return true, nil

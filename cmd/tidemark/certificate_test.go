@@ -253,3 +253,23 @@ func TestWrongCertificate(t *testing.T) {
 		}
 	}
 }
+
+// A chain that is cut within a certificate is not taken: its first is whole, and fits.
+func TestHalfAChain(t *testing.T) {
+	a := newAuthority(t)
+	dir := t.TempDir()
+	a.issue(dir, "first", time.Now().Add(time.Hour))
+	c := &certificate{certFile: dir + "/tls.crt", keyFile: dir + "/tls.key"}
+	first, err := os.ReadFile(c.certFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for size, whole := range map[int]bool{len(first) / 2: false, len(first): true} {
+		if err := os.WriteFile(c.certFile, append(first[:len(first):len(first)], first[:size]...), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.look(); (err == nil) != whole {
+			t.Errorf("with %d of %d bytes of the second: %v", size, len(first), err)
+		}
+	}
+}
