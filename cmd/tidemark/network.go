@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -114,11 +115,37 @@ func listenUnix(path string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := os.Chmod(path, socketMode); err != nil { // what the umask has taken
+	l.(*net.UnixListener).SetUnlinkOnClose(false) // see unixListener
+	own, err := os.Lstat(path)
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
-	return l, nil
+	u := &unixListener{Listener: l, path: path, own: own}
+	if err := os.Chmod(path, socketMode); err != nil { // what the umask has taken
+		u.Close()
+		return nil, err
+	}
+	return u, nil
+}
+
+// A unixListener removes its file when it is closed, unless another process's has taken
+// its place: the next node may have been started over it.
+type unixListener struct {
+	net.Listener
+	path string
+	own  fs.FileInfo // of the file, whose number is no other's while the socket is open
+	once sync.Once
+}
+
+// Close implements net.Listener.
+func (l *unixListener) Close() error {
+	l.once.Do(func() {
+		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.own) {
+			_ = os.Remove(l.path) // else the next node finds that nobody listens on it
+		}
+	})
+	return l.Listener.Close()
 }
 
 // removeStale removes the socket at path if nobody listens on it.
@@ -148,6 +175,9 @@ func removeStale(path string) error {
 func newWeb(handler http.Handler, c *certificate) *http.Server {
 	web := &http.Server{Handler: handler, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingWait,
+		// Pings don't find a client that takes nothing and yet talks, nor does TCP where it
+		// has no limit (listenTCP), nor a Unix socket: its streams would stay for good.
+		WriteByteTimeout: silenceWait,
 	}}
 	web.Protocols.SetHTTP1(true)
 	if c == nil {
