@@ -174,8 +174,8 @@ func (s *sharedLook) take(ctx context.Context, ask func(context.Context) error) 
 }
 
 // ask is take for the one that asks.
-func (s *sharedLook) ask(ctx context.Context, ask func(context.Context) error) look {
-	l := look{err: errInternal} // should ask panic
+func (s *sharedLook) ask(ctx context.Context, ask func(context.Context) error) (l look) {
+	l.err = errInternal // should ask panic
 	began := time.Now()
 	defer func() {
 		l.at, l.took = time.Now(), time.Since(began)

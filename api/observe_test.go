@@ -160,9 +160,11 @@ func TestVerboseHealth(t *testing.T) {
 			Version, Node string
 			Draining      bool
 			Log           struct {
-				Reachable      bool
-				PartitionsAway int
-				Probe          any
+				Reachable       bool
+				CheckSeconds    float64
+				CheckAgeSeconds float64
+				PartitionsAway  int
+				Probe           any
 			}
 		}
 	}
@@ -172,6 +174,9 @@ func TestVerboseHealth(t *testing.T) {
 	}
 	if d := ready.Detail; !ready.Ready || d.Version != "v1.2.3" || d.Node != "n1" || d.Draining || !d.Log.Reachable || d.Log.Probe != nil {
 		t.Errorf("%s", a.body)
+	}
+	if l := ready.Detail.Log; l.CheckSeconds <= 0 || l.CheckAgeSeconds > time.Hour.Seconds() {
+		t.Errorf("the one that asks is not told of its own look: %s", a.body)
 	}
 	if a := h.request("GET", "/livez?verbose", ""); !strings.Contains(a.body, `"version":"v1.2.3"`) {
 		t.Errorf("livez: %s", a.body)
