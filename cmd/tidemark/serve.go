@@ -262,7 +262,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener, web *http.Ser
 		return errors.Join(err, s.drain(listener, web, edge))
 	case <-ctx.Done():
 	}
-	s.logger.Info("stopping", "pause", s.DrainPause)
+	s.logger.Info("stopping", "pause", s.DrainPause.String())
 	s.notify(notifyStopping)
 	edge.Announce()
 	select {
