@@ -1,9 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/alecthomas/kong"
@@ -72,17 +75,42 @@ func (f *fileValues) Resolve(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (an
 	if !ok {
 		return nil, nil
 	}
+	value, err := valueOf(flag, &node)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%d: %w", f.name, node.Line, err)
+	}
+	return value, nil
+}
+
+// valueOf returns what kong takes for a flag that a file gives. It is tried here, where it
+// is known from which line it comes.
+func valueOf(flag *kong.Flag, node *yaml.Node) (any, error) {
 	if flag.IsSlice() && node.Kind == yaml.SequenceNode {
-		var list []any // what kong takes for a repeatable flag
-		for _, item := range node.Content {
-			list = append(list, item.Value)
-		}
-		return list, nil
+		return listOf(flag, node)
 	}
 	if node.Kind != yaml.ScalarNode {
-		return nil, fmt.Errorf("%s:%d: %s: want one value", f.name, node.Line, flag.Name)
+		return nil, errors.New("want one value")
 	}
-	return node.Value, nil
+	trial := reflect.New(flag.Target.Type()).Elem()
+	if trial.Kind() == reflect.Pointer {
+		trial.Set(reflect.New(trial.Type().Elem()))
+	}
+	scan := kong.Scan().PushTyped(node.Value, kong.FlagValueToken)
+	return node.Value, flag.Mapper.Decode(&kong.DecodeContext{Value: flag.Value, Scan: scan}, trial)
+}
+
+// listOf is valueOf for a list. kong reads lists by way of JSON, and would say of a wrong
+// one which Go types are involved.
+func listOf(flag *kong.Flag, node *yaml.Node) ([]any, error) {
+	list := make([]any, len(node.Content))
+	for i, item := range node.Content {
+		list[i] = item.Value
+	}
+	text, err := json.Marshal(list)
+	if err != nil {
+		return nil, err
+	}
+	return list, json.Unmarshal(text, reflect.New(flag.Target.Type()).Interface())
 }
 
 // Validate refuses keys that are no flag's name: a misspelt setting must not

@@ -115,12 +115,12 @@ func TestBadConfig(t *testing.T) {
 	for text, want := range map[string]string{
 		"lissten: 1":          `tidemark.yaml:1: unknown key "lissten": did you mean "listen"?`,
 		"\nmax_data: 1":       `tidemark.yaml:2: unknown key "max_data": did you mean "max-data"?`,
-		"max-data: many":      "max-data",
-		"node: [a, b]":        "tidemark.yaml:1: node: want one value",
+		"\nmax-data: many":    "tidemark.yaml:2: expected",
+		"node: [a, b]":        "tidemark.yaml:1: want one value",
 		"node: a\nnode: b":    "already defined",
 		"- a list":            "tidemark.yaml",
 		"help: true":          "unknown key",
-		"retain: [lobby]":     "PATTERN=EVENTS,AGE",
+		"retain: [lobby]":     `tidemark.yaml:1: "lobby": want PATTERN=EVENTS,AGE`,
 		"retain: {lobby: 10}": "want one value",
 	} {
 		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--config", configure(t, text))
