@@ -4,8 +4,10 @@ import (
 	"context"
 	"io"
 	"math"
+	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -21,6 +23,7 @@ type sharedConn struct {
 	cancel  context.CancelFunc
 	once    sync.Once // of Close
 	overdue *time.Timer
+	late    atomic.Bool // overdue has closed it
 }
 
 // newSharedConn takes over the stream that carries r. What the client sends after its
@@ -30,7 +33,10 @@ func newSharedConn(w http.ResponseWriter, r *http.Request) *sharedConn {
 	c := &sharedConn{w: w, control: http.NewResponseController(w)}
 	c.ctx, c.cancel = context.WithCancel(r.Context())
 	_ = c.control.SetWriteDeadline(time.Time{}) // the request had one
-	c.overdue = time.AfterFunc(math.MaxInt64, func() { _ = c.Close() })
+	c.overdue = time.AfterFunc(math.MaxInt64, func() {
+		c.late.Store(true)
+		_ = c.Close()
+	})
 	c.overdue.Stop()
 	return c
 }
@@ -42,13 +48,17 @@ func (c *sharedConn) Read([]byte) (int, error) {
 }
 
 // Write returns when b is written to the connection. Until then the stream owes it, so
-// that a client that does not take it costs no more than b.
+// that a client that does not take it costs no more than b. The error is
+// os.ErrDeadlineExceeded only where the deadline has ended it.
 func (c *sharedConn) Write(b []byte) (int, error) {
 	n, err := c.w.Write(b)
-	if err != nil {
-		return n, err
+	if err == nil {
+		err = c.control.Flush()
 	}
-	return n, c.control.Flush()
+	if err != nil && c.ctx.Err() != nil && !c.late.Load() {
+		err = net.ErrClosed // for net/http, what Close does is a deadline too
+	}
+	return n, err
 }
 
 // SetWriteDeadline has the stream broken off at t, unless it is called again before. (The
