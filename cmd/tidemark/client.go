@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -189,13 +190,19 @@ func (c *client) exchange(r *http.Request, answer any) error {
 	return nil
 }
 
+// repeatable reports whether persist tries again after err. A certificate that is not
+// trusted may be replaced while one follows; who waits for an answer should know of it now.
+func repeatable(err error) bool {
+	return temporary(err) && !errors.As(err, new(*tls.CertificateVerificationError))
+}
+
 // persist calls try until it succeeds, fails for good, or ctx ends, and returns
 // its last error. Between two calls it waits for as long as the server asks, else
 // longer each time.
 func persist(ctx context.Context, try func() error) error {
 	for wait := firstRetry; ; wait = min(2*wait, maxRetry) {
 		err := try()
-		if !temporary(err) {
+		if !repeatable(err) {
 			return err
 		}
 		pause := wait

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -238,7 +239,8 @@ func loseFirst(t *testing.T, addr string) http.Handler {
 	})
 }
 
-// Without a server, or with something else in its place, there is one line and 1.
+// Without a server, or with something else in its place, there is one line and 1. A publish
+// that is tried again says so first, for that takes long.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.NotFoundHandler())
@@ -251,14 +253,26 @@ func TestNoServer(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []struct{ url, timeout, want string }{
-		{nobody, "2s", "connection refused"}, // publish tries until then
-		{other.URL, "1m", "404"},             // which trying again would not help
+	strange := httptest.NewUnstartedServer(http.NotFoundHandler())
+	strange.Config.ErrorLog = log.New(io.Discard, "", 0)
+	strange.StartTLS()
+	defer strange.Close()
+	for _, at := range []struct {
+		url, timeout, want string
+		said               int // lines of publish
+	}{
+		{nobody, "2s", "connection refused", 2}, // publish tries until then
+		{other.URL, "1m", "404", 1},             // which trying again would not help
+		{strange.URL, "1m", "certificate", 1},   // neither here
 	} {
 		for _, args := range []string{"publish lobby 1 --timeout " + at.timeout, "tail lobby", "history lobby", "health"} {
 			_, stderr, code := tidemark.Run(t, program.Options{}, append(strings.Fields(args), "--url", at.url)...)
-			if code != exitFailed || !strings.Contains(stderr, at.want) || len(lines(stderr)) != 1 {
-				t.Errorf("%s of %s: exit code %d, want %d and one line with %q:\n%s", args, at.url, code, exitFailed, at.want, stderr)
+			said := 1
+			if strings.HasPrefix(args, "publish") {
+				said = at.said
+			}
+			if code != exitFailed || !strings.Contains(stderr, at.want) || len(lines(stderr)) != said {
+				t.Errorf("%s of %s: exit code %d, want %d and %d lines with %q:\n%s", args, at.url, code, exitFailed, said, at.want, stderr)
 			}
 		}
 	}

@@ -53,6 +53,9 @@ func (c *publishCmd) Run(std stdio) error {
 	if err != nil {
 		return err
 	}
+	p.failed = func(err error) {
+		fmt.Fprintf(std.err, "tidemark: %s; trying again for %v\n", oneLine(withoutSecrets(err)), c.Timeout)
+	}
 	id, err := p.publish(context.Background(), data)
 	if err != nil {
 		return err
@@ -71,6 +74,7 @@ type publisher struct {
 	key    string
 	safe   streams.Durability // zero: as the server says
 	limit  time.Duration      // for one request and its repetitions
+	failed func(error)        // told once why an event takes longer; nil: nobody is
 }
 
 // data returns what to send for what was given.
@@ -94,8 +98,14 @@ func (p *publisher) publish(ctx context.Context, data json.RawMessage) (id strin
 		Durability streams.Durability `json:"durability,omitempty"`
 	}{p.kind, data, p.safe}
 	var stored struct{ ID string }
+	told := p.failed == nil
 	err = persist(ctx, func() error {
-		return p.client.post(ctx, p.client.at(nil, "v1", "rooms", p.room, "events"), p.key, message, &stored)
+		err := p.client.post(ctx, p.client.at(nil, "v1", "rooms", p.room, "events"), p.key, message, &stored)
+		if !told && repeatable(err) {
+			told = true
+			p.failed(err)
+		}
+		return err
 	})
 	return stored.ID, err
 }
