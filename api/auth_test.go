@@ -624,8 +624,13 @@ func TestCrossOrigin(t *testing.T) {
 		}
 	}
 	s := h.follow("/v1/rooms/den/events", "Origin", appPage, "Authorization", bearer)
-	if s.header.Get("Access-Control-Allow-Origin") != appPage || !strings.Contains(s.header.Get("Access-Control-Expose-Headers"), "Idempotency-Replayed") {
+	if s.header.Get("Access-Control-Allow-Origin") != appPage {
 		t.Errorf("stream: %v", s.header)
+	}
+	for _, name := range []string{"Idempotency-Replayed", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy", "X-Request-Id"} {
+		if !slices.Contains(strings.Split(strings.ToLower(s.header.Get("Access-Control-Expose-Headers")), ","), strings.ToLower(name)) {
+			t.Errorf("a page can't read %s: %v", name, s.header)
+		}
 	}
 	if vary := strings.Join(s.header.Values("Vary"), ","); !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept") {
 		t.Errorf("Vary: %q", vary)

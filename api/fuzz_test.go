@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -109,6 +110,32 @@ func FuzzStartQuery(f *testing.F) {
 		checkRefusal(t, err)
 		if err == nil && start.String() == "" {
 			t.Errorf("since %q, last %q is nowhere", since, last)
+		}
+	})
+}
+
+// A request's name that is taken is short, and stands in a header and in a log's JSON as
+// it came: nothing in it has to be quoted, ends a line or looks like something else.
+func FuzzRequestID(f *testing.F) {
+	for _, id := range []string{"a-b.c_1", "00-4bf92f3577b34da6-01", "a=b/c+d:e", "", " a", "a b", `a"b`, `a\b`, "a\r\nb: c", "a\x00", "a\x7f", "é", "<a>", "a;b", strings.Repeat("x", 129)} {
+		f.Add(id)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if !saneRequestID(id) {
+			return
+		}
+		if id == "" || len(id) > maxRequestID {
+			t.Errorf("%d bytes were taken", len(id))
+		}
+		if strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f || strings.ContainsRune("\"'`\\,;<>(){}[]%$", r) }) {
+			t.Errorf("%q was taken", id)
+		}
+		var header strings.Builder
+		if err := (http.Header{headerRequestID: {id}}).Write(&header); err != nil || header.String() != headerRequestID+": "+id+"\r\n" {
+			t.Errorf("in a header it is %q, %v", &header, err)
+		}
+		if text, err := json.Marshal(id); err != nil || string(text) != `"`+id+`"` {
+			t.Errorf("in a log it is %s, %v", text, err)
 		}
 	})
 }

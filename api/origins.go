@@ -76,7 +76,9 @@ func (s *Server) crossOrigin() echo.MiddlewareFunc {
 			echo.HeaderAccept, echo.HeaderAuthorization, echo.HeaderCacheControl, echo.HeaderContentType, headerKey, "Last-Event-ID",
 			"Traceparent", "Tracestate",
 		},
-		ExposeHeaders:    []string{headerReplayed, echo.HeaderRetryAfter, echo.HeaderWWWAuthenticate, headerRateLimit, headerRateLimitPolicy},
+		ExposeHeaders: []string{
+			headerReplayed, echo.HeaderRetryAfter, echo.HeaderWWWAuthenticate, headerRateLimit, headerRateLimitPolicy, headerRequestID,
+		},
 		AllowCredentials: s.opts.Cookie != "" && !s.listed("*"),
 		MaxAge:           preflightAge,
 	})
