@@ -98,7 +98,7 @@ func open(t testing.TB, o Options) *Verifier {
 
 // Each algorithm is verified with a key of its kind.
 func TestEachAlgorithm(t *testing.T) {
-	v := open(t, Options{Secret: secret})
+	v := open(t, Options{Secrets: [][]byte{secret}})
 	for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS384, jwt.SigningMethodHS512} {
 		g, err := v.Verify(t.Context(), sign(t, method, secret, said(nil), ""))
 		if err != nil || !g.Allows(Subscribe, "chat:1") {
@@ -153,7 +153,7 @@ func TestAlgorithmIsTheKeys(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal", name, err)
 		}
 	}
-	hmac := open(t, Options{Secret: secret})
+	hmac := open(t, Options{Secrets: [][]byte{secret}})
 	for name, token := range map[string]string{
 		"none":           sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, said(nil), ""),
 		"RS256":          sign(t, r.method, r.key, said(nil), ""),
@@ -167,7 +167,7 @@ func TestAlgorithmIsTheKeys(t *testing.T) {
 
 // A token that has to be understood in a way that is not is refused.
 func TestCriticalExtension(t *testing.T) {
-	v := open(t, Options{Secret: secret})
+	v := open(t, Options{Secrets: [][]byte{secret}})
 	token := jwt.NewWithClaims(jwt.SigningMethodHS256, said(nil))
 	token.Header["crit"] = []string{"b64"}
 	text, err := token.SignedString(secret)
@@ -181,7 +181,7 @@ func TestCriticalExtension(t *testing.T) {
 
 // What a token says about its time, issuer and audience is held against it.
 func TestClaims(t *testing.T) {
-	v := open(t, Options{Secret: secret, Issuer: "shop", Audience: "tidemark"})
+	v := open(t, Options{Secrets: [][]byte{secret}, Issuer: "shop", Audience: "tidemark"})
 	good := func(more jwt.MapClaims) jwt.MapClaims {
 		all := said(jwt.MapClaims{"iss": "shop", "aud": "tidemark"})
 		maps.Copy(all, more)
@@ -218,7 +218,7 @@ func TestClaims(t *testing.T) {
 // What is no credential is refused, and errors don't repeat it.
 func TestNoCredential(t *testing.T) {
 	key, hash := NewKey()
-	v := open(t, Options{Secret: secret, Keys: []Key{{Hash: hash, Scopes: Scopes{Publish: []string{"*"}}}}})
+	v := open(t, Options{Secrets: [][]byte{secret}, Keys: []Key{{Hash: hash, Scopes: Scopes{Publish: []string{"*"}}}}})
 	token := sign(t, jwt.SigningMethodHS256, secret, said(nil), "")
 	parts := strings.Split(token, ".")
 	for _, text := range []string{
@@ -300,8 +300,8 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	for name, o := range map[string]Options{
 		"nothing":           {},
-		"a short secret":    {Secret: secret[:MinSecret-1]},
-		"two sources":       {Secret: secret, JWKS: "https://localhost/"},
+		"a short secret":    {Secrets: [][]byte{secret[:MinSecret-1]}},
+		"two sources":       {Secrets: [][]byte{secret}, JWKS: "https://localhost/"},
 		"no PEM":            {PublicKeys: []byte("hello")},
 		"a short RSA key":   {PublicKeys: publicPEM(t, small)},
 		"another curve":     {PublicKeys: publicPEM(t, p384)},
@@ -322,7 +322,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // Mint makes what Verify takes.
 func TestMint(t *testing.T) {
-	v := open(t, Options{Secret: secret, Issuer: "i", Audience: "a"})
+	v := open(t, Options{Secrets: [][]byte{secret}, Issuer: "i", Audience: "a"})
 	text, err := Mint(secret, Draft{Subject: "ann", Issuer: "i", Audience: "a", Life: time.Minute, Scopes: Scopes{Publish: []string{"x:{sub}"}, Admin: true}})
 	if err != nil {
 		t.Fatal(err)

@@ -19,7 +19,7 @@ func FuzzToken(f *testing.F) {
 	for _, seed := range []string{good, "", "..", parts[0] + "." + parts[1] + ".", "eyJhbGciOiJub25lIn0." + parts[1] + ".", keyPrefix + "x"} {
 		f.Add(seed)
 	}
-	v := open(f, Options{Secret: secret})
+	v := open(f, Options{Secrets: [][]byte{secret}})
 	f.Fuzz(func(t *testing.T, text string) {
 		g, err := v.Verify(t.Context(), text)
 		if (g == nil) == (err == nil) {

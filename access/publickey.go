@@ -19,6 +19,8 @@ import (
 const (
 	// MinSecret is the shortest secret, in bytes: as much as HS256's hash has.
 	MinSecret = 32
+	// maxSecrets bounds the secrets: each is tried for each token that is no good.
+	maxSecrets = 8
 	// minRSA is the shortest RSA key, in bits (RFC 7518, 3.3).
 	minRSA = 2048
 	// maxKeys bounds the keys that tokens may be signed with: a token that does not
@@ -51,6 +53,20 @@ type fixed []signer
 
 func (f fixed) signers(context.Context, string) ([]signer, error) { return f, nil }
 func (f fixed) close()                                            {}
+
+func secretSigners(secrets [][]byte) (all fixed, err error) {
+	if len(secrets) > maxSecrets {
+		return nil, fmt.Errorf("%w: %d secrets, want at most %d", errVerifying, len(secrets), maxSecrets)
+	}
+	for _, secret := range secrets {
+		s, err := secretSigner(secret)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
 
 func secretSigner(secret []byte) (signer, error) {
 	if len(secret) < MinSecret {

@@ -35,12 +35,12 @@ const (
 	leeway = 10 * time.Second
 )
 
-// Options say which credentials are good. Of Secret, PublicKeys and JWKS there is at
+// Options say which credentials are good. Of Secrets, PublicKeys and JWKS there is at
 // most one.
 type Options struct {
-	Secret     []byte // tokens by HS256, HS384 or HS512; at least MinSecret bytes
-	PublicKeys []byte // PEM: tokens by RS256, ES256 or EdDSA
-	JWKS       string // URL of a key set, the same
+	Secrets    [][]byte // any of them: tokens by HS256, HS384 or HS512; each at least MinSecret bytes
+	PublicKeys []byte   // PEM: tokens by RS256, ES256 or EdDSA
+	JWKS       string   // URL of a key set, the same
 
 	Issuer   string // that tokens must be of; empty: of any
 	Audience string // that tokens must be for; empty: for any
@@ -93,13 +93,12 @@ func newVerifier(o *Options) (*Verifier, error) {
 }
 
 func newSource(o *Options) (source, error) {
-	secret, public, remote := len(o.Secret) > 0, len(o.PublicKeys) > 0, o.JWKS != ""
+	secret, public, remote := len(o.Secrets) > 0, len(o.PublicKeys) > 0, o.JWKS != ""
 	switch {
 	case secret && (public || remote), public && remote:
 		return nil, fmt.Errorf("%w: want one of a secret, public keys and a JWKS URL", errVerifying)
 	case secret:
-		s, err := secretSigner(o.Secret)
-		return fixed{s}, err
+		return secretSigners(o.Secrets)
 	case public:
 		return parsePEM(o.PublicKeys)
 	case remote:

@@ -24,7 +24,7 @@ var authSecret = []byte("a secret of thirty-two bytes, or more")
 // guarded has a node ask who comes. It takes tokens, and keys if there are any.
 func guarded(t *testing.T, keys ...access.Key) func(*setup) {
 	t.Helper()
-	v, err := access.Open(access.Options{Secret: authSecret, Keys: keys})
+	v, err := access.Open(access.Options{Secrets: [][]byte{authSecret}, Keys: keys})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,28 +15,41 @@ import (
 // secretFlags say how tokens are signed and for whom. The node that verifies tokens and
 // the command that makes them have them in common.
 type secretFlags struct {
-	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"File with the secret of tokens signed by HS256, HS384 or HS512: 32 bytes or more."`
+	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"File with the secret of tokens signed by HS256, HS384 or HS512: one line of 32 bytes or more. Further lines are secrets that are being replaced: their tokens are still good."`
 	AuthSecret     string `placeholder:"SECRET" secret:"" group:"auth" help:"The secret itself, meant for the environment: a command line is seen by everybody on the machine."`
 	AuthIssuer     string `placeholder:"NAME" group:"auth" help:"What a token's iss has to be (default: anything)."`
 	AuthAudience   string `placeholder:"NAME" group:"auth" help:"What a token's aud has to have (default: anything)."`
 }
 
-// secret returns the secret of tokens, or nil where none is given.
-func (f *secretFlags) secret() ([]byte, error) {
-	switch {
-	case f.AuthSecret != "" && f.AuthSecretFile != "":
-		return nil, usageError("--auth-secret and --auth-secret-file can't be used together")
-	case f.AuthSecretFile == "":
-		return []byte(f.AuthSecret), nil
+// secrets returns the secrets of tokens, nil where none is given: each a line. The first is
+// what tokens are signed with. Those after it are being replaced, and are good until
+// they are taken out.
+func (f *secretFlags) secrets() ([][]byte, error) {
+	text, from := []byte(f.AuthSecret), "--auth-secret"
+	if f.AuthSecretFile != "" {
+		if f.AuthSecret != "" {
+			return nil, usageError("--auth-secret and --auth-secret-file can't be used together")
+		}
+		from = "--auth-secret-file " + f.AuthSecretFile
+		var err error
+		if text, err = os.ReadFile(f.AuthSecretFile); err != nil {
+			return nil, fmt.Errorf("--auth-secret-file: %w", err)
+		}
+	} else if f.AuthSecret == "" {
+		return nil, nil
 	}
-	text, err := os.ReadFile(f.AuthSecretFile)
-	if err != nil {
-		return nil, fmt.Errorf("--auth-secret-file: %w", err)
+	var secrets [][]byte
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, "\r\n")
+		secrets = append(secrets, line)
+		if len(line) < access.MinSecret {
+			return nil, usageError(fmt.Sprintf("%s: %d bytes in line %d, want at least %d", from, len(line), len(secrets), access.MinSecret))
+		}
 	}
-	if text = bytes.TrimRight(text, "\r\n"); len(text) < access.MinSecret {
-		return nil, usageError(fmt.Sprintf("--auth-secret-file %s: %d bytes, want at least %d", f.AuthSecretFile, len(text), access.MinSecret))
+	if secrets == nil {
+		return nil, usageError(from + " is empty")
 	}
-	return text, nil
+	return secrets, nil
 }
 
 // authFlags say who may do what. With none of them everybody may do everything.
@@ -111,7 +124,7 @@ func (f *authFlags) openAccess(logger *slog.Logger) (*access.Verifier, error) {
 // accessOptions reads the files that are named.
 func (f *authFlags) accessOptions() (o access.Options, err error) {
 	o = access.Options{JWKS: f.AuthJWKSURL, Issuer: f.AuthIssuer, Audience: f.AuthAudience}
-	if o.Secret, err = f.secret(); err != nil {
+	if o.Secrets, err = f.secrets(); err != nil {
 		return o, err
 	}
 	if f.AuthPublicKeyFile != "" {

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -51,6 +52,28 @@ func newKey(t *testing.T) (key, hash string) {
 // with is the environment of a client of s that shows a token.
 func with(s *program.Server, token string) program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + s.URL(), "TIDEMARK_TOKEN=" + token}}
+}
+
+// While a secret is replaced, tokens of both are good, and new ones are signed with the
+// first.
+func TestSecretIsReplaced(t *testing.T) {
+	t.Parallel()
+	const next = "another secret, of thirty-six bytes."
+	both := next + "\n" + testSecret
+	node := func(secrets string) *program.Server {
+		return tidemark.Serve(t, program.Options{}, "--listen=127.0.0.1:0", "--data", t.TempDir(), "--auth-secret-file", secretFile(t, secrets))
+	}
+	s := node(both)
+	for what, token := range map[string]string{
+		"old": mint(t, testSecret, "--publish=*"), "new": mint(t, next, "--publish=*"),
+	} {
+		tidemark.Must(t, with(s, token), "publish", "a", strconv.Quote(what))
+	}
+	after := node(next)
+	tidemark.Must(t, with(after, mint(t, both, "--publish=*")), "publish", "a", "1")
+	if _, stderr, _ := tidemark.Run(t, with(after, mint(t, testSecret, "--publish=*")), "publish", "a", "1"); !strings.Contains(stderr, "401") {
+		t.Errorf("the old secret's token: %q", stderr)
+	}
 }
 
 // A server that asks serves those who show a token or a key that is good, each for what
@@ -179,7 +202,7 @@ func TestBadAuthSettings(t *testing.T) {
 	short := secretFile(t, "tooshortasecret")
 	for want, args := range map[string][]string{
 		"at least 32":                {"--auth-secret-file", short},
-		"secret has 15 bytes":        {"--auth-secret=tooshortasecret"},
+		"15 bytes in line 1":         {"--auth-secret=tooshortasecret"},
 		"can't be used together":     {"--auth-secret=" + testSecret, "--auth-secret-file", short},
 		"one of a secret":            {"--auth-secret=" + testSecret, "--auth-jwks-url=https://localhost/"},
 		"no PEM block":               {"--auth-public-key-file", short},

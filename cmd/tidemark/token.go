@@ -27,14 +27,14 @@ func (tokenCmd) Help() string {
 }
 
 func (c *tokenCmd) Run(std stdio) error {
-	secret, err := c.secret()
+	secrets, err := c.secrets()
 	if err != nil {
 		return err
 	}
-	if len(secret) == 0 {
+	if secrets == nil {
 		return usageError("want --auth-secret-file, or TIDEMARK_AUTH_SECRET in the environment")
 	}
-	token, err := access.Mint(secret, access.Draft{
+	token, err := access.Mint(secrets[0], access.Draft{
 		Subject: c.Sub, Issuer: c.AuthIssuer, Audience: c.AuthAudience, Life: time.Duration(c.Life),
 		Scopes: access.Scopes{Subscribe: c.Subscribe, Publish: c.Publish, Presence: c.Presence, Admin: c.Admin},
 	})

@@ -279,7 +279,7 @@ func TestProblemsAreShown(t *testing.T) {
 func TestATokenIsShown(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two bytes, or more")
-	verifier, err := access.Open(access.Options{Secret: secret})
+	verifier, err := access.Open(access.Options{Secrets: [][]byte{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -319,7 +319,7 @@ func TestATokenIsShown(t *testing.T) {
 func TestPagesOfOtherOrigins(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two bytes, or more")
-	verifier, err := access.Open(access.Options{Secret: secret})
+	verifier, err := access.Open(access.Options{Secrets: [][]byte{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func converse(t *testing.T, ws *websocket.Conn, message string, ops ...string) (
 // the room then, on whichever node and transport, it gets nothing of it; when it may
 // again, it gets exactly what it missed.
 func TestScenario33PermissionTakenAway(t *testing.T) {
-	verifier, err := access.Open(access.Options{Secret: accessSecret})
+	verifier, err := access.Open(access.Options{Secrets: [][]byte{accessSecret}})
 	if err != nil {
 		t.Fatal(err)
 	}
