@@ -17,6 +17,10 @@ import (
 // waited for. It costs Redis some 10 µs each time, for each node and partition.
 const probeEvery = 5 * time.Second
 
+// probeWait bounds the sending of a probe: a session that has lost its connection ends,
+// and the next one begins, when its probe has.
+const probeWait = time.Second
+
 // A prober measures a session's delay: it publishes on a channel of its own, and hears
 // that on the connection that brings the events, behind those that wait there to be read.
 // Only this process's clock is asked.
@@ -86,7 +90,7 @@ func (s *session) probe(ctx context.Context, node *redis.Client) {
 		if lost {
 			s.f.log.metrics.probesLost.Inc()
 		}
-		sending, cancel := context.WithTimeout(ctx, min(s.f.log.opt.Timeout, probeEvery))
+		sending, cancel := context.WithTimeout(ctx, min(s.f.log.opt.Timeout, probeWait))
 		_ = node.SPublish(sending, s.prober.channel, text).Err() // then it does not come back
 		cancel()
 		select {
