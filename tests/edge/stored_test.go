@@ -94,12 +94,12 @@ func (s *server) unchanged(before, after stored) {
 	}
 }
 
-// problems returns how many problems the server told of, by code.
+// problems returns how many problems the server told of, by code: those that there were.
 func (s *server) problems() map[string]float64 {
 	s.t.Helper()
 	told := make(map[string]float64)
 	for name, value := range s.metrics() {
-		if code, ok := strings.CutPrefix(name, "tidemark_problems_total{code="); ok {
+		if code, ok := strings.CutPrefix(name, "tidemark_problems_total{code="); ok && value > 0 {
 			told[strings.Trim(code, `"}`)] = value
 		}
 	}

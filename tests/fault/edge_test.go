@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -15,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/proxies"
 )
 
 // An edge is nginx in front of the nodes, with deploy/nginx.conf, and a line in
@@ -34,7 +35,7 @@ type edge struct {
 // newEdge starts nginx in front of nodes; it ends with the test.
 func newEdge(t *testing.T, nodes []*node) *edge {
 	t.Helper()
-	e := &edge{t: t, dir: t.TempDir(), addr: freeAddr(t)}
+	e := &edge{t: t, dir: t.TempDir(), addr: proxies.FreeAddr(t)}
 	e.url = "http://" + e.addr
 	e.configure(nodes)
 	e.start()
@@ -151,32 +152,6 @@ func (e *edge) reload() {
 // newHTTP returns a client for publishers. It keeps connections, as they do.
 func newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}}
-}
-
-// freeAddr returns an address of loopback that is the test's. It lies below the ports
-// that systems give to outgoing connections, for one of those might have it while
-// the server is down; the UDP port of the same number marks it as taken, as
-// package redistest does.
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	const first, end, tries = 20_000, 32_000, 200
-	for range tries {
-		addr := net.JoinHostPort("127.0.0.1", itoa(first+rand.N(end-first)))
-		mark, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			continue
-		}
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			mark.Close()
-			continue
-		}
-		l.Close()
-		t.Cleanup(func() { mark.Close() })
-		return addr
-	}
-	t.Fatal("no free port found")
-	return ""
 }
 
 // A lockedBuffer is written by a process while others read.

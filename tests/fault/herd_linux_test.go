@@ -117,7 +117,8 @@ func (h *herd) call(m *member, from byte) error {
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, from}}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
-	if err := unix.Connect(fd, &h.addr); err != nil {
+	addr := h.addr // Connect writes to it
+	if err := unix.Connect(fd, &addr); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
 	m.begin(m.over)
