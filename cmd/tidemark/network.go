@@ -29,6 +29,18 @@ const (
 	// one TCP connection.
 	maxStreams = 250
 
+	// maxFrame bounds an HTTP/2 frame, in bytes: the least that there may be (RFC 9113,
+	// 4.2), and what clients send unless they are told of more. net/http makes room for
+	// a frame when it is announced, so that with its default of 1 MiB nine bytes take as
+	// much for as long as their connection stands.
+	maxFrame = 16 << 10
+
+	// writeWait is what package api gives a client to take an answer. It is set here as
+	// well, so that each HTTP/2 stream has its timer from the start: one that net/http
+	// first makes for a stream that was given up meanwhile ("rapid reset") is not stopped,
+	// and holds on to what the stream had for all that time.
+	writeWait = 2 * time.Minute
+
 	// maxSocketPath is what every system's addresses have room for (sockaddr_un).
 	maxSocketPath = 103
 
@@ -173,8 +185,8 @@ func removeStale(path string) error {
 // speaks HTTP/1.1 and HTTP/2: the latter without TLS as well, to clients that begin with
 // it (RFC 9113, 3.3), such as proxies.
 func newWeb(handler http.Handler, c *certificate) *http.Server {
-	web := &http.Server{Handler: handler, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{
-		MaxConcurrentStreams: maxStreams, SendPingTimeout: pingAfter, PingTimeout: pingWait,
+	web := &http.Server{Handler: handler, WriteTimeout: writeWait, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{
+		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame, SendPingTimeout: pingAfter, PingTimeout: pingWait,
 		// Pings don't find a client that takes nothing and yet talks, nor does TCP where it
 		// has no limit (listenTCP), nor a Unix socket: its streams would stay for good.
 		WriteByteTimeout: silenceWait,

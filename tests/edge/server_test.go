@@ -3,6 +3,7 @@
 package edge
 
 import (
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -27,6 +28,15 @@ type server struct {
 	*program.Server
 	t    testing.TB
 	http *http.Client // each request on a connection of its own
+	tls  *tls.Config  // of its clients; nil where it speaks no TLS
+}
+
+// URL is the server's address in the form that clients take.
+func (s *server) URL() string {
+	if s.tls != nil {
+		return "https://" + s.Addr
+	}
+	return s.Server.URL()
 }
 
 // serve starts the program. It ends with the test.

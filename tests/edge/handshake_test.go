@@ -1,0 +1,224 @@
+//go:build linux
+
+package edge
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/net/http2"
+)
+
+// leftInUse is how much more memory may be in use than before ten thousand connections
+// came and went, in bytes: 400 that each of them leaves are found.
+const leftInUse = 4 << 20
+
+// shortIdle is how long net/http holds on to an HTTP/2 connection that has ended with
+// streams open: for as long as it may be idle, by a timer that it begins too late.
+const shortIdle = "--idle-timeout=2s"
+
+// A walkout is how a client leaves in the middle of its beginning.
+type walkout struct {
+	name string
+	play func(l *line, random *rand.Rand) error
+}
+
+// allWalkouts are the ways to leave a server that speaks TLS.
+func allWalkouts(config *tls.Config, hello string) []walkout {
+	says := func(text string) func(*line, *rand.Rand) error {
+		return func(l *line, _ *rand.Rand) error { return l.send(text) }
+	}
+	// encrypted has a text said within TLS, and waits for bytes of an answer.
+	encrypted := func(protocol, text string, answer int) func(*line, *rand.Rand) error {
+		return func(l *line, _ *rand.Rand) error {
+			conn, err := l.encrypt(config, protocol)
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(conn, text); err != nil {
+				return err
+			}
+			_, err = io.ReadFull(conn, make([]byte, answer))
+			return err
+		}
+	}
+	get, publish := stream("/v1/rooms/lobby/events"), post("/v1/rooms/hall/events", `{"data":1}`)
+	return []walkout{
+		{"nothing is said", says("")},
+		{"half a ClientHello", func(l *line, random *rand.Rand) error { return l.send(hello[:1+random.IntN(len(hello)-1)]) }},
+		{"a ClientHello", says(hello)},
+		{"a ClientHello, and a look at the answer", func(l *line, random *rand.Rand) error {
+			if err := l.send(hello); err != nil {
+				return err
+			}
+			_, err := io.ReadFull(l, make([]byte, 1+random.IntN(500)))
+			return err
+		}},
+		{"no TLS", func(l *line, _ *rand.Rand) error { return l.expect(get, http.StatusBadRequest) }},
+		{"a handshake", encrypted(overHTTP1, "", 0)},
+		{"half a request", encrypted(overHTTP1, get[:len(get)/2], 0)},
+		{"half a publish", encrypted(overHTTP1, publish[:len(publish)-5], 0)},
+		{"half a stream", encrypted(overHTTP1, get, leastAnswer)},
+		{"a handshake for HTTP/2", encrypted(overHTTP2, "", 0)},
+		{"half a preface", encrypted(overHTTP2, preface()[:10], 0)},
+		{"a preface", encrypted(overHTTP2, preface(), 0)},
+		{"half a HEADERS frame", encrypted(overHTTP2, preface()+follows(1)[:30], 0)},
+		{"a stream that is reset at once", encrypted(overHTTP2, preface()+follows(1)+cancels(1), 0)},
+		{"a stream that is reset when it stands", func(l *line, _ *rand.Rand) error {
+			conn, err := l.encrypt(config, overHTTP2)
+			if err != nil {
+				return err
+			}
+			if _, err := io.WriteString(conn, preface()+follows(1)+asks()); err != nil {
+				return err
+			}
+			if err := awaitPong(conn); err != nil {
+				return err
+			}
+			_, err = io.WriteString(conn, cancels(1))
+			return err
+		}},
+		{"a publish over HTTP/2 without its body", encrypted(overHTTP2, preface()+headers(1, http.MethodPost, "/v1/rooms/hall/events"), 0)},
+	}
+}
+
+// Ten thousand clients leave in the middle of their handshake, or before they have asked
+// for anything, over HTTP/1.1 and HTTP/2. The server is left as it was before, its memory
+// as well, and serves who comes.
+func TestHandshakesGivenUp(t *testing.T) {
+	s := serveTLS(t, "--data", t.TempDir(), "--pprof-listen=127.0.0.1:0", shortIdle)
+	c := &caller{to: s.Addr}
+	ways := allWalkouts(s.tls, clientHello(t, s.tls))
+	one := func(w walkout, random *rand.Rand) error {
+		l, err := c.dial()
+		if err != nil {
+			return err
+		}
+		defer l.Close()
+		if err := w.play(l, random); err != nil {
+			return fmt.Errorf("%s: %w", w.name, err)
+		}
+		if random.IntN(2) == 0 {
+			l.reset()
+		}
+		return nil
+	}
+	must(t, s.served())
+	for _, w := range ways { // what is made once is made
+		must(t, one(w, rand.New(rand.NewPCG(0, 0))))
+	}
+	before := s.awaitRest()
+	memory := s.heap()
+	abandon(t, "handshakes", func(random *rand.Rand) error { return one(ways[random.IntN(len(ways))], random) })
+	s.awaitReturn(before)
+	s.awaitHeap(memory, leftInUse)
+	must(t, s.served())
+}
+
+// Streams that are opened and given up at once ("rapid reset", CVE-2023-44487), ten
+// thousand on a connection and as many on forty, hurt nobody and leave nothing: who
+// follows goes on, who comes is served. Five times that is a hundred thousand streams: 80
+// bytes that each of them leaves are found, beside the room that maps keep.
+func TestRapidReset(t *testing.T) {
+	s := serveTLS(t, "--data", t.TempDir(), "--pprof-listen=127.0.0.1:0", shortIdle)
+	must(t, s.served())
+	before, memory := s.awaitRest(), s.heap()
+	stays, err := newGuest(s, overHTTP2, "hall")
+	must(t, err)
+	defer stays.leave()
+	for range 5 {
+		s.floodWithResets()
+		must(t, s.served())
+	}
+	must(t, stays.hears())
+	stays.leave()
+	s.awaitReturn(before)
+	s.awaitHeap(memory, 2*leftInUse)
+	must(t, s.served())
+}
+
+// floodWithResets returns when all its streams are given up.
+func (s *server) floodWithResets() {
+	s.t.Helper()
+	const connections, each = 40, givenUp / 40
+	c := &caller{to: s.Addr}
+	var running sync.WaitGroup
+	for range connections {
+		running.Go(func() {
+			if err := resetAtOnce(c, s.tls, each); err != nil {
+				s.t.Errorf("%d streams: %v", each, err)
+			}
+		})
+	}
+	running.Go(func() {
+		err := resetAtOnce(c, s.tls, givenUp)
+		if told := goAway(0); err != nil && (!errors.As(err, &told) || http2.ErrCode(told) != http2.ErrCodeEnhanceYourCalm) {
+			s.t.Errorf("%d streams: %v", givenUp, err)
+		}
+		s.t.Logf("the connection with %d streams ends with: %v", givenUp, err)
+	})
+	running.Wait()
+}
+
+// resetAtOnce opens n streams on one connection and gives each up at once. An error may
+// be the server's GOAWAY.
+func resetAtOnce(c *caller, config *tls.Config, n int) error {
+	l, err := c.dial()
+	if err != nil {
+		return err
+	}
+	defer l.reset()
+	conn, err := l.encrypt(config, overHTTP2)
+	if err != nil {
+		return err
+	}
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	defer l.Close() // which ends the writing
+	writing.Go(func() {
+		var text strings.Builder
+		text.WriteString(preface())
+		for i := range n {
+			id := uint32(1 + 2*i)
+			text.WriteString(follows(id) + cancels(id))
+		}
+		text.WriteString(asks())
+		_, _ = io.WriteString(conn, text.String()) // the reader hears what becomes of it
+	})
+	return awaitPong(conn)
+}
+
+// A frame that is announced and does not come takes no memory to speak of.
+func TestAnnouncedFrames(t *testing.T) {
+	const clients, announced = 200, 1 << 20
+	s := serve(t, "--data", t.TempDir(), "--pprof-listen=127.0.0.1:0")
+	c := &caller{to: s.Addr}
+	for _, size := range []int{16 << 10, announced} { // what every server takes, and a lot
+		memory := s.heap()
+		var lines []*line
+		for range clients {
+			l, err := c.dial()
+			must(t, err)
+			t.Cleanup(l.reset)
+			head := string([]byte{byte(size >> 16), byte(size >> 8), byte(size), byte(http2.FrameHeaders), 0, 0, 0, 0, 1})
+			must(t, l.send(preface()+asks()+head))
+			_ = awaitPong(l) // it may be sent away for the frame
+			lines = append(lines, l)
+		}
+		grown := s.heap() - memory
+		t.Logf("%d clients that announce %d bytes hold %d each", clients, size, grown/clients)
+		if grown > clients*announced/10 {
+			t.Errorf("%d clients that announce %d bytes hold %d", clients, size, grown)
+		}
+		for _, l := range lines {
+			l.reset()
+		}
+	}
+}

@@ -1,0 +1,263 @@
+//go:build linux
+
+package edge
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
+)
+
+// Protocols that a client offers in its handshake (ALPN, RFC 7301).
+const (
+	overHTTP1 = "http/1.1"
+	overHTTP2 = "h2"
+)
+
+// serveTLS starts the program with a certificate.
+func serveTLS(t testing.TB, args ...string) *server {
+	t.Helper()
+	authority := redistest.NewCertificates(t)
+	cert, key := authority.Server(t, "node", "127.0.0.1")
+	pem, err := os.ReadFile(authority.CA)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	config := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
+	once := &http.Transport{DisableKeepAlives: true, TLSClientConfig: config.Clone()} // a transport adds to its own
+	return &server{
+		Server: tidemark.Serve(t, program.Options{}, append(args, "--tls-cert="+cert, "--tls-key="+key)...),
+		t:      t,
+		http:   &http.Client{Transport: once, Timeout: patience},
+		tls:    config,
+	}
+}
+
+// encrypt begins TLS on l, and returns once the handshake is done from the client's side.
+func (l *line) encrypt(config *tls.Config, protocol string) (*tls.Conn, error) {
+	config = config.Clone()
+	config.NextProtos = []string{protocol}
+	conn := tls.Client(l.TCPConn, config)
+	if err := conn.Handshake(); err != nil {
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	if got := conn.ConnectionState().NegotiatedProtocol; got != protocol {
+		return nil, fmt.Errorf("the handshake ends with %q, want %q", got, protocol)
+	}
+	return conn, nil
+}
+
+// clientHello returns what a client begins its handshake with.
+func clientHello(t testing.TB, config *tls.Config) string {
+	t.Helper()
+	var heard recorder
+	if err := tls.Client(&heard, config).Handshake(); err == nil || len(heard.said) < 100 {
+		t.Fatalf("%d bytes of a handshake that ended with %v", len(heard.said), err)
+	}
+	return string(heard.said)
+}
+
+// A recorder keeps what is first said to it, and is silent.
+type recorder struct {
+	net.Conn // nil: nothing else is asked for
+	said     []byte
+}
+
+func (r *recorder) Write(b []byte) (int, error) {
+	if r.said == nil {
+		r.said = bytes.Clone(b)
+	}
+	return len(b), nil
+}
+
+func (*recorder) Read([]byte) (int, error) { return 0, io.EOF }
+
+// heap returns how much memory is in use behind a collection, in bytes. The server needs
+// --pprof-listen.
+func (s *server) heap() int {
+	s.t.Helper()
+	for range 2 { // what pools keep goes with the second
+		res, err := s.http.Get("http://" + s.profiles() + "/debug/pprof/heap?gc=1")
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		_, _ = io.Copy(io.Discard, res.Body)
+		res.Body.Close()
+	}
+	return int(s.metrics()["go_memstats_heap_alloc_bytes"])
+}
+
+// profiles is where the server serves them.
+func (s *server) profiles() string {
+	s.t.Helper()
+	for line := range strings.Lines(s.Stderr.String()) {
+		var entry struct{ Msg, Address string }
+		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "profiles are served" {
+			return entry.Address
+		}
+	}
+	s.t.Fatal("no profiles are served")
+	return ""
+}
+
+// awaitHeap waits until no more memory is in use than before, and most beyond it.
+func (s *server) awaitHeap(before, most int) {
+	s.t.Helper()
+	var now int
+	if !poll(func() bool { now = s.heap(); return now <= before+most }) {
+		s.t.Errorf("%d bytes of memory are in use, %d were before: more than %d are left", now, before, most)
+		return
+	}
+	s.t.Logf("%d KiB of memory are in use, %d KiB were before", now>>10, before>>10)
+}
+
+// A guest follows a room over HTTP/1.1 or HTTP/2, on a connection of its own.
+type guest struct {
+	s      *server
+	room   string
+	client *http.Client
+	body   io.ReadCloser
+	blocks *bufio.Reader
+}
+
+// newGuest returns a guest that is live.
+func newGuest(s *server, protocol, room string) (*guest, error) {
+	transport := &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: protocol == overHTTP2}
+	g := &guest{s: s, room: room, client: &http.Client{Transport: transport, Timeout: patience}}
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URL()+"/v1/rooms/"+room+"/events", nil)
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	res, err := g.client.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	g.body, g.blocks = res.Body, bufio.NewReader(res.Body)
+	if res.StatusCode != http.StatusOK || (res.ProtoMajor == 2) != (protocol == overHTTP2) {
+		g.leave()
+		return nil, fmt.Errorf("%s over %s, want %s", res.Status, res.Proto, protocol)
+	}
+	return g, nil
+}
+
+// hears publishes an event, and reads until it comes.
+func (g *guest) hears() error {
+	id, err := publishTo(g.client, g.s.URL(), g.room, "x", "")
+	if err != nil {
+		return err
+	}
+	for {
+		block, err := readBlock(g.blocks)
+		if err != nil {
+			return fmt.Errorf("before event %s: %w", id, err)
+		}
+		if strings.Contains(block, "id: "+id) {
+			return nil
+		}
+	}
+}
+
+func (g *guest) leave() {
+	_ = g.body.Close()
+	g.client.CloseIdleConnections()
+}
+
+// served has somebody connect, follow, publish and hear it, over each version of HTTP.
+func (s *server) served() error {
+	var all error
+	for _, protocol := range []string{overHTTP1, overHTTP2} {
+		g, err := newGuest(s, protocol, "lobby")
+		if err == nil {
+			err = g.hears()
+			g.leave()
+		}
+		if err != nil {
+			all = errors.Join(all, fmt.Errorf("%s: %w", protocol, err))
+		}
+	}
+	return all
+}
+
+// preface is what a client begins HTTP/2 with (RFC 9113, 3.4).
+func preface(settings ...http2.Setting) string {
+	return http2.ClientPreface + frames(func(f *http2.Framer) error { return f.WriteSettings(settings...) })
+}
+
+// frames returns the bytes of what is written.
+func frames(write func(*http2.Framer) error) string {
+	var text bytes.Buffer
+	if err := write(http2.NewFramer(&text, nil)); err != nil {
+		panic(err) // a mistake in the test
+	}
+	return text.String()
+}
+
+// headers returns the frame that asks for an event stream, or begins a publish, on a
+// stream. It depends on no frame before it.
+func headers(stream uint32, method, path string) string {
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, field := range [][2]string{{":method", method}, {":scheme", "https"}, {":authority", "tidemark"}, {":path", path}, {"accept", "text/event-stream"}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true}) // so that it is not indexed
+	}
+	return frames(func(f *http2.Framer) error {
+		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: method == http.MethodGet})
+	})
+}
+
+// follows is the frame that asks for an event stream.
+func follows(stream uint32) string { return headers(stream, http.MethodGet, "/v1/rooms/lobby/events") }
+
+// cancels is the frame by which a client gives a stream up.
+func cancels(stream uint32) string {
+	return frames(func(f *http2.Framer) error { return f.WriteRSTStream(stream, http2.ErrCodeCancel) })
+}
+
+// asks is the frame that wants an answer.
+func asks() string {
+	return frames(func(f *http2.Framer) error { return f.WritePing(false, [8]byte{1}) })
+}
+
+// goAway is the error code with which the server has sent the client away.
+type goAway http2.ErrCode
+
+func (g goAway) Error() string { return "GOAWAY: " + http2.ErrCode(g).String() }
+
+// awaitPong reads frames until the answer to a ping, or until the server says GOAWAY.
+func awaitPong(in io.Reader) error {
+	framer := http2.NewFramer(io.Discard, in)
+	for {
+		f, err := framer.ReadFrame()
+		switch f := f.(type) {
+		case *http2.PingFrame:
+			if f.IsAck() {
+				return nil
+			}
+		case *http2.GoAwayFrame:
+			return goAway(f.ErrCode)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
