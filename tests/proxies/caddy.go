@@ -16,7 +16,8 @@ func Caddy(t testing.TB, o Options) *Proxy {
 	conf := edit(t, "Caddyfile", read(t, "Caddyfile"), map[string]string{
 		"tidemark.example.com {\n":      "https://" + addr + " {\n\ttls " + o.Cert + " " + o.Key + "\n",
 		"127.0.0.1:8081 127.0.0.1:8082": strings.Join(o.Nodes, " "),
-		"\tgrace_period 10s\n":          "\tgrace_period 1s\n\tadmin " + admin + "\n\tauto_https disable_redirects\n",
+		"\tgrace_period 10s\n": "\tgrace_period 1s\n\tadmin " + admin + "\n\tauto_https disable_redirects\n" +
+			"\tservers {\n\t\tprotocols h1 h2\n\t}\n", // not HTTP/3: no test speaks it, and FreeAddr has the UDP port
 	}, o.Instead)
 	name := filepath.Join(dir, "Caddyfile")
 	write(t, name, conf)
