@@ -94,7 +94,7 @@ func (s *Shared) complain(err error) {
 	if now-last < int64(complainEvery) || !s.complained.CompareAndSwap(last, now) {
 		return
 	}
-	s.logger.Warn("redis does not answer about a rate; this node counts for itself", "err", err)
+	s.logger.Warn("redis does not answer about a rate; this node counts for itself", "error", err)
 }
 
 // A keyed client has redis_rate's scripts use keys that begin like the log's, which its

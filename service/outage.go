@@ -66,7 +66,7 @@ func (p *pump) unanswered(err error) {
 	}
 	p.outages.begin()
 	p.metrics.away.Inc()
-	p.logger.Warn("the log does not answer", "err", err)
+	p.logger.Warn("the log does not answer", "error", err)
 	for _, r := range p.all() {
 		r.wake()
 	}

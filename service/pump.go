@@ -349,7 +349,7 @@ func (p *pump) repair(ctx context.Context, cause string, read func() error) bool
 			return false
 		}
 		p.unanswered(err)
-		p.logger.Debug("live delivery waits for the log", "err", err)
+		p.logger.Debug("live delivery waits for the log", "error", err)
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2)): // not all nodes at once
 		case <-ctx.Done():

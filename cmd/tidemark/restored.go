@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 
 	"github.com/redis/go-redis/v9"
 
@@ -40,9 +39,6 @@ func (c *restoredCmd) Run(std stdio) error {
 func (c *restoredCmd) tell() error {
 	quiet := slog.New(slog.DiscardHandler)
 	if c.Redis == "" {
-		if _, err := os.Stat(c.Data); err != nil { // a new log would be made
-			return fmt.Errorf("--data: %w", err)
-		}
 		return embedded.Restored(c.Data, embedded.Options{Logger: quiet})
 	}
 	redis.SetLogger(redisLogger{quiet})

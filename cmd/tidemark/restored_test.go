@@ -61,6 +61,7 @@ func TestRestoredRefuses(t *testing.T) {
 	for want, args := range map[string][]string{
 		"in use by another process": {"--data", dir},
 		"/nowhere":                  {"--data", "/nowhere"},
+		"there is no log in":        {"--data", t.TempDir()},
 		"--redis is not":            {"--redis-ca", "x"},
 	} {
 		if _, stderr, code := tidemark.Run(t, program.Options{}, append([]string{"restored"}, args...)...); code == exitOK || !strings.Contains(stderr, want) {

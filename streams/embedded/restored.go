@@ -13,9 +13,16 @@ import (
 
 // Restored tells the log in dir that it was brought back from a copy: from then on it
 // vouches for nothing before this moment, so that every cursor from before gets a gap
-// notice. No process may have the log open.
+// notice. No process may have the log open. Where there is none it makes none.
 func Restored(dir string, o Options) error {
 	o = o.withDefaults()
+	there, err := pebble.Peek(dir, vfs.Default)
+	if err != nil {
+		return fmt.Errorf("open log %q: %w", dir, err)
+	}
+	if !there.Exists {
+		return fmt.Errorf("there is no log in %q", dir)
+	}
 	s, err := openStore(dir, vfs.Default, o.Logger)
 	if err != nil {
 		return fmt.Errorf("open log %q: %w", dir, err)

@@ -107,12 +107,12 @@ func (f *feed) run() {
 		f.log.doubt(f.ctx, err)
 		if connected {
 			again.reset()
-			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "err", err)
+			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "error", err)
 			if !f.say(f.ctx, streams.Signal{Lost: true}) {
 				return
 			}
 		} else {
-			f.log.opt.Logger.Log(f.ctx, levelOf(err), "live feed cannot connect", "partition", f.p.id, "err", err)
+			f.log.opt.Logger.Log(f.ctx, levelOf(err), "live feed cannot connect", "partition", f.p.id, "error", err)
 		}
 		_ = again.wait(f.ctx) // which the loop looks at
 	}

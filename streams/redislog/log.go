@@ -76,7 +76,7 @@ func (l *Log) firstCheck(ctx context.Context) error {
 	if err == nil || permanent(err) {
 		return err
 	}
-	l.opt.Logger.Warn("redis cannot be used yet; the log joins when it can", "err", err)
+	l.opt.Logger.Warn("redis cannot be used yet; the log joins when it can", "error", err)
 	return nil
 }
 

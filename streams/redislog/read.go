@@ -65,7 +65,7 @@ func (l *Log) page(ctx context.Context, room streams.Room, command, from, to str
 		for _, entry := range reply {
 			id, e, err := parseEntry(room, p.id, entry)
 			if err != nil {
-				l.opt.Logger.Warn("a room's stream has an entry of somebody else", "room", room, "id", id, "err", err)
+				l.opt.Logger.Warn("a room's stream has an entry of somebody else", "room", room, "id", id, "error", err)
 			} else if len(events) < limit {
 				p.saw(pages{}, room, e.ID)
 				events = append(events, e)

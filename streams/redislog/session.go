@@ -254,7 +254,7 @@ func (s *session) note(m *redis.Message) {
 }
 
 func (s *session) ignore(m *redis.Message, why error) {
-	s.f.log.opt.Logger.Warn("foreign message ignored", "channel", m.Channel, "err", why)
+	s.f.log.opt.Logger.Warn("foreign message ignored", "channel", m.Channel, "error", why)
 }
 
 // confirmation announces the room if its last command was to join it. One that
