@@ -71,7 +71,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 
 // An append that waits is counted by itself.
 func TestWaitingAppendsAreCounted(t *testing.T) {
-	primary := redistest.Start(t)
+	primary := redistest.StartProcess(t)
 	redistest.StartReplica(t, primary)
 	registry := prometheus.NewRegistry()
 	l := open(t, Options{URL: primary.URL(), Metrics: registry})
