@@ -121,8 +121,7 @@ func (l *leases) member(number uint64) string { return l.node + ":" + strconv.Fo
 func (l *leases) take(ctx context.Context, name string) (number uint64, err error) {
 	number = l.last.Add(1)
 	admitted, err := l.ask(ctx, name, number)
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		l.forget(lease{name, number}) // Redis may have it all the same
 		return 0, ctx.Err()
 	}

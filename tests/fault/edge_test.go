@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/tests/proxies"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // An edge is nginx in front of the nodes, with deploy/nginx.conf, and a line in
@@ -35,7 +35,7 @@ type edge struct {
 // newEdge starts nginx in front of nodes; it ends with the test.
 func newEdge(t *testing.T, nodes []*node) *edge {
 	t.Helper()
-	e := &edge{t: t, dir: t.TempDir(), addr: proxies.FreeAddr(t)}
+	e := &edge{t: t, dir: t.TempDir(), addr: redistest.FreeAddr(t)}
 	e.url = "http://" + e.addr
 	e.configure(nodes)
 	e.start()

@@ -13,7 +13,7 @@ import (
 	"github.com/Shopify/toxiproxy/v2/toxics"
 	"github.com/rs/zerolog"
 
-	"github.com/tidemark/tidemark/tests/proxies"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // A line is a proxy between two parties of a world, on which harm can be done. Its
@@ -29,7 +29,7 @@ type line struct {
 func newLine(t *testing.T, target string) *line {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &line{t: t, proxy: toxiproxy.NewProxy(server, target, proxies.FreeAddr(t), target)}
+	l := &line{t: t, proxy: toxiproxy.NewProxy(server, target, redistest.FreeAddr(t), target)}
 	for i, direction := range []string{"upstream", "downstream"} {
 		text := fmt.Sprintf(`{"type":%q,"stream":%q}`, moodyName, direction)
 		added, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(text))

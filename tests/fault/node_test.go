@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/tests/program"
-	"github.com/tidemark/tidemark/tests/proxies"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // A node is one tidemark process after the other, at one address.
@@ -38,7 +38,7 @@ type node struct {
 // newNode starts a node; it ends with the test.
 func newNode(t *testing.T, p program.Program, name string, flags ...string) *node {
 	t.Helper()
-	n := &node{t: t, name: name, program: p, addr: proxies.FreeAddr(t)}
+	n := &node{t: t, name: name, program: p, addr: redistest.FreeAddr(t)}
 	n.flags = append([]string{"--listen=" + n.addr, "--node=" + name}, flags...)
 	n.start()
 	n.line = newLine(t, n.addr)

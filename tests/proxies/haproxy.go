@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // HAProxy runs deploy/haproxy.cfg, with a process for its workers as services have it.
 func HAProxy(t testing.TB, o Options) *Proxy {
 	t.Helper()
-	dir, addr := t.TempDir(), FreeAddr(t)
+	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	pem := filepath.Join(dir, "tidemark.pem")
 	write(t, pem, text(t, o.Cert)+text(t, o.Key))
 	conf := edit(t, "haproxy.cfg", read(t, "haproxy.cfg"), map[string]string{

@@ -9,12 +9,13 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // Nginx runs deploy/nginx.conf.
 func Nginx(t testing.TB, o Options) *Proxy {
 	t.Helper()
-	dir, addr := t.TempDir(), FreeAddr(t)
+	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	conf := edit(t, "nginx.conf", read(t, "nginx.conf"), map[string]string{
 		"listen 8080;":                                   "listen " + addr + ";",
 		"worker_shutdown_timeout 60s":                    "worker_shutdown_timeout 1s",
@@ -28,7 +29,7 @@ func Nginx(t testing.TB, o Options) *Proxy {
 // NginxTLS runs deploy/nginx-tls.conf within settings of nginx that have nothing else.
 func NginxTLS(t testing.TB, o Options) *Proxy {
 	t.Helper()
-	dir, addr := t.TempDir(), FreeAddr(t)
+	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	access, errors := filepath.Join(dir, "access.log"), filepath.Join(dir, "error.log")
 	conf := edit(t, "nginx-tls.conf", read(t, "nginx-tls.conf"), map[string]string{
 		"listen 443 ssl http2;":                              "listen " + addr + " ssl http2;",

@@ -4,13 +4,10 @@ package proxies
 
 import (
 	"crypto/tls"
-	"math/rand/v2"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -144,32 +141,6 @@ func write(t testing.TB, name, text string) {
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// FreeAddr returns an address of loopback that is the test's. Its port lies below those
-// that systems give to outgoing connections, one of which might have it by the time that
-// the proxy listens; the UDP port of the same number marks it as taken,
-// as package redistest does.
-func FreeAddr(t testing.TB) string {
-	t.Helper()
-	const first, end, tries = 20_000, 32_000, 200
-	for range tries {
-		addr := net.JoinHostPort("127.0.0.1", strconv.Itoa(first+rand.N(end-first)))
-		mark, err := net.ListenPacket("udp", addr)
-		if err != nil {
-			continue
-		}
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			mark.Close()
-			continue
-		}
-		l.Close()
-		t.Cleanup(func() { mark.Close() })
-		return addr
-	}
-	t.Fatal("no free port found")
-	return ""
 }
 
 // servers writes a line for each node, as nginx and HAProxy do.

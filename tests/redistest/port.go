@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"testing"
 )
 
 const (
@@ -48,3 +49,15 @@ func (p *port) addr() string { return net.JoinHostPort("127.0.0.1", p.String()) 
 func (p *port) String() string { return strconv.Itoa(p.number) }
 
 func (p *port) release() { _ = p.mark.Close() }
+
+// FreeAddr returns an address of loopback that is the test's, for whatever it runs there.
+// Its UDP port is taken too.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	p, err := takePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.release)
+	return p.addr()
+}
