@@ -108,7 +108,7 @@ func TestEachAlgorithm(t *testing.T) {
 	for name, i := range issuers() {
 		v := open(t, Options{PublicKeys: publicPEM(t, i.key)})
 		g, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), "any"))
-		if err != nil || g.Who() != "ann" || !g.Allows(Subscribe, "chat:1") {
+		if err != nil || g.Holder() != "ann" || !g.Allows(Subscribe, "chat:1") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -253,15 +253,15 @@ func TestKeys(t *testing.T) {
 		want   bool
 	}{
 		{Publish, "chat:1", true}, {Publish, "news", true}, {Publish, "other", false}, {Publish, "@ann", false},
-		{Subscribe, "@ann", true}, {Subscribe, "chat:1", false}, {Subscribe, streams.Everyone, true},
+		{Subscribe, "@ann", true}, {Subscribe, "chat:1", false}, {Subscribe, streams.BroadcastRoom, true},
 		{Presence, "lobby", true}, {Presence, "chat:1", false}, {Administer, "", true},
 	} {
 		if got := g.Allows(tt.action, tt.room); got != tt.want {
 			t.Errorf("%v %s: %t", tt.action, tt.room, got)
 		}
 	}
-	if g.User() != "" || g.Inbox() != "" || !strings.HasPrefix(g.Who(), "key ") || !g.Expires().IsZero() {
-		t.Errorf("%q %q %q %v", g.User(), g.Inbox(), g.Who(), g.Expires())
+	if g.User() != "" || g.Inbox() != "" || !strings.HasPrefix(g.Holder(), "key ") || !g.Expires().IsZero() {
+		t.Errorf("%q %q %q %v", g.User(), g.Inbox(), g.Holder(), g.Expires())
 	}
 	for _, text := range []string{other, hash.String(), sign(t, jwt.SigningMethodHS256, secret, said(nil), "")} {
 		if _, err := v.Verify(t.Context(), text); !errors.Is(err, ErrCredential) {
@@ -323,7 +323,7 @@ func TestOpenRefuses(t *testing.T) {
 // Mint makes what Verify takes.
 func TestMint(t *testing.T) {
 	v := open(t, Options{Secrets: [][]byte{secret}, Issuer: "i", Audience: "a"})
-	text, err := Mint(secret, Draft{Subject: "ann", Issuer: "i", Audience: "a", Life: time.Minute, Scopes: Scopes{Publish: []string{"x:{sub}"}, Admin: true}})
+	text, err := Mint(secret, TokenSpec{Subject: "ann", Issuer: "i", Audience: "a", Life: time.Minute, Scopes: Scopes{Publish: []string{"x:{sub}"}, Admin: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -331,10 +331,10 @@ func TestMint(t *testing.T) {
 	if err != nil || !g.Allows(Publish, "x:ann") || g.Allows(Publish, "x:bob") || !g.Allows(Administer, "") {
 		t.Errorf("%+v %v", g, err)
 	}
-	if _, err := Mint(secret, Draft{Scopes: Scopes{Publish: []string{"a b"}}}); err == nil {
+	if _, err := Mint(secret, TokenSpec{Scopes: Scopes{Publish: []string{"a b"}}}); err == nil {
 		t.Error("a bad pattern was taken")
 	}
-	if _, err := Mint([]byte("short"), Draft{}); err == nil {
+	if _, err := Mint([]byte("short"), TokenSpec{}); err == nil {
 		t.Error("a short secret was taken")
 	}
 }

@@ -123,7 +123,7 @@ func (g *Grant) Allows(action Action, room streams.Room) bool {
 		return true
 	case action == Administer:
 		return g.admin
-	case action == Subscribe && (room == streams.Everyone || room == g.inbox && room != ""):
+	case action == Subscribe && (room == streams.BroadcastRoom || room == g.inbox && room != ""):
 		return true
 	}
 	for _, pattern := range g.patterns[action] {
@@ -140,8 +140,8 @@ func (g *Grant) Expired() bool { return !g.expires.IsZero() && !time.Now().Befor
 // Expires returns when the grant ends; the zero time for never.
 func (g *Grant) Expires() time.Time { return g.expires }
 
-// Who names the holder for logs: the user, or the beginning of a key's hash.
-func (g *Grant) Who() string { return g.who }
+// Holder names the holder for logs: the user, or the beginning of a key's hash.
+func (g *Grant) Holder() string { return g.who }
 
 // User returns the user's name; empty for a credential that is no user's.
 func (g *Grant) User() string { return g.user }

@@ -28,16 +28,16 @@ func TestAllows(t *testing.T) {
 		want   bool
 	}{
 		{Subscribe, "chat:1", true}, {Subscribe, "of:ann:1", true}, {Subscribe, "of:bob:1", false}, {Subscribe, "of:{sub}:1", false},
-		{Subscribe, "@ann", true}, {Subscribe, "@bob", false}, {Subscribe, streams.Everyone, true}, {Subscribe, "", false},
-		{Publish, "chat:1", true}, {Publish, "@ann", false}, {Publish, streams.Everyone, false}, {Publish, "lobby", false},
-		{Presence, "chat:1", false}, {Presence, streams.Everyone, false}, {Administer, "", false}, {Administer, "chat:1", false},
+		{Subscribe, "@ann", true}, {Subscribe, "@bob", false}, {Subscribe, streams.BroadcastRoom, true}, {Subscribe, "", false},
+		{Publish, "chat:1", true}, {Publish, "@ann", false}, {Publish, streams.BroadcastRoom, false}, {Publish, "lobby", false},
+		{Presence, "chat:1", false}, {Presence, streams.BroadcastRoom, false}, {Administer, "", false}, {Administer, "chat:1", false},
 	} {
 		if got := ann.Allows(tt.action, tt.room); got != tt.want {
 			t.Errorf("%v %s: %t", tt.action, tt.room, got)
 		}
 	}
 	var none *Grant
-	if none.Allows(Subscribe, streams.Everyone) {
+	if none.Allows(Subscribe, streams.BroadcastRoom) {
 		t.Error("no grant allows something")
 	}
 	if open := Unrestricted(); !open.Allows(Publish, "x") || !open.Allows(Administer, "") || open.Inbox() != "" {
@@ -55,7 +55,7 @@ func TestStrangeUsers(t *testing.T) {
 				t.Errorf("user %q may follow %q", user, room)
 			}
 		}
-		if !g.Allows(Subscribe, "open") || !g.Allows(Subscribe, streams.Everyone) || g.Inbox() != "" {
+		if !g.Allows(Subscribe, "open") || !g.Allows(Subscribe, streams.BroadcastRoom) || g.Inbox() != "" {
 			t.Errorf("user %q", user)
 		}
 	}

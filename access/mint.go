@@ -7,8 +7,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A Draft is a token to be made.
-type Draft struct {
+// A TokenSpec is a token to be made.
+type TokenSpec struct {
 	Subject  string // the user; may be empty
 	Issuer   string // may be empty
 	Audience string // may be empty
@@ -18,7 +18,7 @@ type Draft struct {
 
 // Mint makes a token, signed by HS256. It is for trying: in earnest tokens are made
 // by whoever knows the users.
-func Mint(secret []byte, d Draft) (string, error) {
+func Mint(secret []byte, d TokenSpec) (string, error) {
 	s, err := secretSigner(secret)
 	if err != nil {
 		return "", err

@@ -17,9 +17,9 @@ import (
 // admit takes a seat for a connection that is to stay, before anything else is done
 // for it. Whoever gets the seat sees to it that it is given back. A key is no user's: one
 // that many machines share has as many connections as the node and addresses may.
-func (s *Server) admit(c echo.Context) (*limits.Seat, error) {
+func (s *Server) admit(c echo.Context) (*limits.Slot, error) {
 	r := c.Request()
-	seat, err := s.opts.Seats.Take(r.Context(), s.client(r), s.grant(c).User())
+	seat, err := s.opts.ConnectionLimiter.Acquire(r.Context(), s.client(r), s.grant(c).User())
 	if limit := seatLimit(err); limit != "" {
 		s.metrics.hit(limit, 1)
 	}

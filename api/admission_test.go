@@ -25,13 +25,13 @@ import (
 )
 
 // seated gives a node seats, which it returns.
-func seated(o limits.SeatOptions) (*limits.Seats, func(*setup)) {
-	seats := limits.NewSeats(o)
-	return seats, func(s *setup) { s.api.Seats = seats }
+func seated(o limits.ConnectionOptions) (*limits.ConnectionLimiter, func(*setup)) {
+	seats := limits.NewConnectionLimiter(o)
+	return seats, func(s *setup) { s.api.ConnectionLimiter = seats }
 }
 
 // awaitSeats waits until n seats are held.
-func awaitSeats(t *testing.T, seats *limits.Seats, n int) {
+func awaitSeats(t *testing.T, seats *limits.ConnectionLimiter, n int) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
 	for seats.Held() != n {
@@ -45,14 +45,14 @@ func awaitSeats(t *testing.T, seats *limits.Seats, n int) {
 // A stream for which there is no seat is told so, byte for byte, and broken off.
 func TestFullStream(t *testing.T) {
 	for name, tt := range map[string]struct {
-		o           limits.SeatOptions
+		o           limits.ConnectionOptions
 		code, words string
 		wait        string
 		limit       string
 	}{
-		"node":    {limits.SeatOptions{PerNode: 1}, "node-full", "this node has as many connections as it takes: 1", "[567]", "node"},
-		"address": {limits.SeatOptions{PerAddress: 1}, "too-many-connections", "this address has as many connections as one may have: 1", "1[0-5]", "address"},
-		"user":    {limits.SeatOptions{PerUser: 1}, "too-many-connections", "this user has as many connections as one may have: 1", "1[0-5]", "user"},
+		"node":    {limits.ConnectionOptions{PerNode: 1}, "node-full", "this node has as many connections as it takes: 1", "[567]", "node"},
+		"address": {limits.ConnectionOptions{PerAddress: 1}, "too-many-connections", "this address has as many connections as one may have: 1", "1[0-5]", "address"},
+		"user":    {limits.ConnectionOptions{PerUser: 1}, "too-many-connections", "this user has as many connections as one may have: 1", "1[0-5]", "user"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			seats, with := seated(tt.o)
@@ -119,7 +119,7 @@ const handshake = "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgr
 // A socket for which there is no seat is opened, and closed with the reason, in one
 // piece.
 func TestFullSocket(t *testing.T) {
-	for code, o := range map[string]limits.SeatOptions{"node-full": {PerNode: 1}, "too-many-connections": {PerAddress: 1}} {
+	for code, o := range map[string]limits.ConnectionOptions{"node-full": {PerNode: 1}, "too-many-connections": {PerAddress: 1}} {
 		t.Run(code, func(t *testing.T) {
 			seats, with := seated(o)
 			h := start(t, with)
@@ -144,7 +144,7 @@ func TestFullSocket(t *testing.T) {
 // A connection has its seat for as long as it is there, on either transport, and
 // whatever ends it; then the seat is another's.
 func TestSeatIsGivenBack(t *testing.T) {
-	seats, with := seated(limits.SeatOptions{PerNode: 1})
+	seats, with := seated(limits.ConnectionOptions{PerNode: 1})
 	h := start(t, with, func(s *setup) { s.node.Hot = 2 }) // so that most is read from the log
 	for range 3 {
 		s := h.follow("/v1/rooms/lobby/events")
@@ -189,7 +189,7 @@ func (w fallenWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) { return nil
 
 // Where the connection can't be had, or what has it panics, the seat is given back.
 func TestSeatWithoutConnection(t *testing.T) {
-	seats, with := seated(limits.SeatOptions{PerNode: 1})
+	seats, with := seated(limits.ConnectionOptions{PerNode: 1})
 	h := start(t, with)
 	for name, hijack := range map[string]func() error{
 		"error": func() error { return errors.New("on purpose") },
@@ -219,7 +219,7 @@ func TestSeatsOfAUser(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	seats, with := seated(limits.SeatOptions{PerUser: 2})
+	seats, with := seated(limits.ConnectionOptions{PerUser: 2})
 	h := start(t, with, guarded(t, key))
 	scopes := access.Scopes{Subscribe: []string{"*"}}
 	ann := func() string { return "Bearer " + token(t, time.Hour, scopes) }
@@ -258,7 +258,7 @@ func (h *harness) dialWith(authorization string) *wsClient {
 func TestSeatsBehindAProxy(t *testing.T) {
 	for trusted, others := range map[bool]string{true: "tidemark.open", false: "tidemark.error"} {
 		t.Run(fmt.Sprint(trusted), func(t *testing.T) {
-			_, with := seated(limits.SeatOptions{PerAddress: 1})
+			_, with := seated(limits.ConnectionOptions{PerAddress: 1})
 			h := start(t, with, func(s *setup) {
 				if trusted {
 					s.api.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -285,7 +285,7 @@ func TestSeatsInAStorm(t *testing.T) {
 	server := redistest.StartProcess(t)
 	rdb := redis.NewClient(&redis.Options{Addr: server.Addr(), MaxRetries: -1, ContextTimeoutEnabled: true})
 	defer rdb.Close()
-	seats, with := seated(limits.SeatOptions{PerNode: 6, PerAddress: clients, PerUser: 2, Redis: rdb, Prefix: "test"})
+	seats, with := seated(limits.ConnectionOptions{PerNode: 6, PerAddress: clients, PerUser: 2, Redis: rdb, Prefix: "test"})
 	defer seats.Close()
 	h := start(t, with, guarded(t))
 	addr := strings.TrimPrefix(h.url, "http://")

@@ -40,7 +40,7 @@ func token(t *testing.T, life time.Duration, s access.Scopes) string {
 
 func tokenBy(t *testing.T, secret []byte, user string, life time.Duration, s access.Scopes) string {
 	t.Helper()
-	text, err := access.Mint(secret, access.Draft{Subject: user, Life: life, Scopes: s})
+	text, err := access.Mint(secret, access.TokenSpec{Subject: user, Life: life, Scopes: s})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (s *Server) followRooms(c echo.Context) error {
 			return err
 		}
 	}
-	if err := add(streams.Everyone); err != nil {
+	if err := add(streams.BroadcastRoom); err != nil {
 		return err
 	}
 	return s.follow(c, rooms, true)
@@ -75,7 +75,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 	begun := false
 	defer func() {
 		if !begun {
-			seat.Leave()
+			seat.Release()
 		}
 	}()
 	f := &follower{line: line{server: s, over: overSSE, seat: seat}, rooms: rooms}
@@ -84,7 +84,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 		s.sendAway(c, err)
 	}
 	s.opened(c)
-	f.encoder = newEncoder(wrapped, f.sub.Opening())
+	f.encoder = newEncoder(wrapped, f.sub.InitialCursor())
 	f.visit = visitOf(c)
 	conn, err := f.takeOver(c.Response(), c.Request())
 	if err != nil {
@@ -205,7 +205,7 @@ func (f *follower) end() outcome {
 	f.patience.end()
 	f.sub.Close()
 	_ = f.out.conn.Close()
-	f.seat.Leave()
+	f.seat.Release()
 	s := f.server
 	s.lines.remove(&f.line)
 	f.ended(nil)
@@ -297,8 +297,8 @@ func (f *follower) fill(b []byte, body int, carries *load) ([]byte, outcome) {
 // encode appends what was taken, as far as it goes into one write.
 func (f *follower) encode(b []byte, carries *load) []byte {
 	b = appendItems(b, &f.batch, carries, f.encoder.item)
-	if f.batch.Items == nil && f.batch.Live {
-		f.batch.Live = false
+	if f.batch.Items == nil && f.batch.ReplayDone {
+		f.batch.ReplayDone = false
 		if c, ok := f.sub.Position(); ok {
 			f.encoder.moved(c) // also for a client for whom there was nothing
 		}

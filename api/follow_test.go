@@ -180,7 +180,7 @@ func TestResumeAtTheEdges(t *testing.T) { eachHTTP(t, testResumeAtTheEdges) }
 
 func testResumeAtTheEdges(t *testing.T, over func(*setup)) {
 	h := start(t, over, func(s *setup) {
-		s.node.Retention = []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 2, Age: time.Hour}}}
+		s.node.Retention = []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 2, Age: time.Hour}}}
 	})
 	ids := h.publishMany("lobby", 2*streams.ExtraKept)
 	kept := h.history("lobby", "?limit=1000").ids()

@@ -196,7 +196,7 @@ func (a answer) id(t *testing.T) string {
 // newest returns the last id of the log, which changes with whatever is stored.
 func (h *harness) newest() streams.ID {
 	h.t.Helper()
-	edges, err := h.log.Log.Edges(context.Background(), 0, nil)
+	edges, err := h.log.Log.Watermarks(context.Background(), 0, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -426,11 +426,11 @@ func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []stream
 	return receipts
 }
 
-func (l *faultyLog) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	if l.edgesDown.Load() {
-		return streams.Edges{}, errSecret
+		return streams.Watermarks{}, errSecret
 	}
-	return l.Log.Edges(ctx, p, rooms)
+	return l.Log.Watermarks(ctx, p, rooms)
 }
 
 func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {

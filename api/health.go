@@ -113,7 +113,7 @@ func (s *Server) logDetail(l look) *logDetail {
 		Reachable:      l.err == nil,
 		CheckSeconds:   l.took.Seconds(),
 		CheckAge:       time.Since(l.at).Seconds(),
-		PartitionsAway: s.node.Away(),
+		PartitionsAway: s.node.UnavailablePartitions(),
 	}
 	if p, ok := s.node.Probe(); ok {
 		d.Probe = &probeDetail{Lag: p.Lag.Seconds(), Age: time.Since(p.At).Seconds()}

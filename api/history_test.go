@@ -93,7 +93,7 @@ func TestHistoryInPages(t *testing.T) {
 
 func TestHistoryTruncated(t *testing.T) {
 	h := start(t, func(s *setup) {
-		s.node.Retention = []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 1, Age: service.DefaultRetention().Age}}}
+		s.node.Retention = []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 1, Age: service.DefaultRetention().Age}}}
 	})
 	ids := h.publishMany("lobby", streams.ExtraKept+3)
 	if p := h.history("lobby", "?limit=1000&after="+ids[0]); !p.Truncated {

@@ -33,9 +33,9 @@ func (stuckLog) Append(ctx context.Context, drafts []streams.Draft) []streams.Re
 	return receipts
 }
 
-func (stuckLog) Edges(ctx context.Context, _ streams.Partition, _ []streams.Room) (streams.Edges, error) {
+func (stuckLog) Watermarks(ctx context.Context, _ streams.Partition, _ []streams.Room) (streams.Watermarks, error) {
 	<-ctx.Done()
-	return streams.Edges{}, ctx.Err()
+	return streams.Watermarks{}, ctx.Err()
 }
 
 func (stuckLog) Ping(ctx context.Context) error {
@@ -43,13 +43,13 @@ func (stuckLog) Ping(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (stuckLog) Feed(streams.Partition) streams.Feed { return stuckFeed{make(chan streams.Signal)} }
+func (stuckLog) Feed(streams.Partition) streams.Feed { return stuckFeed{make(chan streams.FeedMessage)} }
 
-type stuckFeed struct{ signals chan streams.Signal }
+type stuckFeed struct{ signals chan streams.FeedMessage }
 
 func (stuckFeed) Join(streams.Room, uint64)        {}
 func (stuckFeed) Leave(streams.Room)               {}
-func (f stuckFeed) Signals() <-chan streams.Signal { return f.signals }
+func (f stuckFeed) Messages() <-chan streams.FeedMessage { return f.signals }
 func (f stuckFeed) Close()                         { close(f.signals) }
 
 // Whoever needs a log that does not answer is told so within a time limit.

@@ -22,7 +22,7 @@ type line struct {
 	task
 	server *Server
 	out    *outlet
-	seat   *limits.Seat // given back at the end
+	seat   *limits.Slot // given back at the end
 	hints  atomic.Uint32
 	over   transport
 
@@ -54,7 +54,7 @@ func appendItems(b []byte, batch *service.Batch, load *load, item func([]byte, r
 	for len(items) > 0 && len(b) < maxWrite {
 		b = item(b, items[0])
 		if e := items[0].Event; e != nil {
-			load.add(e, batch.Fresh)
+			load.add(e, batch.Live)
 		}
 		items = items[1:]
 	}

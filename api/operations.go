@@ -186,7 +186,7 @@ func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (a
 	if err != nil {
 		return answer{}, err
 	}
-	f.pos = f.sub.Opening().IDs()[0]
+	f.pos = f.sub.InitialCursor().IDs()[0]
 	k.rooms = append(k.rooms, room)
 	return answer{
 		frame: newFrame("subscribed").room(room).cursor(f.pos.String()).end(m.ref),

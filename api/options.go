@@ -33,7 +33,7 @@ type Options struct {
 	// PublishRate and AddressRate count what is published, by key or user and by the
 	// client's address; default: nothing is counted. Each may be of this node alone or
 	// of all nodes.
-	PublishRate, AddressRate limits.Buckets
+	PublishRate, AddressRate limits.RateLimiter
 
 	// MaxMessages is how many messages a second a WebSocket may send, and at once; more
 	// are refused, far more close it. Default: any number.
@@ -72,9 +72,9 @@ type Options struct {
 	// ParseOrigin returns it. "*" is for all of them, which may not use the cookie.
 	Origins []string
 
-	// Seats count connections that stay. nil: there may be any number. They are to be
+	// ConnectionLimiter count connections that stay. nil: there may be any number. They are to be
 	// open for as long as the Server.
-	Seats *limits.Seats
+	ConnectionLimiter *limits.ConnectionLimiter
 
 	// AccessLog has a line for each request when it is answered, and for each stream and
 	// WebSocket when it has ended; default: none.

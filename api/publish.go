@@ -38,7 +38,7 @@ func (s *Server) publishToUser(c echo.Context) error {
 }
 
 func (s *Server) publishToAll(c echo.Context) error {
-	return s.publish(c, streams.Everyone)
+	return s.publish(c, streams.BroadcastRoom)
 }
 
 // published is the answer to a publish, as JSON.

@@ -64,14 +64,14 @@ func (s *Server) subjectOf(g *access.Grant) string {
 	if user := g.User(); user != "" {
 		return "user " + user
 	}
-	return g.Who() // "key …"; "anyone" where nobody is asked; "" for all tokens without a user
+	return g.Holder() // "key …"; "anyone" where nobody is asked; "" for all tokens without a user
 }
 
 // A quota is what one rate had to say to a publish.
 type quota struct {
 	policy string
 	rate   limits.Rate
-	limits.State
+	limits.Decision
 }
 
 // An overRate is why something was not published: it came too soon.
@@ -96,7 +96,7 @@ func wholeSeconds(d time.Duration, least int) int {
 
 // A ration is one rate, and who is counted by it.
 type ration struct {
-	limits.Buckets
+	limits.RateLimiter
 	policy, caller string
 	metric         string
 }
@@ -135,11 +135,11 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 		}
 		q := quota{r.policy, r.Rate(), r.Take(ctx, r.caller, n, least)}
 		told = append(told, q)
-		if q.Taken < n {
-			s.metrics.hit(r.metric, n-q.Taken)
-			n = q.Taken
-			if over == nil || over.wait < q.Wait {
-				over = &overRate{r.policy, q.rate, q.Wait}
+		if q.Granted < n {
+			s.metrics.hit(r.metric, n-q.Granted)
+			n = q.Granted
+			if over == nil || over.wait < q.RetryAfter {
+				over = &overRate{r.policy, q.rate, q.RetryAfter}
 			}
 		}
 	}
@@ -156,13 +156,13 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 func tell(h http.Header, told []quota) {
 	for i, q := range told {
 		h.Add(headerRateLimitPolicy, fmt.Sprintf("%q;q=%d;w=%d", q.policy, q.rate.Burst, wholeSeconds(q.rate.Window(), 1)))
-		full := q.Full
-		if q.Wait > 0 {
-			full = q.Wait
-		} else if i+1 < len(told) && told[i+1].Wait > 0 {
+		full := q.ResetAfter
+		if q.RetryAfter > 0 {
+			full = q.RetryAfter
+		} else if i+1 < len(told) && told[i+1].RetryAfter > 0 {
 			continue
 		}
-		h.Add(headerRateLimit, fmt.Sprintf("%q;r=%d;t=%d", q.policy, q.Left, wholeSeconds(full, 0)))
+		h.Add(headerRateLimit, fmt.Sprintf("%q;r=%d;t=%d", q.policy, q.Remaining, wholeSeconds(full, 0)))
 	}
 }
 

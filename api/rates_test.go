@@ -19,7 +19,7 @@ import (
 // A gate is buckets that give all or nothing, and note who asked for how much.
 type gate struct {
 	rate  limits.Rate
-	state limits.State // what it says; Taken is all that is asked for, unless Wait is set
+	state limits.Decision // what it says; Taken is all that is asked for, unless Wait is set
 
 	mu    sync.Mutex // guards asked
 	asked []string   // "caller n"
@@ -27,13 +27,13 @@ type gate struct {
 
 func (g *gate) Rate() limits.Rate { return g.rate }
 
-func (g *gate) Take(_ context.Context, caller string, n, _ int) limits.State {
+func (g *gate) Take(_ context.Context, caller string, n, _ int) limits.Decision {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, fmt.Sprint(caller, " ", n))
 	s := g.state
-	if s.Wait == 0 {
-		s.Taken = n
+	if s.RetryAfter == 0 {
+		s.Granted = n
 	}
 	return s
 }
@@ -49,14 +49,14 @@ func (g *gate) taken() []string {
 
 // closed gives nothing for a minute, open gives all.
 func closed() *gate {
-	return &gate{rate: limits.Rate{Events: 1, Per: time.Minute, Burst: 100}, state: limits.State{Wait: time.Minute}}
+	return &gate{rate: limits.Rate{Events: 1, Per: time.Minute, Burst: 100}, state: limits.Decision{RetryAfter: time.Minute}}
 }
 
 func open() *gate {
-	return &gate{rate: limits.Rate{Events: 6, Per: time.Minute, Burst: 100}, state: limits.State{Left: 7, Full: 930 * time.Second}}
+	return &gate{rate: limits.Rate{Events: 6, Per: time.Minute, Burst: 100}, state: limits.Decision{Remaining: 7, ResetAfter: 930 * time.Second}}
 }
 
-func rated(publisher, address limits.Buckets) func(*setup) {
+func rated(publisher, address limits.RateLimiter) func(*setup) {
 	return func(s *setup) { s.api.PublishRate, s.api.AddressRate = publisher, address }
 }
 
@@ -137,7 +137,7 @@ func TestEveryPublishAsksTheRates(t *testing.T) {
 // does not; a batch counts for its events, and is stored as a whole or not at all.
 func TestRateHeaders(t *testing.T) {
 	publisher, address := open(), open()
-	address.rate, address.state.Left = limits.Rate{Events: 50, Per: time.Second, Burst: 10}, 3
+	address.rate, address.state.Remaining = limits.Rate{Events: 50, Per: time.Second, Burst: 10}, 3
 	h := start(t, rated(publisher, address))
 	const single, batch = `{"data":1}`, `{"events":[{"rooms":["a","b"],"data":1},{"room":"a","data":2},{"room":"*","data":3}]}`
 	expect := func(path, body string, status int, wait, limit, policy string) {
@@ -155,10 +155,10 @@ func TestRateHeaders(t *testing.T) {
 		t.Errorf("asked for %q", asked)
 	}
 	before := h.newest()
-	publisher.state = limits.State{Left: 2, Wait: 1500 * time.Millisecond, Full: time.Hour}
+	publisher.state = limits.Decision{Remaining: 2, RetryAfter: 1500 * time.Millisecond, ResetAfter: time.Hour}
 	expect("/v1/rooms/a/events", single, 429, "2", `"publisher";r=2;t=2`, both)
 	expect("/v1/events", batch, 429, "2", `"publisher";r=2;t=2`, both)
-	address.state = limits.State{Wait: time.Millisecond, Full: time.Hour}
+	address.state = limits.Decision{RetryAfter: time.Millisecond, ResetAfter: time.Hour}
 	expect("/v1/rooms/a/events", single, 429, "1", `"address";r=0;t=1`, `"address";q=10;w=1`)
 	if h.newest() != before {
 		t.Error("something was stored")
@@ -213,13 +213,13 @@ func TestRateAndKeys(t *testing.T) {
 	if asked := g.taken(); len(asked) != 2 {
 		t.Errorf("asked for %q", asked)
 	}
-	g.state.Wait = time.Second
+	g.state.RetryAfter = time.Second
 	for _, key := range []string{"k", "l"} {
 		if a := h.request("POST", "/v1/rooms/a/events", `{"data":1}`, "Idempotency-Key", key); a.status != 429 {
 			t.Errorf("%d %s", a.status, a.body)
 		}
 	}
-	g.state.Wait = 0
+	g.state.RetryAfter = 0
 	if a := h.request("POST", "/v1/rooms/a/events", `{"data":1}`, "Idempotency-Key", "l"); a.status != 201 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
@@ -296,7 +296,7 @@ func TestSocketRate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := start(t, rated(limits.NewLocal(rate), nil))
+	h := start(t, rated(limits.NewLocalLimiter(rate), nil))
 	c := h.dial()
 	for i := range 20 {
 		c.say(fmt.Sprintf(`{"op":"publish","room":"a","data":%d,"ref":%d}`, i, i))
@@ -329,15 +329,15 @@ type miser struct {
 	part int
 }
 
-func (m *miser) Take(_ context.Context, _ string, n, _ int) limits.State {
-	return limits.State{Taken: n / m.part, Wait: m.state.Wait}
+func (m *miser) Take(_ context.Context, _ string, n, _ int) limits.Decision {
+	return limits.Decision{Granted: n / m.part, RetryAfter: m.state.RetryAfter}
 }
 
 // Whoever has reached both rates is told of the longer wait: after the shorter one the
 // other rate would refuse.
 func TestSocketRateLongestWait(t *testing.T) {
 	address, publisher := &miser{part: 2}, &miser{part: 1 << 20}
-	address.state.Wait, publisher.state.Wait = time.Hour, time.Second
+	address.state.RetryAfter, publisher.state.RetryAfter = time.Hour, time.Second
 	h := start(t, rated(publisher, address))
 	c := h.dial()
 	for i := range 20 {

@@ -84,7 +84,7 @@ func (s *Server) serveSocket(c echo.Context) error {
 	begun := false
 	defer func() {
 		if !begun {
-			seat.Leave()
+			seat.Release()
 		}
 	}()
 	w := &upgradeWriter{ResponseWriter: c.Response()}
@@ -195,7 +195,7 @@ func (k *socket) end() outcome {
 		}
 	}
 	_ = k.out.conn.Close()
-	k.seat.Leave()
+	k.seat.Release()
 	s := k.server
 	s.lines.remove(&k.line)
 	k.ended(k.lastWord())
@@ -356,8 +356,8 @@ func (k *socket) pull(b []byte, f *roomFollow, carries *load) (_ []byte, asks bo
 // encode appends what was taken of a room, as far as it goes into one write.
 func (k *socket) encode(b []byte, f *roomFollow, carries *load) []byte {
 	b = appendItems(b, &f.batch, carries, f.item)
-	if f.batch.Items == nil && f.batch.Live {
-		f.batch.Live = false
+	if f.batch.Items == nil && f.batch.ReplayDone {
+		f.batch.ReplayDone = false
 		if c, ok := f.sub.Position(); ok {
 			f.pos = c.IDs()[0] // also that of a client for whom there was nothing
 		}

@@ -97,7 +97,7 @@ func visitOf(c echo.Context) *visit {
 // by notes whose request it is.
 func (v *visit) by(g *access.Grant) {
 	if v != nil {
-		v.user = g.Who()
+		v.user = g.Holder()
 	}
 }
 

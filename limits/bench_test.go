@@ -18,7 +18,7 @@ func BenchmarkTake(b *testing.B) {
 	var logged bytes.Buffer
 	client := redis.NewClient(&redis.Options{Addr: redistest.Start(b).Addr()})
 	defer client.Close()
-	local, shared := limits.NewLocal(rate), limits.NewShared(client, "tidemark", "bench", rate, logger(&logged))
+	local, shared := limits.NewLocalLimiter(rate), limits.NewSharedLimiter(client, "tidemark", "bench", rate, logger(&logged))
 	b.Run("local", func(b *testing.B) {
 		for b.Loop() {
 			local.Take(b.Context(), "ann", 1, 1)

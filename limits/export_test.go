@@ -6,7 +6,7 @@ const (
 )
 
 // Kept returns how many buckets there are.
-func Kept(l *Local) int {
+func Kept(l *LocalLimiter) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.buckets)

@@ -105,9 +105,9 @@ func (r Rate) tokens(d time.Duration) float64 {
 	return float64(d) * float64(r.Events) / float64(r.Per)
 }
 
-// Buckets hold a bucket of tokens for each caller, which starts full and is filled at
+// RateLimiter hold a bucket of tokens for each caller, which starts full and is filled at
 // one Rate. They may be used by any number of goroutines.
-type Buckets interface {
+type RateLimiter interface {
 	// Rate returns how the buckets are filled. It does not change.
 	Rate() Rate
 
@@ -115,7 +115,7 @@ type Buckets interface {
 	// are fewer, it takes all that there are if that is at least least, which is 1 to n,
 	// and none otherwise. It never waits for tokens, and within limits and ctx for
 	// whoever keeps the buckets. That can't fail.
-	Take(ctx context.Context, caller string, n, least int) State
+	Take(ctx context.Context, caller string, n, least int) Decision
 }
 
 // nameOf returns the name of a caller, or where it is long its hash.
@@ -127,10 +127,10 @@ func nameOf(caller string) string {
 	return "sha256:" + hex.EncodeToString(hash[:])
 }
 
-// A State is what a bucket had to say.
-type State struct {
-	Taken int           // tokens
-	Left  int           // tokens that are still there
-	Wait  time.Duration // until those are there too that were asked for and not taken
-	Full  time.Duration // until the bucket is full again
+// A Decision is what a bucket had to say.
+type Decision struct {
+	Granted int           // tokens
+	Remaining  int           // tokens that are still there
+	RetryAfter  time.Duration // until those are there too that were asked for and not taken
+	ResetAfter  time.Duration // until the bucket is full again
 }

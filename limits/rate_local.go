@@ -16,8 +16,8 @@ const (
 	fewCallers = 1 << 10
 )
 
-// Local buckets are of one node alone, in its memory.
-type Local struct {
+// LocalLimiter buckets are of one node alone, in its memory.
+type LocalLimiter struct {
 	rate Rate // fixed by NewLocal
 
 	mu      sync.Mutex // guards the fields below
@@ -25,18 +25,18 @@ type Local struct {
 	sweepAt int // how many buckets there are when it is time to forget some
 }
 
-var _ Buckets = (*Local)(nil)
+var _ RateLimiter = (*LocalLimiter)(nil)
 
-// NewLocal returns buckets that are filled at r.
-func NewLocal(r Rate) *Local {
-	return &Local{rate: r, buckets: make(map[string]*rate.Limiter), sweepAt: fewCallers}
+// NewLocalLimiter returns buckets that are filled at r.
+func NewLocalLimiter(r Rate) *LocalLimiter {
+	return &LocalLimiter{rate: r, buckets: make(map[string]*rate.Limiter), sweepAt: fewCallers}
 }
 
 // Rate implements Buckets.
-func (l *Local) Rate() Rate { return l.rate }
+func (l *LocalLimiter) Rate() Rate { return l.rate }
 
 // Take implements Buckets.
-func (l *Local) Take(_ context.Context, caller string, n, least int) State {
+func (l *LocalLimiter) Take(_ context.Context, caller string, n, least int) Decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -49,15 +49,15 @@ func (l *Local) Take(_ context.Context, caller string, n, least int) State {
 		}
 	}
 	left := max(b.TokensAt(now), 0)
-	s := State{Taken: taken, Left: int(left), Full: l.rate.after(float64(l.rate.Burst) - left)}
+	s := Decision{Granted: taken, Remaining: int(left), ResetAfter: l.rate.after(float64(l.rate.Burst) - left)}
 	if taken < n {
-		s.Wait = l.rate.after(float64(n-taken) - left)
+		s.RetryAfter = l.rate.after(float64(n-taken) - left)
 	}
 	return s
 }
 
 // bucketLocked returns the caller's bucket. The caller of this must hold l.mu.
-func (l *Local) bucketLocked(caller string, now time.Time) *rate.Limiter {
+func (l *LocalLimiter) bucketLocked(caller string, now time.Time) *rate.Limiter {
 	if b := l.buckets[caller]; b != nil {
 		return b
 	}
@@ -74,7 +74,7 @@ func (l *Local) bucketLocked(caller string, now time.Time) *rate.Limiter {
 //
 // The next sweep comes when there are twice as many as it leaves: so a bucket that is
 // made pays for looking at two.
-func (l *Local) sweepLocked(now time.Time) {
+func (l *LocalLimiter) sweepLocked(now time.Time) {
 	kept := make(map[string]*rate.Limiter) // a map that was large stays so
 	for caller, b := range l.buckets {
 		if b.TokensAt(now) < float64(l.rate.Burst) && len(kept) < maxCallers/2 {

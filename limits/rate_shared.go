@@ -18,40 +18,40 @@ const (
 	complainEvery = time.Minute
 )
 
-// Shared buckets are in Redis, for all nodes that use the same Redis and prefix. While
+// SharedLimiter buckets are in Redis, for all nodes that use the same Redis and prefix. While
 // Redis does not answer each node counts for itself, in buckets that begin full: a
 // caller who may publish is never refused for that.
 //
 // A bucket is one key, which lives until the bucket is full. It is the generic cell
 // rate algorithm's: the time at which it will be (github.com/go-redis/redis_rate).
-type Shared struct {
+type SharedLimiter struct {
 	limiter *redis_rate.Limiter
 	rate    redis_rate.Limit
-	local   *Local // of this node, while Redis does not answer
+	local   *LocalLimiter // of this node, while Redis does not answer
 	logger  *slog.Logger
 
 	complained atomic.Int64 // when, in Unix nanoseconds
 }
 
-var _ Buckets = (*Shared)(nil)
+var _ RateLimiter = (*SharedLimiter)(nil)
 
-// NewShared returns buckets that are filled at r, in the Redis of client, which is
+// NewSharedLimiter returns buckets that are filled at r, in the Redis of client, which is
 // not to repeat commands by itself. Their keys begin with prefix and name, in braces
 // that have a Cluster spread them by their callers.
-func NewShared(client redis.UniversalClient, prefix, name string, r Rate, logger *slog.Logger) *Shared {
-	return &Shared{
+func NewSharedLimiter(client redis.UniversalClient, prefix, name string, r Rate, logger *slog.Logger) *SharedLimiter {
+	return &SharedLimiter{
 		limiter: redis_rate.NewLimiter(&keyed{UniversalClient: client, prefix: prefix + ":limit:" + name + ":"}),
 		rate:    redis_rate.Limit{Rate: r.Events, Burst: r.Burst, Period: r.Per},
-		local:   NewLocal(r),
+		local:   NewLocalLimiter(r),
 		logger:  logger,
 	}
 }
 
 // Rate implements Buckets.
-func (s *Shared) Rate() Rate { return s.local.rate }
+func (s *SharedLimiter) Rate() Rate { return s.local.rate }
 
 // Take implements Buckets.
-func (s *Shared) Take(ctx context.Context, caller string, n, least int) State {
+func (s *SharedLimiter) Take(ctx context.Context, caller string, n, least int) Decision {
 	asking, cancel := context.WithTimeout(ctx, askWait)
 	defer cancel()
 	state, err := s.ask(asking, caller, n, least)
@@ -65,21 +65,21 @@ func (s *Shared) Take(ctx context.Context, caller string, n, least int) State {
 // ask is Take where Redis answers. Where not all tokens are there it asks again, for
 // those that are: redis_rate's AllowAtMost would do that in one call, and throw away the
 // part of a token that is left, which at a steady rate is up to half of them.
-func (s *Shared) ask(ctx context.Context, caller string, n, least int) (State, error) {
-	var lacking State // what was said of all n
+func (s *SharedLimiter) ask(ctx context.Context, caller string, n, least int) (Decision, error) {
+	var lacking Decision // what was said of all n
 	for want := n; ; {
 		said, err := s.limiter.AllowN(ctx, caller, s.rate, want)
 		if err != nil {
-			return State{}, err
+			return Decision{}, err
 		}
 		if said.Allowed > 0 {
-			return State{Taken: want, Left: said.Remaining, Wait: lacking.Wait, Full: said.ResetAfter}, nil
+			return Decision{Granted: want, Remaining: said.Remaining, RetryAfter: lacking.RetryAfter, ResetAfter: said.ResetAfter}, nil
 		}
 		left := int(max(float64(want)-s.Rate().tokens(said.RetryAfter), 0))
 		if want == n {
-			lacking.Wait = said.RetryAfter
+			lacking.RetryAfter = said.RetryAfter
 		}
-		lacking.Left, lacking.Full = left, said.ResetAfter
+		lacking.Remaining, lacking.ResetAfter = left, said.ResetAfter
 		if left < least || left >= want { // the latter could only be a rounding
 			return lacking, nil
 		}
@@ -88,7 +88,7 @@ func (s *Shared) ask(ctx context.Context, caller string, n, least int) (State, e
 }
 
 // complain tells the operator, now and then, that Redis does not count.
-func (s *Shared) complain(err error) {
+func (s *SharedLimiter) complain(err error) {
 	now := time.Now().UnixNano()
 	last := s.complained.Load()
 	if now-last < int64(complainEvery) || !s.complained.CompareAndSwap(last, now) {

@@ -17,11 +17,11 @@ import (
 )
 
 // shared returns buckets in r, as one more node would have them.
-func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.Shared {
+func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.SharedLimiter {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
 	t.Cleanup(func() { _ = client.Close() })
-	return limits.NewShared(client, "tidemark", "test", parse(t, rate), logger(logged))
+	return limits.NewSharedLimiter(client, "tidemark", "test", parse(t, rate), logger(logged))
 }
 
 func logger(to *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
@@ -35,8 +35,8 @@ func TestSharedRate(t *testing.T) {
 	var taken atomic.Int64
 	var all sync.WaitGroup
 	for range 20 {
-		for _, node := range []*limits.Shared{a, b} {
-			all.Go(func() { taken.Add(int64(node.Take(t.Context(), "ann", 1, 1).Taken)) })
+		for _, node := range []*limits.SharedLimiter{a, b} {
+			all.Go(func() { taken.Add(int64(node.Take(t.Context(), "ann", 1, 1).Granted)) })
 		}
 	}
 	all.Wait()
@@ -44,10 +44,10 @@ func TestSharedRate(t *testing.T) {
 		t.Errorf("%d tokens of a bucket of 10", n)
 	}
 	got := b.Take(t.Context(), "ann", 1, 1)
-	if got.Taken != 0 || got.Left != 0 || got.Wait < 59*time.Minute || got.Wait > time.Hour || got.Full < 9*time.Hour {
+	if got.Granted != 0 || got.Remaining != 0 || got.RetryAfter < 59*time.Minute || got.RetryAfter > time.Hour || got.ResetAfter < 9*time.Hour {
 		t.Errorf("an empty bucket: %+v", got)
 	}
-	if got := b.Take(t.Context(), "bob", 10, 10); got.Taken != 10 || got.Left != 0 || got.Wait != 0 {
+	if got := b.Take(t.Context(), "bob", 10, 10); got.Granted != 10 || got.Remaining != 0 || got.RetryAfter != 0 {
 		t.Errorf("another's bucket: %+v", got)
 	}
 	if logged.Len() > 0 {
@@ -63,12 +63,12 @@ func TestSharedRateInPart(t *testing.T) {
 	for _, tt := range []struct{ n, least, taken, left int }{
 		{3, 3, 3, 7}, {8, 8, 0, 7}, {7, 7, 7, 0}, {1, 1, 0, 0},
 	} {
-		if got := b.Take(t.Context(), "all", tt.n, tt.least); got.Taken != tt.taken || got.Left != tt.left || (got.Wait > 0) != (tt.taken == 0) {
+		if got := b.Take(t.Context(), "all", tt.n, tt.least); got.Granted != tt.taken || got.Remaining != tt.left || (got.RetryAfter > 0) != (tt.taken == 0) {
 			t.Errorf("%d: %+v", tt.n, got)
 		}
 	}
 	for _, tt := range []struct{ n, taken, left int }{{4, 4, 6}, {50, 6, 0}, {50, 0, 0}} {
-		if got := b.Take(t.Context(), "some", tt.n, 1); got.Taken != tt.taken || got.Left != tt.left || (got.Wait > 0) != (tt.taken < tt.n) {
+		if got := b.Take(t.Context(), "some", tt.n, 1); got.Granted != tt.taken || got.Remaining != tt.left || (got.RetryAfter > 0) != (tt.taken < tt.n) {
 			t.Errorf("up to %d: %+v", tt.n, got)
 		}
 	}
@@ -112,7 +112,7 @@ func TestSharedRateWithoutRedis(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for i, want := range []int{1, 1, 1, 0} {
-		if got := b.Take(ctx, "ann", 1, 1); got.Taken != want {
+		if got := b.Take(ctx, "ann", 1, 1); got.Granted != want {
 			t.Errorf("%d: %+v", i, got)
 		}
 	}
@@ -120,7 +120,7 @@ func TestSharedRateWithoutRedis(t *testing.T) {
 		t.Errorf("told %d times: %s", n, &logged)
 	}
 	r.Resume()
-	if got := b.Take(t.Context(), "ann", 1, 1); got.Taken != 0 {
+	if got := b.Take(t.Context(), "ann", 1, 1); got.Granted != 0 {
 		t.Errorf("Redis has forgotten: %+v", got)
 	}
 }
@@ -131,9 +131,9 @@ func TestSharedRateInCluster(t *testing.T) {
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{cluster.Primary(0).Addr()}, ContextTimeoutEnabled: true})
 	defer client.Close()
 	var logged bytes.Buffer
-	b := limits.NewShared(client, "tidemark", "test", parse(t, "1/h,2"), logger(&logged))
+	b := limits.NewSharedLimiter(client, "tidemark", "test", parse(t, "1/h,2"), logger(&logged))
 	for caller := range strings.FieldsSeq("ann bob eve a}b {} key") {
-		if got := b.Take(t.Context(), caller, 3, 1); got.Taken != 2 {
+		if got := b.Take(t.Context(), caller, 3, 1); got.Granted != 2 {
 			t.Errorf("%s: %+v", caller, got)
 		}
 	}

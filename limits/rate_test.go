@@ -61,29 +61,29 @@ func FuzzParseRate(f *testing.F) {
 // A bucket has its burst, is filled at its rate up to that, and belongs to one caller.
 func TestLocalRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in virtual time
-		b := limits.NewLocal(parse(t, "10/s,5"))
-		take := func(caller string, n, least int, want limits.State) {
+		b := limits.NewLocalLimiter(parse(t, "10/s,5"))
+		take := func(caller string, n, least int, want limits.Decision) {
 			t.Helper()
 			if got := b.Take(context.Background(), caller, n, least); got != want {
 				t.Errorf("%d to %d: %+v, want %+v", least, n, got, want)
 			}
 		}
 		const tenth = 100 * time.Millisecond
-		take("a", 1, 1, limits.State{Taken: 1, Left: 4, Full: tenth})
-		take("a", 5, 5, limits.State{Left: 4, Wait: tenth, Full: tenth})
-		take("a", 4, 4, limits.State{Taken: 4, Full: 5 * tenth})
-		take("a", 1, 1, limits.State{Wait: tenth, Full: 5 * tenth})
-		take("b", 5, 5, limits.State{Taken: 5, Full: 5 * tenth})
+		take("a", 1, 1, limits.Decision{Granted: 1, Remaining: 4, ResetAfter: tenth})
+		take("a", 5, 5, limits.Decision{Remaining: 4, RetryAfter: tenth, ResetAfter: tenth})
+		take("a", 4, 4, limits.Decision{Granted: 4, ResetAfter: 5 * tenth})
+		take("a", 1, 1, limits.Decision{RetryAfter: tenth, ResetAfter: 5 * tenth})
+		take("b", 5, 5, limits.Decision{Granted: 5, ResetAfter: 5 * tenth})
 
 		time.Sleep(3 * tenth)
-		take("a", 5, 1, limits.State{Taken: 3, Wait: 2 * tenth, Full: 5 * tenth})
+		take("a", 5, 1, limits.Decision{Granted: 3, RetryAfter: 2 * tenth, ResetAfter: 5 * tenth})
 		time.Sleep(tenth / 2)
-		take("a", 2, 1, limits.State{Wait: 3 * tenth / 2, Full: 9 * tenth / 2})
+		take("a", 2, 1, limits.Decision{RetryAfter: 3 * tenth / 2, ResetAfter: 9 * tenth / 2})
 		time.Sleep(tenth / 2) // half a token is not lost
-		take("a", 1, 1, limits.State{Taken: 1, Full: 5 * tenth})
+		take("a", 1, 1, limits.Decision{Granted: 1, ResetAfter: 5 * tenth})
 
 		time.Sleep(time.Hour)
-		take("a", 6, 1, limits.State{Taken: 5, Wait: tenth, Full: 5 * tenth})
+		take("a", 6, 1, limits.Decision{Granted: 5, RetryAfter: tenth, ResetAfter: 5 * tenth})
 	})
 }
 
@@ -91,7 +91,7 @@ func TestLocalRate(t *testing.T) {
 // so much.
 func TestLocalForgets(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := limits.NewLocal(parse(t, "1/s"))
+		b := limits.NewLocalLimiter(parse(t, "1/s"))
 		for i := range 2 * limits.MaxCallers {
 			b.Take(context.Background(), fmt.Sprint(i), 1, 1)
 			if n := limits.Kept(b); n > limits.MaxCallers {

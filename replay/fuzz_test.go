@@ -50,7 +50,7 @@ func FuzzStart(f *testing.F) {
 				t.Errorf("%q is %s in partition %d", text, id, p)
 			}
 		}
-		edges := streams.Edges{Last: streams.MakeID(1<<40, 7, 0), Tails: []streams.ID{{}}}
+		edges := streams.Watermarks{Last: streams.MakeID(1<<40, 7, 0), Tails: []streams.ID{{}}}
 		if start.kind == fromLast {
 			return // it reads the log
 		}

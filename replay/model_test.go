@@ -90,8 +90,8 @@ func (w *world) goBack(to streams.ID) {
 	w.floors = append(w.floors, w.floor)
 }
 
-func (w *world) edges(rooms []streams.Room) streams.Edges {
-	e := streams.Edges{Last: w.last(), Floor: w.floor, Horizon: w.horizon}
+func (w *world) edges(rooms []streams.Room) streams.Watermarks {
+	e := streams.Watermarks{Last: w.last(), Floor: w.floor, UnrecordedBefore: w.horizon}
 	for _, r := range rooms {
 		e.Tails = append(e.Tails, w.tails[r])
 	}

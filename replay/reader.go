@@ -23,7 +23,7 @@ const (
 	Trimmed Reason = "trimmed" // the room's cap has dropped them
 	Expired Reason = "expired" // they grew older than the room keeps them
 	Reset   Reason = "reset"   // the log lost its end, or the cursor is of another log
-	NoSense Reason = "unknown" // the cursor could not be read
+	UnknownCursor Reason = "unknown" // the cursor could not be read
 )
 
 // A Gap says that events of Room may be missing: those with After < id < Before.
@@ -54,7 +54,7 @@ type Item struct {
 // on where it was.
 type Reader struct {
 	log    Source
-	edges  streams.Edges
+	edges  streams.Watermarks
 	page   int
 	tracks trackHeap // those with something pending, the earliest first
 	idle   []*track  // those whose next page is not read yet
@@ -65,7 +65,7 @@ type Reader struct {
 // rooms of tracks, in their order (a tail may have been read after Last, never
 // before), and after the client's live subscription stood: then what is not at or
 // before edges.Last comes live.
-func NewReader(log Source, edges streams.Edges, tracks []Track) *Reader {
+func NewReader(log Source, edges streams.Watermarks, tracks []Track) *Reader {
 	r := &Reader{
 		log:   log,
 		edges: edges,
@@ -75,7 +75,7 @@ func NewReader(log Source, edges streams.Edges, tracks []Track) *Reader {
 		r.idle = append(r.idle, &track{Track: t, tail: edges.Tails[i]})
 	}
 	if len(tracks) > 0 {
-		r.pos = Opening(tracks)
+		r.pos = InitialPosition(tracks)
 	}
 	return r
 }
@@ -161,7 +161,7 @@ type step struct {
 // read appends the next page of the room to pending, with the gaps before,
 // between and after its events in their places. After an error it goes on behind
 // what is pending.
-func (t *track) read(ctx context.Context, log Source, edges *streams.Edges, page int) error {
+func (t *track) read(ctx context.Context, log Source, edges *streams.Watermarks, page int) error {
 	if edges.Last.Before(t.Pos) {
 		// The client has seen what this log has never held.
 		t.gap(Reset, edges.Last, edges.Last.Next())
@@ -186,7 +186,7 @@ func (t *track) read(ctx context.Context, log Source, edges *streams.Edges, page
 
 // event puts e in its place, after a gap if the log does not prove that e
 // follows Pos.
-func (t *track) event(e *streams.Event, edges *streams.Edges) {
+func (t *track) event(e *streams.Event, edges *streams.Watermarks) {
 	from := e.Prev // the room is complete from here to e
 	lost := t.Pos.Before(edges.Floor) && edges.Floor.Before(e.ID)
 	if lost {
@@ -194,7 +194,7 @@ func (t *track) event(e *streams.Event, edges *streams.Edges) {
 	}
 	switch {
 	case t.Unknown:
-		t.gap(NoSense, from, e.ID)
+		t.gap(UnknownCursor, from, e.ID)
 	case t.Lax:
 	case lost:
 		t.reset(edges, from, e.ID)
@@ -208,10 +208,10 @@ func (t *track) event(e *streams.Event, edges *streams.Edges) {
 
 // end tells what is missing between Pos and the barrier, once the log has no
 // more events there. After an error read may be called again.
-func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error {
+func (t *track) end(ctx context.Context, log Source, edges *streams.Watermarks) error {
 	to := t.tail
 	if to.IsZero() {
-		to = edges.Origin()
+		to = edges.Base()
 	}
 	if edges.Last.Before(to) {
 		to = edges.Last // the tail was read after the barrier
@@ -222,7 +222,7 @@ func (t *track) end(ctx context.Context, log Source, edges *streams.Edges) error
 	}
 	switch {
 	case t.Unknown:
-		t.gap(NoSense, to, to.Next())
+		t.gap(UnknownCursor, to, to.Next())
 	case t.Lax:
 	case lost:
 		t.reset(edges, to, to.Next())
@@ -250,10 +250,10 @@ func (t *track) gap(why Reason, place, before streams.ID) {
 // reset puts a notice of a loss at place. What is missing may lie before Pos: events
 // that were logged after the loss, by a node that did not know of it, came as if they
 // followed what was there before.
-func (t *track) reset(edges *streams.Edges, place, before streams.ID) {
+func (t *track) reset(edges *streams.Watermarks, place, before streams.ID) {
 	from := t.Pos
-	if !edges.Lost.IsZero() && edges.Lost.Before(from) {
-		from = edges.Lost
+	if !edges.LostAfter.IsZero() && edges.LostAfter.Before(from) {
+		from = edges.LostAfter
 	}
 	t.gapFrom(from, Reset, place, before)
 }

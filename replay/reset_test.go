@@ -28,7 +28,7 @@ func (s onlyEvents) After(_ context.Context, _ streams.Room, after, through stre
 func TestResetReachesBack(t *testing.T) {
 	at := func(seq uint64) streams.ID { return streams.MakeID(1, seq, 0) }
 	log := onlyEvents{events: []*streams.Event{{ID: at(5), Prev: at(2), Room: "r"}, {ID: at(8), Prev: at(7), Room: "r"}}}
-	edges := streams.Edges{Last: at(8), Floor: at(7), Lost: at(3), Tails: []streams.ID{at(8)}}
+	edges := streams.Watermarks{Last: at(8), Floor: at(7), LostAfter: at(3), Tails: []streams.ID{at(8)}}
 	for name, c := range map[string]struct{ cursor, after streams.ID }{
 		"before the loss":     {at(2), at(3)}, // after the event that was logged over it
 		"within, with it all": {at(5), at(3)},

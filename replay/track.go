@@ -30,7 +30,7 @@ type Track struct {
 // Locate returns where each room begins for a follow from start, of a log of n
 // partitions. It reads the log only for the newest events that Last asks for;
 // errors are the log's.
-func Locate(ctx context.Context, log Source, n int, p streams.Partition, edges streams.Edges, rooms []streams.Room, start Start) ([]Track, error) {
+func Locate(ctx context.Context, log Source, n int, p streams.Partition, edges streams.Watermarks, rooms []streams.Room, start Start) ([]Track, error) {
 	first := Track{Pos: streams.MakeID(0, 0, p)}
 	switch start.kind {
 	case fromNow, fromLast:
@@ -69,9 +69,9 @@ func Locate(ctx context.Context, log Source, n int, p streams.Partition, edges s
 	return tracks, nil
 }
 
-// Opening returns the position to hand out before the first item of a replay of
+// InitialPosition returns the position to hand out before the first item of a replay of
 // tracks, at least one: a client that returns with it misses nothing.
-func Opening(tracks []Track) streams.ID {
+func InitialPosition(tracks []Track) streams.ID {
 	pos := tracks[0].Pos
 	for _, t := range tracks[1:] {
 		if t.Pos.Before(pos) {

@@ -136,7 +136,7 @@ func BenchmarkResume(b *testing.B) {
 				}
 				for got, live := 0, false; !live; {
 					batch, _ := sub.Next(b.Context())
-					got, live = got+len(batch.Items), batch.Live
+					got, live = got+len(batch.Items), batch.ReplayDone
 					if live && got != 100 {
 						b.Fatalf("%d events, want 100", got)
 					}

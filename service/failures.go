@@ -33,8 +33,8 @@ func (l countedLog) Append(ctx context.Context, drafts []streams.Draft) []stream
 	return receipts
 }
 
-func (l countedLog) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
-	edges, err := l.Log.Edges(ctx, p, rooms)
+func (l countedLog) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
+	edges, err := l.Log.Watermarks(ctx, p, rooms)
 	l.count(opEdges, err)
 	return edges, err
 }

@@ -87,7 +87,7 @@ func (r *room) between(after, before streams.ID) (events []*streams.Event, whole
 
 func (n *Node) fromLog(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
 	p := room.Partition(len(n.pumps))
-	edges, err := n.log.Edges(ctx, p, []streams.Room{room})
+	edges, err := n.log.Watermarks(ctx, p, []streams.Room{room})
 	if err != nil {
 		return HistoryPage{}, err
 	}
@@ -100,7 +100,7 @@ func (n *Node) fromLog(ctx context.Context, room streams.Room, q HistoryQuery) (
 	return n.oldest(ctx, room, q, edges)
 }
 
-func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Edges) (HistoryPage, error) {
+func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (HistoryPage, error) {
 	reader := replay.NewReader(n.log, edges, []replay.Track{{Room: room, Pos: q.After, Lax: q.After.IsZero()}})
 	var page HistoryPage
 	for {
@@ -127,7 +127,7 @@ func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 	}
 }
 
-func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Edges) (HistoryPage, error) {
+func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (HistoryPage, error) {
 	events, err := n.log.Before(ctx, room, q.Before, q.Limit+1)
 	if err != nil {
 		return HistoryPage{}, err
@@ -164,7 +164,7 @@ func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 
 // emptied reports whether there may have been events after q.After that the log no
 // longer has, where it has none before q.Before.
-func (n *Node) emptied(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Edges) (bool, error) {
+func (n *Node) emptied(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (bool, error) {
 	if q.After.IsZero() {
 		return false, nil
 	}

@@ -139,7 +139,7 @@ func (l *memLog) loseEnd(n uint64) {
 	l.floor = l.lastLocked()
 }
 
-func (l *memLog) Edges(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *memLog) Watermarks(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	l.hook(&l.beforeEdges)
 	e, err := l.edges(rooms)
 	l.hook(&l.onEdges)
@@ -161,14 +161,14 @@ func (l *memLog) hook(at *func()) {
 	}
 }
 
-func (l *memLog) edges(rooms []streams.Room) (streams.Edges, error) {
+func (l *memLog) edges(rooms []streams.Room) (streams.Watermarks, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.away {
-		return streams.Edges{}, streams.ErrUnavailable
+		return streams.Watermarks{}, streams.ErrUnavailable
 	}
 	l.looks++
-	e := streams.Edges{Last: l.lastLocked(), Floor: l.floor, Horizon: l.horizon}
+	e := streams.Watermarks{Last: l.lastLocked(), Floor: l.floor, UnrecordedBefore: l.horizon}
 	for _, r := range rooms {
 		e.Tails = append(e.Tails, l.tails[r])
 	}
@@ -212,7 +212,7 @@ func (l *memLog) Close() error               { return nil }
 func (l *memLog) Feed(streams.Partition) streams.Feed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := &memFeed{log: l, joined: map[streams.Room]uint64{}, signals: make(chan streams.Signal, 1<<16)}
+	f := &memFeed{log: l, joined: map[streams.Room]uint64{}, signals: make(chan streams.FeedMessage, 1<<16)}
 	l.feeds = append(l.feeds, f)
 	return f
 }
@@ -224,7 +224,7 @@ func (l *memLog) loseFeeds() {
 	for _, f := range l.feeds {
 		if !f.down {
 			f.down = true
-			f.tell(streams.Signal{Lost: true})
+			f.tell(streams.FeedMessage{Lost: true})
 		}
 	}
 }
@@ -236,7 +236,7 @@ func (l *memLog) rejoinFeeds() {
 		if f.down {
 			f.down = false
 			for room, ticket := range f.joined {
-				f.tell(streams.Signal{Joined: room, Ticket: ticket})
+				f.tell(streams.FeedMessage{Joined: room, Ticket: ticket})
 			}
 		}
 	}
@@ -257,19 +257,19 @@ func (l *memLog) flow() {
 type memFeed struct {
 	log     *memLog
 	joined  map[streams.Room]uint64
-	signals chan streams.Signal
+	signals chan streams.FeedMessage
 	down    bool
 	closed  bool
 }
 
 func (f *memFeed) send(e *streams.Event) {
 	if _, ok := f.joined[e.Room]; ok && !f.down && !f.closed {
-		f.tell(streams.Signal{Event: e})
+		f.tell(streams.FeedMessage{Event: e})
 	}
 }
 
 // tell sends a signal, or holds it back while the log is slow.
-func (f *memFeed) tell(s streams.Signal) {
+func (f *memFeed) tell(s streams.FeedMessage) {
 	if f.log.slow || len(f.log.held) > 0 {
 		f.log.held = append(f.log.held, func() {
 			if !f.closed {
@@ -286,7 +286,7 @@ func (f *memFeed) Join(room streams.Room, ticket uint64) {
 	defer f.log.mu.Unlock()
 	f.joined[room] = ticket
 	if !f.down {
-		f.tell(streams.Signal{Joined: room, Ticket: ticket})
+		f.tell(streams.FeedMessage{Joined: room, Ticket: ticket})
 	}
 }
 
@@ -296,7 +296,7 @@ func (f *memFeed) Leave(room streams.Room) {
 	delete(f.joined, room)
 }
 
-func (f *memFeed) Signals() <-chan streams.Signal { return f.signals }
+func (f *memFeed) Messages() <-chan streams.FeedMessage { return f.signals }
 
 func (f *memFeed) Close() {
 	f.log.mu.Lock()

@@ -54,7 +54,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		feedLosses: counter("feed_losses_total", "Live feeds that were lost and joined again."),
 		away:       gauge("partitions_away", "Partitions of the log that do not answer."),
 		gaps: vec("gap_notices_total", "Gap notices handed to subscriptions, by reason.", "reason",
-			string(replay.Trimmed), string(replay.Expired), string(replay.Reset), string(replay.NoSense)),
+			string(replay.Trimmed), string(replay.Expired), string(replay.Reset), string(replay.UnknownCursor)),
 		logErrors: vec("log_errors_total", "Calls of the log that failed, by operation.", "operation",
 			opAppend, opEdges, opRead, opPing),
 	}

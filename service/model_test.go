@@ -54,7 +54,7 @@ func follow(node *service.Node, name string, rooms []streams.Room, start replay.
 	if err != nil {
 		return nil, err
 	}
-	f.sub, f.cursor = sub, sub.Opening()
+	f.sub, f.cursor = sub, sub.InitialCursor()
 	f.gate <- struct{}{}
 	go f.run()
 	return f, nil
@@ -144,11 +144,11 @@ func (f *follower) take(b service.Batch, err error) {
 		f.cursor = f.cursor.With(it.Position)
 	}
 	f.told = append(f.told, b.Items...)
-	if b.Live {
+	if b.ReplayDone {
 		f.lives++
 	}
 	f.mu.Unlock()
-	if b.Live {
+	if b.ReplayDone {
 		f.keepAlive() // the live block carries it
 	}
 }
@@ -168,7 +168,7 @@ func (l *memLog) verify(f *follower, upTo streams.ID) error {
 	if f.failed != nil {
 		return f.failed
 	}
-	opened := f.sub.Opening().Position(0)
+	opened := f.sub.InitialCursor().Position(0)
 	pos := map[streams.Room]streams.ID{}
 	for _, r := range f.rooms {
 		pos[r] = opened
@@ -180,7 +180,7 @@ func (l *memLog) verify(f *follower, upTo streams.ID) error {
 			if err := l.owed(it.Gap); err != nil {
 				return err
 			}
-			if g.Reason != replay.NoSense && (l.knew(it.Gap, pos[g.Room]) || slices.ContainsFunc(gaps, g.within)) {
+			if g.Reason != replay.UnknownCursor && (l.knew(it.Gap, pos[g.Room]) || slices.ContainsFunc(gaps, g.within)) {
 				return fmt.Errorf("a notice that tells nothing new: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
 			}
 			gaps = append(gaps, g)
@@ -237,7 +237,7 @@ func (l *memLog) none(room streams.Room, after, before streams.ID) error {
 
 // owed says so if a notice tells of nothing.
 func (l *memLog) owed(g *replay.Gap) error {
-	if g.Reason == replay.NoSense && !l.frames {
+	if g.Reason == replay.UnknownCursor && !l.frames {
 		return fmt.Errorf("a notice for want of order, and no frame was lost: in %s, %v to %v", g.Room, seq(g.After), seq(g.Before))
 	}
 	if g.Reason == replay.Reset {

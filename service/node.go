@@ -22,7 +22,7 @@ const feedLimit = 5 * time.Second
 // methods may be called concurrently.
 type Node struct {
 	log     streams.Log
-	prober  streams.Prober // the log, if it is one; else nil
+	prober  streams.FeedProber // the log, if it is one; else nil
 	opts    Options
 	metrics *metrics
 	pumps   []*pump // by partition
@@ -37,7 +37,7 @@ func New(log streams.Log, o *Options) *Node {
 	}
 	n := &Node{opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
 	n.log = countedLog{log, n.metrics.logErrors}
-	n.prober, _ = log.(streams.Prober)
+	n.prober, _ = log.(streams.FeedProber)
 	for p := range log.Partitions() {
 		n.pumps = append(n.pumps, newPump(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages))
 	}
@@ -73,7 +73,7 @@ func (n *Node) Ready(ctx context.Context) error {
 // this node's own connections get the events as every other node's do.
 func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	for i := range drafts {
-		drafts[i].Keep = n.opts.retention(drafts[i].Room)
+		drafts[i].Retention = n.opts.retention(drafts[i].Room)
 	}
 	n.trace(ctx, drafts)
 	return n.log.Append(ctx, drafts)
@@ -82,15 +82,15 @@ func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Re
 // Probe returns how long what is published through the log took lately to come back to
 // this process: see streams.Prober. ok is false for a log that does not measure it, or
 // has not yet.
-func (n *Node) Probe() (p streams.Probe, ok bool) {
+func (n *Node) Probe() (p streams.FeedProbe, ok bool) {
 	if n.prober == nil {
-		return streams.Probe{}, false
+		return streams.FeedProbe{}, false
 	}
-	return n.prober.Probe()
+	return n.prober.FeedProbe()
 }
 
-// Away returns how many partitions of the log do not answer, as far as the node knows.
-func (n *Node) Away() (partitions int) {
+// UnavailablePartitions returns how many partitions of the log do not answer, as far as the node knows.
+func (n *Node) UnavailablePartitions() (partitions int) {
 	for _, p := range n.pumps {
 		if p.away.Load() {
 			partitions++

@@ -112,7 +112,7 @@ func TestStormReadsTheLogOnce(t *testing.T) {
 					t.Error(err)
 					return
 				}
-				got, live = append(got, ids(b.Items)...), b.Live
+				got, live = append(got, ids(b.Items)...), b.ReplayDone
 			}
 			if d := logtest.Compare(sent[from+1:], got); !d.OK() {
 				wrong.Add(1)
@@ -325,9 +325,9 @@ func TestHistory(t *testing.T) {
 func TestRetentionRules(t *testing.T) {
 	log := newMemLog()
 	var kept []streams.Retention
-	node := service.New(recordKeep{log, &kept}, &service.Options{Retention: []service.Rule{
-		{Pattern: "chat:*:typing", Keep: streams.Retention{}},
-		{Pattern: "chat:*", Keep: streams.Retention{Events: 7, Age: time.Hour}},
+	node := service.New(recordKeep{log, &kept}, &service.Options{Retention: []service.RetentionRule{
+		{Pattern: "chat:*:typing", Retention: streams.Retention{}},
+		{Pattern: "chat:*", Retention: streams.Retention{Events: 7, Age: time.Hour}},
 	}})
 	defer node.Close()
 	node.Publish(t.Context(), []streams.Draft{{Room: "chat:a:typing"}, {Room: "chat:a"}, {Room: "chat:"}, {Room: "other:chat:a"}})
@@ -344,7 +344,7 @@ type recordKeep struct {
 
 func (l recordKeep) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	for _, d := range drafts {
-		*l.kept = append(*l.kept, d.Keep)
+		*l.kept = append(*l.kept, d.Retention)
 	}
 	return l.memLog.Append(ctx, drafts)
 }

@@ -18,7 +18,7 @@ type Options struct {
 
 	// Retention says what the log keeps: the first rule whose pattern matches a
 	// room counts; where none does, DefaultRetention.
-	Retention []Rule
+	Retention []RetentionRule
 
 	// Queue bounds the events that wait for one connection; default 256. A
 	// connection whose queue is full catches up from the log.
@@ -71,17 +71,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Rule gives the rooms whose names match Pattern a retention.
-type Rule struct {
+// A RetentionRule gives the rooms whose names match Pattern a retention.
+type RetentionRule struct {
 	Pattern string // "*" stands for any characters, also none
-	Keep    streams.Retention
+	Retention    streams.Retention
 }
 
 // retention returns what the log keeps of room.
 func (o *Options) retention(room streams.Room) streams.Retention {
 	for _, rule := range o.Retention {
 		if room.Matches(rule.Pattern) {
-			return rule.Keep
+			return rule.Retention
 		}
 	}
 	return DefaultRetention()

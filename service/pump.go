@@ -70,7 +70,7 @@ type pump struct {
 // A check is what the log said of the followed rooms at one moment.
 type check struct {
 	rooms []*room
-	edges streams.Edges
+	edges streams.Watermarks
 }
 
 func newPump(log streams.Log, p streams.Partition, opts *Options, m *metrics, o *outages) *pump {
@@ -213,7 +213,7 @@ func (p *pump) followed() []*room {
 func (p *pump) run(ctx context.Context) {
 	sweep := time.NewTicker(p.opts.CheckEvery)
 	defer sweep.Stop()
-	signals := p.feed.Signals()
+	signals := p.feed.Messages()
 	for {
 		select {
 		case s, ok := <-signals:
@@ -232,7 +232,7 @@ func (p *pump) run(ctx context.Context) {
 	}
 }
 
-func (p *pump) hear(ctx context.Context, s streams.Signal) {
+func (p *pump) hear(ctx context.Context, s streams.FeedMessage) {
 	switch {
 	case s.Lost:
 		p.lost()
@@ -395,7 +395,7 @@ func (p *pump) readHole(ctx context.Context, r *room, through streams.ID) error 
 	return p.read(ctx, rooms, edges)
 }
 
-func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Edges) error {
+func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Watermarks) error {
 	byName := make(map[streams.Room]*room, len(rooms))
 	tracks := make([]replay.Track, len(rooms))
 	for i, r := range rooms {
@@ -425,16 +425,16 @@ func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Edges) err
 }
 
 // readEdges reads the edges of any number of rooms: Last before every tail.
-func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms []*room) (streams.Edges, error) {
+func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms []*room) (streams.Watermarks, error) {
 	names := make([]streams.Room, len(rooms))
 	for i, r := range rooms {
 		names[i] = r.name
 	}
-	var all streams.Edges
+	var all streams.Watermarks
 	for from := 0; from < len(names); from += checkChunk {
-		edges, err := log.Edges(ctx, p, names[from:min(from+checkChunk, len(names))])
+		edges, err := log.Watermarks(ctx, p, names[from:min(from+checkChunk, len(names))])
 		if err != nil {
-			return streams.Edges{}, err
+			return streams.Watermarks{}, err
 		}
 		if from == 0 {
 			all = edges
@@ -452,7 +452,7 @@ func readEdges(ctx context.Context, log streams.Log, p streams.Partition, rooms 
 // edges is readEdges for a subscription. Many that ask for the same room at the
 // same time share one look at the log; ready is what each saw, so that nobody
 // shares an answer from before the feed was lost.
-func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Edges, error) {
+func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Watermarks, error) {
 	if len(rooms) > 1 {
 		return p.lookAt(ctx, rooms)
 	}
@@ -464,10 +464,10 @@ func (p *pump) edges(ctx context.Context, rooms []*room, ready []chan struct{}) 
 	})
 	select {
 	case a := <-answer:
-		edges, _ := a.Val.(streams.Edges)
+		edges, _ := a.Val.(streams.Watermarks)
 		return edges, a.Err
 	case <-ctx.Done():
-		return streams.Edges{}, ctx.Err()
+		return streams.Watermarks{}, ctx.Err()
 	}
 }
 
@@ -542,12 +542,12 @@ func (p *pump) checkOnce(ctx context.Context) {
 
 // lookOnce looks whether the log answers at all.
 func (p *pump) lookOnce(ctx context.Context) {
-	_, err := p.log.Edges(ctx, p.partition, nil)
+	_, err := p.log.Watermarks(ctx, p.partition, nil)
 	p.looked(ctx, err)
 }
 
 // lookAt is readEdges, whose outcome is noted.
-func (p *pump) lookAt(ctx context.Context, rooms []*room) (streams.Edges, error) {
+func (p *pump) lookAt(ctx context.Context, rooms []*room) (streams.Watermarks, error) {
 	edges, err := readEdges(ctx, p.log, p.partition, rooms)
 	p.looked(ctx, err)
 	return edges, err

@@ -135,7 +135,7 @@ func firstBatches(t *testing.T, node *service.Node, from streams.ID) bool {
 		case err != nil:
 			t.Error(err)
 			return false
-		case b.Live:
+		case b.ReplayDone:
 			return true
 		case b.Empty():
 			t.Error("an empty batch of a subscription that is not live yet")

@@ -79,24 +79,24 @@ type notice struct {
 type Batch struct {
 	Items []replay.Item // valid until the next call of Next
 
-	// Live says that with these items the replay is done, and Replayed how many
+	// ReplayDone says that with these items the replay is done, and Replayed how many
 	// events it was. A subscription says so once.
-	Live     bool
+	ReplayDone     bool
 	Replayed int
 
-	// Fresh says that the items came live: they are not of a replay.
-	Fresh bool
+	// Live says that the items came live: they are not of a replay.
+	Live bool
 
 	// More says to ask again: notify is not called for what comes after.
 	More bool
 }
 
 // Empty reports whether there is nothing to tell now.
-func (b Batch) Empty() bool { return len(b.Items) == 0 && !b.Live }
+func (b Batch) Empty() bool { return len(b.Items) == 0 && !b.ReplayDone }
 
-// Opening returns the cursor to hand out before the first item: where the
+// InitialCursor returns the cursor to hand out before the first item: where the
 // subscription stands.
-func (s *Subscription) Opening() replay.Cursor { return s.opening }
+func (s *Subscription) InitialCursor() replay.Cursor { return s.opening }
 
 // errLog: what comes next is not in memory.
 var errLog = errors.New("the log has to be read")
@@ -131,7 +131,7 @@ func (s *Subscription) next(read func(*leg) ([]replay.Item, error)) (Batch, erro
 				return Batch{}, err
 			}
 		}
-		b := Batch{Items: items, Fresh: fresh, More: !armed}
+		b := Batch{Items: items, Live: fresh, More: !armed}
 		if !s.announced {
 			s.announce(&b)
 		}
@@ -152,7 +152,7 @@ func (s *Subscription) announce(b *Batch) {
 	}
 	if s.allLive() {
 		s.announced = true
-		b.Live, b.Replayed = true, s.replayed
+		b.ReplayDone, b.Replayed = true, s.replayed
 	}
 }
 
@@ -342,7 +342,7 @@ func (l *leg) offer(it replay.Item, late bool) {
 func overdue(it replay.Item, given streams.ID) replay.Item {
 	gap := it.Gap
 	if e := it.Event; e != nil {
-		gap = &replay.Gap{Room: e.Room, After: e.Prev, Before: e.ID.Next(), Reason: replay.NoSense}
+		gap = &replay.Gap{Room: e.Room, After: e.Prev, Before: e.ID.Next(), Reason: replay.UnknownCursor}
 	}
 	return replay.Item{Gap: gap, Place: it.Place, Position: given}
 }
@@ -570,7 +570,7 @@ func (l *leg) begin(ctx context.Context) error {
 	}
 	if !l.located {
 		l.located = true
-		l.advance(replay.Opening(tracks), true)
+		l.advance(replay.InitialPosition(tracks), true)
 	}
 	l.trusted = !edges.Last.Before(l.pos)
 	l.reader = replay.NewReader(log, edges, tracks)
@@ -581,24 +581,24 @@ func (l *leg) begin(ctx context.Context) error {
 
 // edges reads what the log vouches for, at a moment from which on the pump hands
 // over everything of the leg's rooms.
-func (l *leg) edges(ctx context.Context) (streams.Edges, error) {
+func (l *leg) edges(ctx context.Context) (streams.Watermarks, error) {
 	for {
 		ready := make([]chan struct{}, len(l.rooms))
 		for i, r := range l.rooms {
 			var err error
 			if ready[i], err = r.awaitReady(ctx); err != nil {
-				return streams.Edges{}, err
+				return streams.Watermarks{}, err
 			}
 		}
 		edges, err := l.pump.edges(ctx, l.rooms, ready)
 		if err != nil {
-			return streams.Edges{}, err
+			return streams.Watermarks{}, err
 		}
 		if l.located && edges.Last.Before(l.pos) {
 			// Either the cursor is of another log, or the answer was shared with
 			// others and is older than the cursor: ask again, alone.
 			if edges, err = readEdges(ctx, l.pump.log, l.pump.partition, l.rooms); err != nil {
-				return streams.Edges{}, err
+				return streams.Watermarks{}, err
 			}
 		}
 		known := true

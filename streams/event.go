@@ -80,7 +80,7 @@ type Draft struct {
 	// its record, a draft of the same room and key is stored once.
 	Key string
 
-	Keep Retention
+	Retention Retention
 
 	// Durability is how safe the event is to be when the append is answered. What
 	// is ephemeral has none.

@@ -101,7 +101,7 @@ func decoded(t *testing.T, data []byte) []byte {
 // Type and data are apart in the fingerprint, and nothing else counts.
 func TestFingerprint(t *testing.T) {
 	d := Draft{Room: "a", Type: "t", Data: []byte(`"x"`), Key: "k"}
-	same := Draft{Room: "b", Type: "t", Data: []byte(`"x"`), Keep: Retention{Events: 5}}
+	same := Draft{Room: "b", Type: "t", Data: []byte(`"x"`), Retention: Retention{Events: 5}}
 	if d.Fingerprint() != same.Fingerprint() {
 		t.Error("the same content has two fingerprints")
 	}

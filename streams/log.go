@@ -63,11 +63,11 @@ type Log interface {
 	// ErrDurability, ErrClosed.
 	Append(ctx context.Context, drafts []Draft) []Receipt
 
-	// Edges returns what the log vouches for in partition p, at one moment. If
+	// Watermarks returns what the log vouches for in partition p, at one moment. If
 	// the log has noticed that it went back (it lost an event that this process
-	// has seen in it), then the floor is raised before Edges answers.
+	// has seen in it), then the floor is raised before Watermarks answers.
 	// Errors: ErrUnavailable, ErrClosed.
-	Edges(ctx context.Context, p Partition, rooms []Room) (Edges, error)
+	Watermarks(ctx context.Context, p Partition, rooms []Room) (Watermarks, error)
 
 	// After returns the events of the room with after < id <= through, oldest
 	// first, at most limit. Fewer than limit means that there are no more now.
@@ -90,8 +90,8 @@ type Log interface {
 	Close() error
 }
 
-// Edges says what a partition's log vouches for. Positions are all of that partition.
-type Edges struct {
+// Watermarks says what a partition's log vouches for. Positions are all of that partition.
+type Watermarks struct {
 	// Last is the newest id of the partition. Everything logged so far is at or
 	// before it; everything logged later is after it.
 	Last ID
@@ -100,32 +100,32 @@ type Edges struct {
 	// cursor before it may have missed events that the log has lost.
 	Floor ID
 
-	// Horizon matters to rooms without a tail record: events of such a room at
+	// UnrecordedBefore matters to rooms without a tail record: events of such a room at
 	// or before it may have come and gone without a trace. It is never after
 	// Last, for nothing has been logged since.
-	Horizon ID
+	UnrecordedBefore ID
 
-	// Lost says where the loss began that Floor is about: the log may have lost
+	// LostAfter says where the loss began that Floor is about: the log may have lost
 	// events after it, and others may have been logged between it and the floor
 	// before the loss was noticed. Never after Floor; zero means that the log has
 	// no such tale to tell.
-	Lost ID
+	LostAfter ID
 
 	// Tails has each room's newest id, in the order asked for; zero where there
 	// is no record.
 	Tails []ID
 }
 
-// Origin is the position from which a room without a tail record is complete,
+// Base is the position from which a room without a tail record is complete,
 // and the Prev of its next event.
-func (e Edges) Origin() ID { return Later(e.Floor, e.Horizon) }
+func (e Watermarks) Base() ID { return Later(e.Floor, e.UnrecordedBefore) }
 
 // CompleteAt is the position from which on whoever stands there has all of the i-th
 // room that there was: its newest id or, where there is no record, the origin; and
 // never before the floor.
-func (e Edges) CompleteAt(i int) ID {
+func (e Watermarks) CompleteAt(i int) ID {
 	if e.Tails[i].IsZero() {
-		return e.Origin()
+		return e.Base()
 	}
 	return Later(e.Tails[i], e.Floor)
 }
@@ -148,13 +148,13 @@ type Feed interface {
 	// without a break from some moment after this call.
 	Join(room Room, ticket uint64)
 	Leave(room Room)
-	Signals() <-chan Signal // closed after Close
+	Messages() <-chan FeedMessage // closed after Close
 	Close()                 // waits for the feed's goroutines
 }
 
-// A Signal is one thing that a feed has to say: exactly one of Event, Joined and
+// A FeedMessage is one thing that a feed has to say: exactly one of Event, Joined and
 // Lost is set.
-type Signal struct {
+type FeedMessage struct {
 	Event  *Event
 	Joined Room
 	Ticket uint64 // goes with Joined

@@ -17,8 +17,8 @@ const (
 	// DefaultType is the type of an event whose publisher names none. A browser
 	// delivers it to onmessage.
 	DefaultType = "message"
-	// Everyone is the room that every connection may follow.
-	Everyone Room = "$all"
+	// BroadcastRoom is the room that every connection may follow.
+	BroadcastRoom Room = "$all"
 	// reservedTypes starts the event types that only Tidemark itself sends.
 	reservedTypes = "tidemark."
 )
@@ -36,8 +36,8 @@ type Room string
 
 // ParseRoom reads a room name. The error is ErrRoom.
 func ParseRoom(s string) (Room, error) {
-	if Room(s) == Everyone {
-		return Everyone, nil
+	if Room(s) == BroadcastRoom {
+		return BroadcastRoom, nil
 	}
 	if s == "" || len(s) > MaxRoom {
 		return "", fmt.Errorf("%w: %d characters, want 1 to %d", ErrRoom, len(s), MaxRoom)

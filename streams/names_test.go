@@ -91,7 +91,7 @@ func TestInbox(t *testing.T) {
 
 // Logs in use depend on which partition a room is of: these never change.
 func TestPartitionIsFixed(t *testing.T) {
-	for room, want := range map[Room]Partition{"lobby": 3, "@ann": 6, Everyone: 6} {
+	for room, want := range map[Room]Partition{"lobby": 3, "@ann": 6, BroadcastRoom: 6} {
 		if got := room.Partition(16); got != want {
 			t.Errorf("%q is of partition %d of 16, want %d", room, got, want)
 		}

@@ -91,8 +91,8 @@ retain:
 		t.Errorf("got %+v", s)
 	}
 	want := []rule{
-		{Pattern: "chat.*", Keep: streams.Retention{Events: 5000, Age: 7 * 24 * time.Hour}},
-		{Pattern: "cursor.*", Keep: streams.Retention{Events: 0, Age: service.DefaultRetention().Age}},
+		{Pattern: "chat.*", Retention: streams.Retention{Events: 5000, Age: 7 * 24 * time.Hour}},
+		{Pattern: "cursor.*", Retention: streams.Retention{Events: 0, Age: service.DefaultRetention().Age}},
 	}
 	if len(s.Retain) != 2 || s.Retain[0] != want[0] || s.Retain[1] != want[1] {
 		t.Errorf("retain %v, want %v", s.Retain, want)
@@ -105,7 +105,7 @@ func TestRetainFromEnvironment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := c.Serve.Retain; len(r) != 2 || r[0].Keep.Age != time.Hour || r[1].Pattern != "b=c" || r[1].Keep.Events != 2 {
+	if r := c.Serve.Retain; len(r) != 2 || r[0].Retention.Age != time.Hour || r[1].Pattern != "b=c" || r[1].Retention.Events != 2 {
 		t.Errorf("retain %v", r)
 	}
 }

@@ -81,14 +81,14 @@ func (f *limitFlags) checkLimits() error {
 
 // buckets returns what counts publishes at r, under a name of its own: in the log's
 // Redis, with the other nodes, or where there is none in this node. nil is for no limit.
-func buckets(log streams.Log, name string, r limits.Rate, logger *slog.Logger) limits.Buckets {
+func buckets(log streams.Log, name string, r limits.Rate, logger *slog.Logger) limits.RateLimiter {
 	if r == (limits.Rate{}) {
 		return nil
 	}
 	if shared, ok := log.(*redislog.Log); ok {
-		return limits.NewShared(shared.Client(), shared.Prefix(), name, r, logger)
+		return limits.NewSharedLimiter(shared.Client(), shared.Prefix(), name, r, logger)
 	}
-	return limits.NewLocal(r)
+	return limits.NewLocalLimiter(r)
 }
 
 // proxy is a network of proxies.

@@ -39,7 +39,7 @@ func (c *restoredCmd) Run(std stdio) error {
 func (c *restoredCmd) tell() error {
 	quiet := slog.New(slog.DiscardHandler)
 	if c.Redis == "" {
-		return embedded.Restored(c.Data, embedded.Options{Logger: quiet})
+		return embedded.MarkRestored(c.Data, embedded.Options{Logger: quiet})
 	}
 	redis.SetLogger(redisLogger{quiet})
 	ctx, stop := interruptible()
@@ -50,5 +50,5 @@ func (c *restoredCmd) tell() error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(log.Restored(ctx), log.Close())
+	return errors.Join(log.MarkRestored(ctx), log.Close())
 }

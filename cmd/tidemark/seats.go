@@ -37,16 +37,16 @@ func (f *seatFlags) checkSeats(tokens bool) error {
 
 // openSeats returns what counts connections, nil where nothing is to be counted. Those of
 // users are counted on all nodes that share log, if it is one that nodes share.
-func (f *seatFlags) openSeats(log streams.Log, logger *slog.Logger) *limits.Seats {
+func (f *seatFlags) openSeats(log streams.Log, logger *slog.Logger) *limits.ConnectionLimiter {
 	if *f == (seatFlags{}) {
 		return nil
 	}
-	o := limits.SeatOptions{
+	o := limits.ConnectionOptions{
 		PerNode: f.MaxConnections, PerAddress: f.MaxConnectionsPerAddress, PerUser: f.MaxConnectionsPerUser,
 		Logger: logger,
 	}
 	if shared, ok := log.(*redislog.Log); ok {
 		o.Redis, o.Prefix = shared.Client(), shared.Prefix()
 	}
-	return limits.NewSeats(o)
+	return limits.NewConnectionLimiter(o)
 }

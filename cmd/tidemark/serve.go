@@ -172,7 +172,7 @@ func (s *server) run(ctx context.Context) error {
 		Logger: s.logger, Console: console.Handler(),
 		Registerer: metrics, Gatherer: metrics,
 		Access: verifier, Cookie: s.AuthCookie, Origins: s.origins(),
-		TrustedProxies: s.proxies(), Seats: seats, Tracing: tracing, MaxMessages: s.MaxMessages,
+		TrustedProxies: s.proxies(), ConnectionLimiter: seats, Tracing: tracing, MaxMessages: s.MaxMessages,
 		PublishRate: buckets(log, "publisher", s.PublishRate, s.logger),
 		AddressRate: buckets(log, "address", s.PublishRatePerAddress, s.logger),
 		AccessLog:   s.accessLog(), Version: version(),
@@ -211,7 +211,7 @@ func (c *serveCmd) logOptions() redislog.Options {
 	opt := c.redisFlags.options()
 	opt.KeyLife, opt.TailLife = time.Duration(c.KeyLife), time.Duration(c.TailLife)
 	if c.MaxConnectionsPerUser > 0 {
-		opt.Also = limits.SeatCommands(opt.Prefix)
+		opt.RequiredCommands = limits.ConnectionCommands(opt.Prefix)
 	}
 	return opt
 }
@@ -233,10 +233,10 @@ func (s *server) openLog(ctx context.Context, metrics prometheus.Registerer, tra
 	})
 }
 
-func (s *server) rules() []service.Rule {
-	rules := make([]service.Rule, len(s.Retain))
+func (s *server) rules() []service.RetentionRule {
+	rules := make([]service.RetentionRule, len(s.Retain))
 	for i, r := range s.Retain {
-		rules[i] = service.Rule(r)
+		rules[i] = service.RetentionRule(r)
 	}
 	return rules
 }

@@ -34,7 +34,7 @@ func (c *tokenCmd) Run(std stdio) error {
 	if secrets == nil {
 		return usageError("want --auth-secret-file, or TIDEMARK_AUTH_SECRET in the environment")
 	}
-	token, err := access.Mint(secrets[0], access.Draft{
+	token, err := access.Mint(secrets[0], access.TokenSpec{
 		Subject: c.Sub, Issuer: c.AuthIssuer, Audience: c.AuthAudience, Life: time.Duration(c.Life),
 		Scopes: access.Scopes{Subscribe: c.Subscribe, Publish: c.Publish, Presence: c.Presence, Admin: c.Admin},
 	})

@@ -55,7 +55,7 @@ func parseAge(s string) (time.Duration, error) {
 
 // rule is a retention rule: PATTERN=EVENTS,AGE, or PATTERN=EVENTS with the
 // default age. A pattern may hold "=" and ",", as room names do.
-type rule service.Rule
+type rule service.RetentionRule
 
 func (r *rule) UnmarshalText(text []byte) error {
 	s := string(text)
@@ -75,12 +75,12 @@ func (r *rule) UnmarshalText(text []byte) error {
 			return fmt.Errorf("%q: %w", s, err)
 		}
 	}
-	*r = rule{Pattern: s[:i], Keep: keep}
+	*r = rule{Pattern: s[:i], Retention: keep}
 	return nil
 }
 
 func (r rule) String() string {
-	return fmt.Sprintf("%s=%d,%v", r.Pattern, r.Keep.Events, age(r.Keep.Age))
+	return fmt.Sprintf("%s=%d,%v", r.Pattern, r.Retention.Events, age(r.Retention.Age))
 }
 
 // room is the name of a room.

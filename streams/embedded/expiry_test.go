@@ -67,8 +67,8 @@ func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
 	}
 	eventually(t, "all events are gone", func() bool { return kept(t, l, kindEvent) == 0 })
 	e := mustEdges(t, l, names...)
-	if e.Tails[rooms-1] != last || e.Origin() != floor {
-		t.Errorf("tail %s, origin %s; want %s and the floor %s", e.Tails[rooms-1], e.Origin(), last, floor)
+	if e.Tails[rooms-1] != last || e.Base() != floor {
+		t.Errorf("tail %s, origin %s; want %s and the floor %s", e.Tails[rooms-1], e.Base(), last, floor)
 	}
 	if n := kept(t, l, kindKey); n != rooms {
 		t.Errorf("%d idempotency records kept after an hour, want %d", n, rooms)
@@ -83,8 +83,8 @@ func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
 	clock.add(25*time.Hour + time.Second)
 	eventually(t, "the records are gone", func() bool { return kept(t, l, kindRoom) == 1 })
 	e = mustEdges(t, l, names...)
-	if !e.Tails[1].IsZero() || e.Origin() != last {
-		t.Errorf("tail %s, origin %s; want none, and the last event dropped, %s", e.Tails[1], e.Origin(), last)
+	if !e.Tails[1].IsZero() || e.Base() != last {
+		t.Errorf("tail %s, origin %s; want none, and the last event dropped, %s", e.Tails[1], e.Base(), last)
 	}
 	mustAppend(t, l, draft("room-1", 3))
 	if prev := mustRead(t, l, "room-1")[0].Prev; prev != last {
@@ -144,8 +144,8 @@ func TestLongerTailLifeIsHonest(t *testing.T) {
 		t.Fatal(err)
 	}
 	o.TailLife = 365 * 24 * time.Hour
-	if e := mustEdges(t, openOn(t, fs, o), "a"); e.Origin() != id || !e.Tails[0].IsZero() {
-		t.Errorf("origin %s, want %s, the event forgotten under the shorter life", e.Origin(), id)
+	if e := mustEdges(t, openOn(t, fs, o), "a"); e.Base() != id || !e.Tails[0].IsZero() {
+		t.Errorf("origin %s, want %s, the event forgotten under the shorter life", e.Base(), id)
 	}
 }
 
@@ -158,7 +158,7 @@ func TestClockJumps(t *testing.T) {
 		l := openOn(t, fs, Options{Now: clock.now, SweepEvery: fastSweep})
 		for i := range 10 {
 			passing := draft("passing", i)
-			passing.Keep.Events = 0
+			passing.Retention.Events = 0
 			for _, id := range mustAppend(t, l, draft("a", i), passing, draft("a", i)) {
 				if !last.Before(id) {
 					t.Fatalf("after a jump by %s: id %s does not pass %s", jump, id, last)
@@ -238,7 +238,7 @@ func (m *model) append(rt *rapid.T) {
 	}
 	for i := range batch {
 		batch[i] = draft(room, i)
-		batch[i].Keep = keep
+		batch[i].Retention = keep
 	}
 	for _, r := range m.log.Append(rt.Context(), batch) {
 		if r.Err != nil {
@@ -257,7 +257,7 @@ func (m *model) append(rt *rapid.T) {
 // check holds some cursors of every age against what the log says.
 func (m *model) check(rt *rapid.T) {
 	for _, room := range m.rooms {
-		e, err := m.log.Edges(rt.Context(), 0, []streams.Room{room})
+		e, err := m.log.Watermarks(rt.Context(), 0, []streams.Room{room})
 		if err != nil {
 			rt.Fatal(err)
 		}
@@ -267,7 +267,7 @@ func (m *model) check(rt *rapid.T) {
 	}
 }
 
-func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e streams.Edges) {
+func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e streams.Watermarks) {
 	got, err := m.log.After(rt.Context(), room, cursor, e.Last, 1_000_000)
 	if err != nil {
 		rt.Fatal(err)
@@ -294,13 +294,13 @@ func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e
 
 // vouched reports whether got is all that came after the cursor, by the rules
 // that a reader of the log goes by.
-func vouched(cursor streams.ID, got []*streams.Event, e streams.Edges) bool {
+func vouched(cursor streams.ID, got []*streams.Event, e streams.Watermarks) bool {
 	switch {
 	case len(got) > 0:
 		return !cursor.Before(got[0].Prev)
 	case !e.Tails[0].IsZero():
 		return !cursor.Before(e.Tails[0])
 	default:
-		return !cursor.Before(e.Origin())
+		return !cursor.Before(e.Base())
 	}
 }

@@ -26,7 +26,7 @@ var end = streams.MakeID(math.MaxUint64, math.MaxUint64, 0)
 func draft(room streams.Room, n int) streams.Draft {
 	return streams.Draft{
 		Room: room, Type: streams.DefaultType, Data: fmt.Appendf(nil, `{"n":%d}`, n),
-		Keep: streams.Retention{Events: 1000, Age: time.Hour},
+		Retention: streams.Retention{Events: 1000, Age: time.Hour},
 	}
 }
 
@@ -58,9 +58,9 @@ func mustRead(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 	return events
 }
 
-func mustEdges(t testing.TB, l *Log, rooms ...streams.Room) streams.Edges {
+func mustEdges(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
 	t.Helper()
-	e, err := l.Edges(t.Context(), 0, rooms)
+	e, err := l.Watermarks(t.Context(), 0, rooms)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,7 +142,7 @@ func TestNothingIsSeenBeforeTheSync(t *testing.T) {
 	feed := l.Feed(0)
 	defer feed.Close()
 	feed.Join("old", 1)
-	<-feed.Signals()
+	<-feed.Messages()
 
 	d.mu.Lock()
 	var publishing sync.WaitGroup
@@ -160,13 +160,13 @@ func TestNothingIsSeenBeforeTheSync(t *testing.T) {
 	if newest, err := l.Before(t.Context(), "old", end, 1); err != nil || len(newest) != 1 || newest[0].ID != first {
 		t.Errorf("Before gives %v, %v; want %s", idsOf(newest), err, first)
 	}
-	if len(feed.Signals()) != 0 {
+	if len(feed.Messages()) != 0 {
 		t.Error("an event is live before it is on the disk")
 	}
 	d.mu.Unlock()
 	publishing.Wait()
 
-	if sig := <-feed.Signals(); sig.Event == nil || sig.Event.Prev != first {
+	if sig := <-feed.Messages(); sig.Event == nil || sig.Event.Prev != first {
 		t.Errorf("after the sync: %+v, want the event that follows %s", sig, first)
 	}
 	if got := mustRead(t, l, "old"); len(got) != 2 {
@@ -183,7 +183,7 @@ func TestFailedWrite(t *testing.T) {
 	feed := l.Feed(0)
 	defer feed.Close()
 	feed.Join("a", 1)
-	<-feed.Signals()
+	<-feed.Messages()
 
 	d.fails.Store(true)
 	for _, r := range l.Append(t.Context(), []streams.Draft{draft("a", 3), keyed("a", 4)}) {
@@ -202,7 +202,7 @@ func TestFailedWrite(t *testing.T) {
 	if tail := mustEdges(t, l, "a").Tails[0]; tail != ids[1] {
 		t.Errorf("tail %s, want %s", tail, ids[1])
 	}
-	if len(feed.Signals()) != 0 {
+	if len(feed.Messages()) != 0 {
 		t.Error("an event that failed is live")
 	}
 }
@@ -222,7 +222,7 @@ func TestCrashKeepsWhatWasAcknowledged(t *testing.T) {
 		for i := range 60 {
 			room := streams.Room(fmt.Sprint("room-", i%3))
 			passing := draft("passing", i)
-			passing.Keep.Events = 0
+			passing.Retention.Events = 0
 			ids := mustAppend(t, l, keyed(room, round*100+i), passing)
 			want[room] = append(want[room], ids[0])
 			if ids[0].Before(newest) {
@@ -290,7 +290,7 @@ func TestCorruptValues(t *testing.T) {
 			t.Errorf("After in room %q: %v, want ErrUnavailable and errCorrupt", room, err)
 		}
 	}
-	if _, err := l.Edges(t.Context(), 0, []streams.Room{"record"}); !errors.Is(err, errCorrupt) {
+	if _, err := l.Watermarks(t.Context(), 0, []streams.Room{"record"}); !errors.Is(err, errCorrupt) {
 		t.Errorf("Edges: %v, want errCorrupt", err)
 	}
 	if r := l.Append(t.Context(), []streams.Draft{keyed("key", 1)})[0]; !errors.Is(r.Err, streams.ErrRefused) {

@@ -23,7 +23,7 @@ func newHub() *hub { return &hub{feeds: map[*feed]struct{}{}} }
 func (h *hub) open() *feed {
 	f := &feed{
 		hub:     h,
-		signals: make(chan streams.Signal, maxSignals),
+		signals: make(chan streams.FeedMessage, maxSignals),
 		wake:    make(chan struct{}, 1),
 		done:    make(chan struct{}),
 		rooms:   map[streams.Room]uint64{},
@@ -76,7 +76,7 @@ func (h *hub) close() {
 type feed struct {
 	// Fixed by hub.open.
 	hub     *hub
-	signals chan streams.Signal
+	signals chan streams.FeedMessage
 	wake    chan struct{} // has room for one: there may be something to announce
 	done    chan struct{} // closed by Close
 	running sync.WaitGroup
@@ -109,8 +109,8 @@ func (f *feed) Leave(room streams.Room) {
 	delete(f.pending, room)
 }
 
-// Signals implements streams.Feed.
-func (f *feed) Signals() <-chan streams.Signal { return f.signals }
+// Messages implements streams.Feed.
+func (f *feed) Messages() <-chan streams.FeedMessage { return f.signals }
 
 // Close implements streams.Feed.
 func (f *feed) Close() {
@@ -137,7 +137,7 @@ func (f *feed) offer(events []*streams.Event) {
 			continue
 		}
 		select {
-		case f.signals <- streams.Signal{Event: e}:
+		case f.signals <- streams.FeedMessage{Event: e}:
 		default:
 			f.lost = true
 			f.rouse()
@@ -177,17 +177,17 @@ func (f *feed) announce() {
 
 // next returns what to announce now. Lost goes first: until the reader knows
 // that it has missed something, a room must not look joined.
-func (f *feed) next() (sig streams.Signal, some bool) {
+func (f *feed) next() (sig streams.FeedMessage, some bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost {
-		return streams.Signal{Lost: true}, true
+		return streams.FeedMessage{Lost: true}, true
 	}
 	for room := range f.pending {
 		delete(f.pending, room)
-		return streams.Signal{Joined: room, Ticket: f.rooms[room]}, true
+		return streams.FeedMessage{Joined: room, Ticket: f.rooms[room]}, true
 	}
-	return streams.Signal{}, false
+	return streams.FeedMessage{}, false
 }
 
 // resume lets events flow again after the reader was told Lost, and announces

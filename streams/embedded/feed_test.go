@@ -24,15 +24,15 @@ func numbered(first, last int) []*streams.Event {
 }
 
 // take receives a signal that must be there once everything has settled.
-func take(t *testing.T, f streams.Feed) streams.Signal {
+func take(t *testing.T, f streams.Feed) streams.FeedMessage {
 	t.Helper()
 	synctest.Wait()
 	select {
-	case sig := <-f.Signals():
+	case sig := <-f.Messages():
 		return sig
 	default:
 		t.Fatal("no signal")
-		return streams.Signal{}
+		return streams.FeedMessage{}
 	}
 }
 
@@ -98,8 +98,8 @@ func TestUnreadFeed(t *testing.T) {
 	})
 }
 
-func drain(f streams.Feed) (all []streams.Signal) {
-	for sig := range f.Signals() {
+func drain(f streams.Feed) (all []streams.FeedMessage) {
+	for sig := range f.Messages() {
 		all = append(all, sig)
 	}
 	return all
@@ -116,7 +116,7 @@ func TestCloseAnswersEveryAppend(t *testing.T) {
 		publishers.Go(func() {
 			for n := 0; ; n++ {
 				d := draft("a", n)
-				d.Keep.Events = 10_000_000
+				d.Retention.Events = 10_000_000
 				r := l.Append(t.Context(), []streams.Draft{d})[0]
 				if r.Err != nil {
 					if !errors.Is(r.Err, streams.ErrClosed) {
@@ -174,11 +174,11 @@ func TestTrimOfVeryMany(t *testing.T) {
 	drafts := make([]streams.Draft, 3*maxDeletes)
 	for i := range drafts {
 		drafts[i] = draft("a", i)
-		drafts[i].Keep.Events = len(drafts)
+		drafts[i].Retention.Events = len(drafts)
 	}
 	ids := mustAppend(t, l, drafts...)
 	small := draft("a", 0)
-	small.Keep = streams.Retention{Events: 2, Age: time.Hour}
+	small.Retention = streams.Retention{Events: 2, Age: time.Hour}
 	ids = append(ids, mustAppend(t, l, small)...)
 
 	events := mustRead(t, l, "a")

@@ -64,7 +64,7 @@ func publishForEver(dir string) {
 			for i := 0; ; i++ {
 				d := draft(room, i)
 				d.Key = fmt.Sprint(os.Getpid(), "-", p, "-", i)
-				d.Keep.Events = 1_000_000
+				d.Retention.Events = 1_000_000
 				for _, r := range l.Append(context.Background(), []streams.Draft{d}) {
 					mu.Lock()
 					fmt.Println(room, d.Key, r.ID, r.Err)

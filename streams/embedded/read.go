@@ -109,25 +109,25 @@ func eventAt(iter *pebble.Iterator, room streams.Room) (*streams.Event, error) {
 	return decodeEvent(room, id, v)
 }
 
-// Edges implements streams.Log. An embedded log cannot go back under a running
+// Watermarks implements streams.Log. An embedded log cannot go back under a running
 // process, so the floor is the moment the log was made.
-func (l *Log) Edges(ctx context.Context, _ streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *Log) Watermarks(ctx context.Context, _ streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	leave, err := l.enter(ctx)
 	if err != nil {
-		return streams.Edges{}, err
+		return streams.Watermarks{}, err
 	}
 	defer leave()
 
 	snapshot, last := l.moment()
 	defer snapshot.Close()
-	e := streams.Edges{Last: last, Floor: l.store.floor, Tails: make([]streams.ID, len(rooms))}
+	e := streams.Watermarks{Last: last, Floor: l.store.floor, Tails: make([]streams.ID, len(rooms))}
 	for i, room := range rooms {
 		if ctx.Err() != nil {
-			return streams.Edges{}, over(ctx)
+			return streams.Watermarks{}, over(ctx)
 		}
 		r, found, err := l.store.room(snapshot, room)
 		if err != nil {
-			return streams.Edges{}, unreadable(err)
+			return streams.Watermarks{}, unreadable(err)
 		}
 		if found {
 			e.Tails[i] = r.tail(last)
@@ -135,7 +135,7 @@ func (l *Log) Edges(ctx context.Context, _ streams.Partition, rooms []streams.Ro
 	}
 	// Last of all: the horizon rises before a record goes, so a record that was
 	// not found is at or before it.
-	e.Horizon = *l.dropped.Load()
+	e.UnrecordedBefore = *l.dropped.Load()
 	return e, nil
 }
 

@@ -11,10 +11,10 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Restored tells the log in dir that it was brought back from a copy: from then on it
+// MarkRestored tells the log in dir that it was brought back from a copy: from then on it
 // vouches for nothing before this moment, so that every cursor from before gets a gap
 // notice. No process may have the log open. Where there is none it makes none.
-func Restored(dir string, o Options) error {
+func MarkRestored(dir string, o Options) error {
 	o = o.withDefaults()
 	there, err := pebble.Peek(dir, vfs.Default)
 	if err != nil {

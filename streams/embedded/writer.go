@@ -160,7 +160,7 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 	}
 	safe := streams.Fsynced // whatever less was asked for
 	switch {
-	case d.Keep.Events == 0:
+	case d.Retention.Events == 0:
 		safe = 0
 	case d.Durability == streams.Replicated:
 		return streams.Receipt{Err: fmt.Errorf("%w: the embedded log has no replicas", streams.ErrDurability)}
@@ -177,8 +177,8 @@ func (w *writer) stage(d *streams.Draft, print [16]byte) streams.Receipt {
 			return streams.Receipt{ID: known.id, Replayed: true, Durability: safe}
 		}
 	}
-	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Keep.Events == 0, Trace: d.Trace}
-	if err := w.place(e, d.Keep); err != nil {
+	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Retention.Events == 0, Trace: d.Trace}
+	if err := w.place(e, d.Retention); err != nil {
 		return refused(err)
 	}
 	if key != nil {

@@ -28,7 +28,7 @@ func benchDraft(n int) streams.Draft {
 		Room: streams.Room(fmt.Sprintf("bench-%d", n%100)),
 		Type: streams.DefaultType,
 		Data: fmt.Appendf(nil, `{"n":%d,"text":"the quick brown fox jumps over the lazy dog, and over and over again"}`, n),
-		Keep: streams.Retention{Events: 1000, Age: 24 * time.Hour},
+		Retention: streams.Retention{Events: 1000, Age: 24 * time.Hour},
 	}
 }
 

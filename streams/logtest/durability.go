@@ -46,7 +46,7 @@ func testDurability(s *suite) {
 // What is never logged has no durability, whatever is asked for.
 func testDurabilityEphemeral(s *suite) {
 	d := draft(s.rooms("passing", 1)[0], 0)
-	d.Keep.Events, d.Durability = 0, streams.Logged
+	d.Retention.Events, d.Durability = 0, streams.Logged
 	if r := s.try(s.Log, d)[0]; r.Err != nil || r.Durability != 0 {
 		s.Errorf("receipt %+v of an ephemeral event", r)
 	}

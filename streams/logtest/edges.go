@@ -10,7 +10,7 @@ import (
 func testEdgesNew(s *suite) {
 	for p := range s.Log.Partitions() {
 		ctx, cancel := s.bounded()
-		e, err := s.Log.Edges(ctx, streams.Partition(p), nil)
+		e, err := s.Log.Watermarks(ctx, streams.Partition(p), nil)
 		cancel()
 		if err != nil {
 			s.Fatalf("Edges of partition %d: %v", p, err)
@@ -18,8 +18,8 @@ func testEdgesNew(s *suite) {
 		if e.Last.IsZero() || e.Last.Partition() != streams.Partition(p) {
 			s.Errorf("Last of new partition %d is %s, want a position in it", p, e.Last)
 		}
-		if e.Last.Before(e.Origin()) {
-			s.Errorf("partition %d: Last %s is before Origin %s", p, e.Last, e.Origin())
+		if e.Last.Before(e.Base()) {
+			s.Errorf("partition %d: Last %s is before Origin %s", p, e.Last, e.Base())
 		}
 	}
 }
@@ -65,9 +65,9 @@ func testEdgesTails(s *suite) {
 // The first event of a room follows the Origin of its moment.
 func testFirstPrev(s *suite) {
 	for i, room := range s.rooms("first", 5) {
-		from := s.edges().Origin()
+		from := s.edges().Base()
 		id := s.append(draft(room, i))[0]
-		to := s.edges().Origin()
+		to := s.edges().Base()
 		events := s.all(room)
 		if len(events) != 1 {
 			s.Fatalf("room %q has %d events, want 1", room, len(events))

@@ -156,7 +156,7 @@ func testFeedSlow(s *suite) {
 	f.until(func() bool { return f.joined })
 
 	var want []streams.ID
-	for n := 4*cap(feed.Signals()) + 10_000; n > 0; n -= batch {
+	for n := 4*cap(feed.Messages()) + 10_000; n > 0; n -= batch {
 		want = append(want, s.append(drafts(room, batch)...)...)
 	}
 	f.until(func() bool { return len(f.got) >= len(want) })
@@ -189,7 +189,7 @@ func (f *follower) until(cond func() bool) {
 	deadline := time.After(patience)
 	for !cond() {
 		select {
-		case sig, open := <-f.feed.Signals():
+		case sig, open := <-f.feed.Messages():
 			if !open {
 				f.suite.Fatal("Signals is closed")
 			}
@@ -201,7 +201,7 @@ func (f *follower) until(cond func() bool) {
 	}
 }
 
-func (f *follower) take(sig streams.Signal) {
+func (f *follower) take(sig streams.FeedMessage) {
 	f.suite.Helper()
 	switch {
 	case sig.Lost:
@@ -271,7 +271,7 @@ func testLiveAfterLogged(s *suite) {
 	deadline := time.After(patience)
 	for heard := 0; heard < n; {
 		select {
-		case sig := <-feed.Signals():
+		case sig := <-feed.Messages():
 			switch {
 			case sig.Joined == room:
 				appending.Go(func() {

@@ -134,7 +134,7 @@ func testKeyEphemeral(s *suite) {
 	feed.join(marker, 2)
 
 	d := keyed(room, 1, "k")
-	d.Keep.Events = 0
+	d.Retention.Events = 0
 	id := s.storedOnce(append(s.try(s.Log, d), s.try(s.Log, d)...))
 	last := s.append(draft(marker, 1))[0]
 	s.sameIDs("live", []streams.ID{id, last}, idsOf(feed.through(last)))

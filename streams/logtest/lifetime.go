@@ -18,10 +18,10 @@ func testRestart(s *suite) {
 	once := keyed(room, 99, "k")
 	ids = append(ids, s.append(once)...)
 	short := draft(expired, 1)
-	short.Keep.Age = 50 * time.Millisecond
+	short.Retention.Age = 50 * time.Millisecond
 	tail := s.append(short)[0]
 	passing := draft(s.room("passing"), 1)
-	passing.Keep.Events = 0
+	passing.Retention.Events = 0
 	last := s.append(passing)[0]
 	edges := s.edges(room, expired)
 
@@ -114,7 +114,7 @@ func testCancelled(s *suite) {
 	check("After", err)
 	_, err = s.Log.Before(ctx, room, end(), 10)
 	check("Before", err)
-	_, err = s.Log.Edges(ctx, 0, []streams.Room{room})
+	_, err = s.Log.Watermarks(ctx, 0, []streams.Room{room})
 	check("Edges", err)
 
 	ids = append(ids, s.append(draft(room, 3))...)
@@ -155,7 +155,7 @@ func testClosed(s *suite) {
 	want("After", err)
 	_, err = s.Log.Before(s.ctx, room, end(), 1)
 	want("Before", err)
-	_, err = s.Log.Edges(s.ctx, 0, nil)
+	_, err = s.Log.Watermarks(s.ctx, 0, nil)
 	want("Edges", err)
 	want("Ping", s.Log.Ping(s.ctx))
 	late := s.listen(s.Log)

@@ -14,7 +14,7 @@ type listener struct {
 	done  chan struct{} // closed when Signals is
 
 	mu      sync.Mutex // guards signals
-	signals []streams.Signal
+	signals []streams.FeedMessage
 }
 
 // listen opens a feed of partition 0 of log, until the test ends.
@@ -27,7 +27,7 @@ func (s *suite) listen(log streams.Log) *listener {
 
 func (l *listener) read() {
 	defer close(l.done)
-	for sig := range l.feed.Signals() {
+	for sig := range l.feed.Messages() {
 		l.mu.Lock()
 		l.signals = append(l.signals, sig)
 		l.mu.Unlock()
@@ -41,7 +41,7 @@ func (l *listener) close() {
 }
 
 // heard returns what the feed has said so far.
-func (l *listener) heard() []streams.Signal {
+func (l *listener) heard() []streams.FeedMessage {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.signals)
@@ -57,7 +57,7 @@ func (l *listener) join(room streams.Room, ticket uint64) {
 func (l *listener) announced(room streams.Room, ticket uint64) {
 	l.suite.Helper()
 	l.suite.eventually("room "+string(room)+" is announced", func() bool {
-		return slices.ContainsFunc(l.heard(), func(sig streams.Signal) bool {
+		return slices.ContainsFunc(l.heard(), func(sig streams.FeedMessage) bool {
 			return sig.Joined == room && sig.Ticket == ticket
 		})
 	})

@@ -150,7 +150,7 @@ func (s *suite) rooms(name string, n int) []streams.Room {
 
 // draft is a message to room with a number as its data.
 func draft(room streams.Room, n int) streams.Draft {
-	return streams.Draft{Room: room, Type: streams.DefaultType, Data: fmt.Appendf(nil, `{"n":%d}`, n), Keep: keep()}
+	return streams.Draft{Room: room, Type: streams.DefaultType, Data: fmt.Appendf(nil, `{"n":%d}`, n), Retention: keep()}
 }
 
 // drafts returns n messages to room.
@@ -239,11 +239,11 @@ func (s *suite) all(room streams.Room) []*streams.Event {
 	}
 }
 
-func (s *suite) edges(rooms ...streams.Room) streams.Edges {
+func (s *suite) edges(rooms ...streams.Room) streams.Watermarks {
 	s.Helper()
 	ctx, cancel := s.bounded()
 	defer cancel()
-	e, err := s.Log.Edges(ctx, 0, rooms)
+	e, err := s.Log.Watermarks(ctx, 0, rooms)
 	if err != nil {
 		s.Fatalf("Edges: %v", err)
 	}

@@ -100,7 +100,7 @@ func testContent(s *suite) {
 	for i, room := range s.oddRooms() {
 		feed.join(room, uint64(i+1))
 		for _, data := range oddData() {
-			want = append(want, streams.Draft{Room: room, Type: "t.Y_p-3", Data: data, Keep: keep()})
+			want = append(want, streams.Draft{Room: room, Type: "t.Y_p-3", Data: data, Retention: keep()})
 		}
 	}
 	ids := s.append(want...)

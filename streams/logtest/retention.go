@@ -13,7 +13,7 @@ func testKeepCount(s *suite) {
 		room := s.room("cap")
 		batch := drafts(room, 50)
 		for i := range batch {
-			batch[i].Keep.Events = capacity
+			batch[i].Retention.Events = capacity
 		}
 		var ids []streams.ID
 		for range 10 {
@@ -53,7 +53,7 @@ func testKeepShrinks(s *suite) {
 	ids := s.append(drafts(room, 400)...)
 	s.keptOf(ids, room, 400)
 	small := draft(room, 400)
-	small.Keep.Events = 5
+	small.Retention.Events = 5
 	ids = append(ids, s.append(small)...)
 	s.keptOf(ids, room, 5)
 }
@@ -64,7 +64,7 @@ func testKeepAge(s *suite) {
 	room, other := s.room("age"), s.room("other")
 	batch := drafts(room, 3)
 	for i := range batch {
-		batch[i].Keep.Age = 50 * time.Millisecond
+		batch[i].Retention.Age = 50 * time.Millisecond
 	}
 	ids := s.append(batch...)
 	lasting := s.append(draft(other, 1))
@@ -94,7 +94,7 @@ func testEphemeral(s *suite) {
 	feed.join(lasting, 2)
 
 	short := draft(passing, 1)
-	short.Keep.Events = 0
+	short.Retention.Events = 0
 	var ids, logged []streams.ID
 	for i := range 5 {
 		ids = append(ids, s.append(short, draft(lasting, i))...)

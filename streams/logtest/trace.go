@@ -22,7 +22,7 @@ func testTrace(s *suite) {
 	}
 
 	passing := traced(draft(silent, 3), 3)
-	passing.Keep.Events = 0
+	passing.Retention.Events = 0
 	keyed := traced(draft(room, 4), 4)
 	keyed.Key = "once"
 	batch := []streams.Draft{

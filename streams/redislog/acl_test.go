@@ -129,11 +129,11 @@ func TestPermissionsOfSeats(t *testing.T) {
 	admin, prefix := server.Client(), newPrefix()
 	opt := Options{
 		URL: strings.Replace(server.URL(), "://", "://tidemark:secret@", 1), Prefix: prefix, Logger: quiet(),
-		Also: limits.SeatCommands(prefix),
+		RequiredCommands: limits.ConnectionCommands(prefix),
 	}
 	parts := furtherPermissions(t, "`--max-connections-per-user`")
-	if len(parts) != len(opt.Also) {
-		t.Errorf("docs/redis.md has %v, and there are %d commands", parts, len(opt.Also))
+	if len(parts) != len(opt.RequiredCommands) {
+		t.Errorf("docs/redis.md has %v, and there are %d commands", parts, len(opt.RequiredCommands))
 	}
 	setUser(t, admin, aclRule(t))
 	setUser(t, admin, append([]string{"tidemark"}, parts...))
@@ -147,18 +147,18 @@ func TestPermissionsOfSeats(t *testing.T) {
 	}
 
 	l := open(t, opt)
-	var seats [2]*limits.Seats // two nodes
+	var seats [2]*limits.ConnectionLimiter // two nodes
 	for i := range seats {
-		seats[i] = limits.NewSeats(limits.SeatOptions{PerUser: 1, Redis: l.Client(), Prefix: l.Prefix(), Lease: time.Second})
+		seats[i] = limits.NewConnectionLimiter(limits.ConnectionOptions{PerUser: 1, Redis: l.Client(), Prefix: l.Prefix(), Lease: time.Second})
 		t.Cleanup(seats[i].Close)
 	}
-	seat, err := seats[0].Take(t.Context(), netip.Addr{}, "ann")
+	seat, err := seats[0].Acquire(t.Context(), netip.Addr{}, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused := func() bool {
-		seat, err := seats[1].Take(t.Context(), netip.Addr{}, "ann")
-		seat.Leave()
+		seat, err := seats[1].Acquire(t.Context(), netip.Addr{}, "ann")
+		seat.Release()
 		return errors.Is(err, limits.ErrUserFull)
 	}
 	if !refused() {
@@ -166,7 +166,7 @@ func TestPermissionsOfSeats(t *testing.T) {
 	}
 	server.Flush()
 	eventually(t, "the lease is renewed", refused)
-	seat.Leave()
+	seat.Release()
 	eventually(t, "the seat is given back", func() bool { return !refused() })
 }
 

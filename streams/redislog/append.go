@@ -104,7 +104,7 @@ func (l *Log) appendCall(p *partition, seen []sighting, drafts []*streams.Draft)
 	call = append(call, millis(l.opt.KeyLife), rand.Uint32())
 	for _, d := range drafts {
 		call = append(call, p.channel(d.Room), d.Type, d.Data, fingerprint(d),
-			strconv.Itoa(d.Keep.Events), millis(max(d.Keep.Age, time.Millisecond)), string(d.Trace))
+			strconv.Itoa(d.Retention.Events), millis(max(d.Retention.Age, time.Millisecond)), string(d.Trace))
 	}
 	return call
 }
@@ -112,7 +112,7 @@ func (l *Log) appendCall(p *partition, seen []sighting, drafts []*streams.Draft)
 // newestStored is the last of the drafts that was logged now; zero for none.
 func newestStored(drafts []*streams.Draft, receipts []streams.Receipt) sighting {
 	for i, r := range slices.Backward(receipts) {
-		if r.Err == nil && !r.Replayed && drafts[i].Keep.Events > 0 {
+		if r.Err == nil && !r.Replayed && drafts[i].Retention.Events > 0 {
 			return sighting{room: drafts[i].Room, id: r.ID}
 		}
 	}
@@ -155,7 +155,7 @@ func (p *partition) receipt(d *streams.Draft, outcome, said any) streams.Receipt
 			return streams.Receipt{Err: fmt.Errorf("%w: %w", streams.ErrUnavailable, err)}
 		}
 		r := streams.Receipt{ID: id, Replayed: outcome == int64(replayed)}
-		if d.Keep.Events > 0 {
+		if d.Retention.Events > 0 {
 			r.Durability = streams.Logged
 		}
 		if !r.Replayed {

@@ -241,7 +241,7 @@ func TestClusterWithoutAShard(t *testing.T) {
 	gone := c.Kill(1)
 	for range 3 {
 		refusedBy(t, l.Log, draft(roomOf(l.Log, "other", l.shards[1][2]), "1"), streams.ErrUnavailable)
-		if _, err := l.Edges(t.Context(), l.shards[1][2], nil); !errors.Is(err, streams.ErrUnavailable) {
+		if _, err := l.Watermarks(t.Context(), l.shards[1][2], nil); !errors.Is(err, streams.ErrUnavailable) {
 			t.Errorf("Edges = %v, want ErrUnavailable", err)
 		}
 		for _, p := range slices.Concat(l.shards[0], l.shards[2]) {

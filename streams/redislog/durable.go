@@ -33,7 +33,7 @@ const (
 // wanted returns how safe d is to be. What is ephemeral is never logged.
 func (l *Log) wanted(d *streams.Draft) streams.Durability {
 	switch {
-	case d.Keep.Events == 0:
+	case d.Retention.Events == 0:
 		return 0
 	case d.Durability == 0:
 		return l.opt.Durability

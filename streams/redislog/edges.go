@@ -13,38 +13,38 @@ import (
 // long it keeps Redis from others: 10,000 take some 5 ms.
 const maxTails = 10_000
 
-// Edges implements streams.Log. Up to maxTails rooms are answered for at one
+// Watermarks implements streams.Log. Up to maxTails rooms are answered for at one
 // moment. Of more, Last is the first moment's, so that every event up to it is in
 // the tails, and what is no longer vouched for the last moment's.
-func (l *Log) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *Log) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	ctx, cancel, err := l.begin(ctx)
 	if err != nil {
-		return streams.Edges{}, err
+		return streams.Watermarks{}, err
 	}
 	defer cancel()
 	if int(p) >= len(l.partitions) {
-		return streams.Edges{}, fmt.Errorf("%w: no partition %d", streams.ErrUnavailable, p)
+		return streams.Watermarks{}, fmt.Errorf("%w: no partition %d", streams.ErrUnavailable, p)
 	}
 	all, err := l.edges(ctx, l.client, l.partitions[p], rooms[:min(maxTails, len(rooms))])
 	for from := maxTails; from < len(rooms) && err == nil; from += maxTails {
-		var more streams.Edges
+		var more streams.Watermarks
 		more, err = l.edges(ctx, l.client, l.partitions[p], rooms[from:min(from+maxTails, len(rooms))])
 		all.Tails = append(all.Tails, more.Tails...)
 		all.Floor = streams.Later(all.Floor, more.Floor)
-		all.Horizon = streams.Later(all.Horizon, more.Horizon)
-		if more.Lost.Before(all.Lost) {
-			all.Lost = more.Lost
+		all.UnrecordedBefore = streams.Later(all.UnrecordedBefore, more.UnrecordedBefore)
+		if more.LostAfter.Before(all.LostAfter) {
+			all.LostAfter = more.LostAfter
 		}
 	}
 	if err != nil {
 		l.doubt(ctx, err)
-		return streams.Edges{}, reading(err)
+		return streams.Watermarks{}, reading(err)
 	}
 	return all, nil
 }
 
 // edges asks at, which finds the partition or is its node.
-func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms []streams.Room) (streams.Watermarks, error) {
 	seen := p.sightings()
 	keys := p.lookKeys(seen)
 	for _, r := range rooms {
@@ -53,11 +53,11 @@ func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms 
 	args := l.lookArgs(p, seen)
 	reply, err := l.withClock(ctx, p, func() (any, error) { return edgesScript.Run(ctx, at, keys, args...).Result() })
 	if err != nil {
-		return streams.Edges{}, err
+		return streams.Watermarks{}, err
 	}
 	values, _ := reply.([]any)
 	if len(values) != 5+len(rooms) {
-		return streams.Edges{}, fmt.Errorf("%w: %d values for %d rooms", streams.ErrUnavailable, len(values), len(rooms))
+		return streams.Watermarks{}, fmt.Errorf("%w: %d values for %d rooms", streams.ErrUnavailable, len(values), len(rooms))
 	}
 	if values[4] == int64(1) {
 		l.noteLoss(p)
@@ -69,11 +69,11 @@ func (l *Log) edges(ctx context.Context, at redis.Scripter, p *partition, rooms 
 // parseEdges reads last, floor, horizon, lost, a number, and the tails. A foreign value
 // in a tail's place is no record, be it of the wrong type, which MGET gives as
 // nil, or not: one room must not take the others down.
-func (p *partition) parseEdges(values []any) (streams.Edges, error) {
-	e := streams.Edges{Tails: make([]streams.ID, len(values)-5)}
-	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.Horizon, &e.Lost} {
+func (p *partition) parseEdges(values []any) (streams.Watermarks, error) {
+	e := streams.Watermarks{Tails: make([]streams.ID, len(values)-5)}
+	for i, to := range []*streams.ID{&e.Last, &e.Floor, &e.UnrecordedBefore, &e.LostAfter} {
 		if err := p.parseInto(to, values[i]); err != nil {
-			return streams.Edges{}, err
+			return streams.Watermarks{}, err
 		}
 	}
 	for i, tail := range values[5:] {

@@ -85,7 +85,7 @@ func TestBlackHole(t *testing.T) {
 		publishing.Go(func() { refusedBy(t, l, draft("r", "1"), streams.ErrUnavailable) })
 	}
 	publishing.Wait()
-	if _, err := l.Edges(t.Context(), 0, nil); !errors.Is(err, streams.ErrUnavailable) {
+	if _, err := l.Watermarks(t.Context(), 0, nil); !errors.Is(err, streams.ErrUnavailable) {
 		t.Errorf("Edges = %v, want ErrUnavailable", err)
 	}
 	if took := time.Since(start); took > 2*limit+limit/2 {

@@ -25,7 +25,7 @@ type feed struct {
 	// Fixed by Feed.
 	log     *Log
 	p       *partition
-	signals chan streams.Signal
+	signals chan streams.FeedMessage
 	ctx     context.Context // ends with Close
 	cancel  context.CancelFunc
 	running sync.WaitGroup // the run goroutine
@@ -43,7 +43,7 @@ func (l *Log) Feed(p streams.Partition) streams.Feed {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &feed{
 		log: l, p: l.partitions[p], ctx: ctx, cancel: cancel,
-		signals: make(chan streams.Signal, maxSignals),
+		signals: make(chan streams.FeedMessage, maxSignals),
 		wake:    make(chan struct{}, 1),
 		want:    map[streams.Room]uint64{},
 		changed: map[streams.Room]struct{}{},
@@ -59,7 +59,7 @@ func (l *Log) Feed(p streams.Partition) streams.Feed {
 	return f
 }
 
-func (f *feed) Signals() <-chan streams.Signal { return f.signals }
+func (f *feed) Messages() <-chan streams.FeedMessage { return f.signals }
 
 func (f *feed) Join(room streams.Room, ticket uint64) {
 	f.mu.Lock()
@@ -108,7 +108,7 @@ func (f *feed) run() {
 		if connected {
 			again.reset()
 			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "error", err)
-			if !f.say(f.ctx, streams.Signal{Lost: true}) {
+			if !f.say(f.ctx, streams.FeedMessage{Lost: true}) {
 				return
 			}
 		} else {
@@ -129,7 +129,7 @@ func levelOf(err error) slog.Level {
 
 // say hands a signal to the reader, however long it takes, and reports whether it
 // did before ctx ended.
-func (f *feed) say(ctx context.Context, s streams.Signal) bool {
+func (f *feed) say(ctx context.Context, s streams.FeedMessage) bool {
 	select {
 	case f.signals <- s:
 		return true

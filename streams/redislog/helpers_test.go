@@ -18,7 +18,7 @@ const patience = 20 * time.Second
 func draft(room streams.Room, data string) streams.Draft {
 	return streams.Draft{
 		Room: room, Type: streams.DefaultType, Data: []byte(data),
-		Keep: streams.Retention{Events: 1000, Age: time.Hour},
+		Retention: streams.Retention{Events: 1000, Age: time.Hour},
 	}
 }
 
@@ -55,9 +55,9 @@ func refusedBy(t testing.TB, l *Log, d streams.Draft, want error) {
 	}
 }
 
-func edges(t testing.TB, l *Log, rooms ...streams.Room) streams.Edges {
+func edges(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
 	t.Helper()
-	e, err := l.Edges(context.Background(), 0, rooms)
+	e, err := l.Watermarks(context.Background(), 0, rooms)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +76,10 @@ func all(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 }
 
 // next returns the feed's next signal.
-func next(t testing.TB, f streams.Feed) streams.Signal {
+func next(t testing.TB, f streams.Feed) streams.FeedMessage {
 	t.Helper()
 	select {
-	case s := <-f.Signals():
+	case s := <-f.Messages():
 		return s
 	case <-time.After(patience):
 		t.Fatal("the feed says nothing")
@@ -112,7 +112,7 @@ func nextIs(t testing.TB, f streams.Feed, id streams.ID) {
 	}
 }
 
-func describe(s streams.Signal) string {
+func describe(s streams.FeedMessage) string {
 	if s.Event != nil {
 		return fmt.Sprintf("event %s %s", s.Event.ID, s.Event.Data)
 	}

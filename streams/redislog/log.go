@@ -66,7 +66,7 @@ func (l *Log) addPartition(p *partition) {
 func (l *Log) firstCheck(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, l.opt.Timeout)
 	defer cancel()
-	need := l.needOf(&streams.Draft{Keep: streams.Retention{Events: 1}})
+	need := l.needOf(&streams.Draft{Retention: streams.Retention{Events: 1}})
 	err := l.eachPartition(func(p *partition) error {
 		if err := l.ensure(ctx, p); err != nil {
 			return err

@@ -80,7 +80,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	}
 	feed := l.Feed(0)
 	feed.Join("a", 1)
-	if s := <-feed.Signals(); s.Joined != "a" {
+	if s := <-feed.Messages(); s.Joined != "a" {
 		t.Errorf("signal %+v, want a joined", s)
 	}
 	if r := l.Append(t.Context(), []streams.Draft{draft("a", "1")}); r[0].Err != nil {

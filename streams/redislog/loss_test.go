@@ -122,14 +122,14 @@ func TestTrimIsNoLoss(t *testing.T) {
 	stranger := open(t, Options{URL: l.opt.URL, Prefix: l.opt.Prefix, TailLife: time.Millisecond})
 	put(t, l, draft("trimmed", "1"))
 	small := draft("trimmed", "2")
-	small.Keep.Events = 1
+	small.Retention.Events = 1
 	put(t, stranger, small)
 	edges(t, l)
 	put(t, stranger, small)
 	edges(t, l)
 
 	short := draft("expired", "1")
-	short.Keep.Age = time.Millisecond
+	short.Retention.Age = time.Millisecond
 	put(t, l, short)
 	eventually(t, "the room expires", func() bool {
 		return edges(t, l, "expired").Tails[0].IsZero() && len(all(t, stranger, "expired")) == 0
@@ -245,8 +245,8 @@ func TestAppendNoticesALoss(t *testing.T) {
 
 	id := put(t, l, draft("room", "3"))
 	e := edges(t, other, "room")
-	if e.Floor.Before(lost) || !e.Floor.Before(id) || kept.Before(e.Lost) {
-		t.Errorf("floor %s and lost from %s, want a floor between %s and %s, and not after %s", e.Floor, e.Lost, lost, id, kept)
+	if e.Floor.Before(lost) || !e.Floor.Before(id) || kept.Before(e.LostAfter) {
+		t.Errorf("floor %s and lost from %s, want a floor between %s and %s, and not after %s", e.Floor, e.LostAfter, lost, id, kept)
 	}
 	if l.Losses() != 1 || other.Losses() != 0 {
 		t.Errorf("losses %d and %d, want 1 and 0", l.Losses(), other.Losses())
@@ -274,8 +274,8 @@ func TestWrittenOverALoss(t *testing.T) {
 	back.restore(t, admin, prefix)
 	over := put(t, open(t, opt), draft("room", "3"))
 	for range 2 {
-		if e := edges(t, l, "room"); kept.Before(e.Lost) || !over.Before(e.Floor) {
-			t.Errorf("lost from %s and floor %s, want not after %s and one after %s", e.Lost, e.Floor, kept, over)
+		if e := edges(t, l, "room"); kept.Before(e.LostAfter) || !over.Before(e.Floor) {
+			t.Errorf("lost from %s and floor %s, want not after %s and one after %s", e.LostAfter, e.Floor, kept, over)
 		}
 	}
 }

@@ -43,7 +43,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 			before := counts(t, registry)
 			put(t, l, draft("r", "2"))
 			all(t, l, "r")
-			if _, err := l.Edges(t.Context(), l.partition("r").id, nil); err != nil {
+			if _, err := l.Watermarks(t.Context(), l.partition("r").id, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.Ping(t.Context()); err != nil {
@@ -86,14 +86,14 @@ func TestWaitingAppendsAreCounted(t *testing.T) {
 // Probes come back on each partition's feed, and nobody hears them as events.
 func TestProbesComeBack(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), Partitions: 2})
-	if p, ok := l.Probe(); ok {
+	if p, ok := l.FeedProbe(); ok {
 		t.Errorf("%+v before there is a feed", p)
 	}
 	feed := follow(t, l, roomOf(l, "r", 0))
 	other := l.Feed(1)
 	defer other.Close()
-	eventually(t, "a probe of each partition", func() bool { _, ok := l.Probe(); return ok })
-	p, _ := l.Probe()
+	eventually(t, "a probe of each partition", func() bool { _, ok := l.FeedProbe(); return ok })
+	p, _ := l.FeedProbe()
 	if p.Lag <= 0 || p.Lag > patience || time.Since(p.At) > patience {
 		t.Errorf("%+v", p)
 	}

@@ -69,9 +69,9 @@ type Options struct {
 	Durability streams.Durability
 	Replicas   int // that Replicated waits for; 0 means 1
 
-	// Also are commands that others who use Client run, each with words that make it one
+	// RequiredCommands are commands that others who use Client run, each with words that make it one
 	// of theirs. The user is to be allowed to run them, as the log's own.
-	Also [][]string
+	RequiredCommands [][]string
 
 	// What the URL and the files say; filled in by withDefaults.
 	place place

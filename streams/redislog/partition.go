@@ -20,7 +20,7 @@ type partition struct {
 	writers  [needs]*writer                // by what their appends wait for
 	checked  atomic.Bool                   // its clock is there and fits
 	syncs    atomic.Bool                   // its Redis can be asked to wait for its disk
-	probed   atomic.Pointer[streams.Probe] // the latest; nil before there is one
+	probed   atomic.Pointer[streams.FeedProbe] // the latest; nil before there is one
 	checking chan struct{}                 // holds one token; taken by whoever checks
 
 	mu     sync.Mutex // guards the fields below

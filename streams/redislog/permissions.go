@@ -73,7 +73,7 @@ return denied
 // node has its own users.
 func (l *Log) allowed(ctx context.Context, p *partition) error {
 	var words []any
-	for _, command := range slices.Concat(p.needed(l.opt.Durability), l.opt.Also) {
+	for _, command := range slices.Concat(p.needed(l.opt.Durability), l.opt.RequiredCommands) {
 		words = append(words, strconv.Itoa(len(command)))
 		for _, word := range command {
 			words = append(words, word)

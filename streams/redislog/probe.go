@@ -108,17 +108,17 @@ func (s *session) probed(text string) {
 		return
 	}
 	s.f.log.metrics.probes.Observe(lag.Seconds())
-	s.f.p.probed.Store(&streams.Probe{Lag: lag, At: time.Now()})
+	s.f.p.probed.Store(&streams.FeedProbe{Lag: lag, At: time.Now()})
 }
 
-var _ streams.Prober = (*Log)(nil)
+var _ streams.FeedProber = (*Log)(nil)
 
-// Probe implements streams.Prober.
-func (l *Log) Probe() (slowest streams.Probe, ok bool) {
+// FeedProbe implements streams.Prober.
+func (l *Log) FeedProbe() (slowest streams.FeedProbe, ok bool) {
 	for _, p := range l.partitions {
 		switch last := p.probed.Load(); {
 		case last == nil:
-			return streams.Probe{}, false
+			return streams.FeedProbe{}, false
 		case last.Lag >= slowest.Lag:
 			slowest = *last
 		}

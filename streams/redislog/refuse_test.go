@@ -30,7 +30,7 @@ func TestRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			passing := draft("passing", "2")
-			passing.Keep.Events = 0
+			passing.Retention.Events = 0
 			for i, r := range l.Append(t.Context(), []streams.Draft{draft("room", "2"), passing, keyed("room", "3", "k")}) {
 				if r.Err == nil || !strings.Contains(r.Err.Error(), name) {
 					t.Errorf("draft %d: %+v, want ErrRefused with %s", i, r, name)
@@ -191,15 +191,15 @@ func TestTailLifeGrows(t *testing.T) {
 	opt := Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), TailLife: time.Millisecond}
 	l := open(t, opt)
 	short := draft("r", "1")
-	short.Keep.Age = time.Millisecond
+	short.Retention.Age = time.Millisecond
 	id := put(t, l, short)
 	eventually(t, "the tail record expires", func() bool { return edges(t, l, "r").Tails[0].IsZero() })
 	put(t, l, draft("other", "1"))
 
 	opt.TailLife = time.Hour
 	second := open(t, opt)
-	if e := edges(t, second, "r"); e.Origin().Before(id) {
-		t.Errorf("Origin %s is before %s, of which no trace is left", e.Origin(), id)
+	if e := edges(t, second, "r"); e.Base().Before(id) {
+		t.Errorf("Origin %s is before %s, of which no trace is left", e.Base(), id)
 	}
 	if n := l.Losses(); n != 0 {
 		t.Errorf("what expired was counted as %d losses", n)

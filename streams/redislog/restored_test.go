@@ -13,11 +13,11 @@ func TestRestored(t *testing.T) {
 	server := redistest.Shared(t)
 	opt := Options{URL: server.URL(), Prefix: newPrefix(), Partitions: 3}
 	l := open(t, opt)
-	before := make([]streams.Edges, opt.Partitions)
+	before := make([]streams.Watermarks, opt.Partitions)
 	for p := range before {
 		before[p] = edgesOf(t, l, streams.Partition(p))
 	}
-	if err := open(t, opt).Restored(t.Context()); err != nil {
+	if err := open(t, opt).MarkRestored(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for p, was := range before {
@@ -32,9 +32,9 @@ func TestRestored(t *testing.T) {
 	}
 }
 
-func edgesOf(t *testing.T, l *Log, p streams.Partition) streams.Edges {
+func edgesOf(t *testing.T, l *Log, p streams.Partition) streams.Watermarks {
 	t.Helper()
-	e, err := l.Edges(t.Context(), p, nil)
+	e, err := l.Watermarks(t.Context(), p, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -242,7 +242,7 @@ func (s *session) message(ctx context.Context, m *redis.Message) error {
 	if !e.Ephemeral {
 		s.f.p.saw(s, room, e.ID)
 	}
-	return s.say(ctx, streams.Signal{Event: e})
+	return s.say(ctx, streams.FeedMessage{Event: e})
 }
 
 // note keeps a trace for the message that comes next.
@@ -271,7 +271,7 @@ func (s *session) confirmation(ctx context.Context, m *redis.Subscription) error
 	if !joined || room == "" {
 		return nil
 	}
-	return s.say(ctx, streams.Signal{Joined: room, Ticket: ticket})
+	return s.say(ctx, streams.FeedMessage{Joined: room, Ticket: ticket})
 }
 
 var errUnasked = errors.New("no command asked for it")
@@ -297,7 +297,7 @@ func (s *session) confirm(room streams.Room, joins bool) (ticket uint64, joined 
 	return sub.ticket, joins, nil
 }
 
-func (s *session) say(ctx context.Context, sig streams.Signal) error {
+func (s *session) say(ctx context.Context, sig streams.FeedMessage) error {
 	if !s.f.say(ctx, sig) {
 		return ctx.Err()
 	}

@@ -126,7 +126,7 @@ func (tr *traffic) nothingLost() {
 func (tr *traffic) lossesTold() {
 	tr.t.Helper()
 	for i, r := range tr.readers {
-		e, err := tr.log.Edges(tr.t.Context(), r.p, nil)
+		e, err := tr.log.Watermarks(tr.t.Context(), r.p, nil)
 		if err != nil {
 			tr.t.Fatal(err)
 		}
@@ -178,7 +178,7 @@ func (p *publisher) run(stop <-chan struct{}) {
 // publish repeats event n until it is acknowledged. It reports whether to go on.
 func (p *publisher) publish(n int) bool {
 	d := keyed(p.room, fmt.Sprintf(`{"n":%d}`, n), fmt.Sprint("key-", n))
-	d.Keep.Events = 100_000
+	d.Retention.Events = 100_000
 	for deadline := time.Now().Add(2 * patience); ; time.Sleep(pace) {
 		r := p.log.Append(context.Background(), []streams.Draft{d})[0]
 		if p.note(r) {
@@ -248,7 +248,7 @@ func (r *reader) run(ctx context.Context) {
 	defer look.Stop()
 	for {
 		select {
-		case sig, open := <-r.feed.Signals():
+		case sig, open := <-r.feed.Messages():
 			if !open {
 				return
 			}
@@ -264,7 +264,7 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-func (r *reader) take(ctx context.Context, sig streams.Signal) {
+func (r *reader) take(ctx context.Context, sig streams.FeedMessage) {
 	switch {
 	case sig.Lost:
 		r.joined = false
@@ -286,7 +286,7 @@ func (r *reader) take(ctx context.Context, sig streams.Signal) {
 
 // catchUp reads the room up to its tail.
 func (r *reader) catchUp(ctx context.Context) error {
-	e, err := r.log.Edges(ctx, r.p, []streams.Room{r.room})
+	e, err := r.log.Watermarks(ctx, r.p, []streams.Room{r.room})
 	if err != nil {
 		return err
 	}

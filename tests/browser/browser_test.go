@@ -164,7 +164,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 func TestAGapIsShownInItsPlace(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
-		Retention: []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 10, Age: time.Hour}}},
+		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 10, Age: time.Hour}}},
 		Hot:       10, // or the node itself would still have what the log has not
 	})
 	p := openPage(t, s.http.URL)
@@ -285,7 +285,7 @@ func TestATokenIsShown(t *testing.T) {
 	}
 	t.Cleanup(verifier.Close)
 	token := func(life time.Duration) string {
-		text, err := access.Mint(secret, access.Draft{Subject: "ann", Life: life, Scopes: access.Scopes{Subscribe: []string{"den"}, Publish: []string{"den"}}})
+		text, err := access.Mint(secret, access.TokenSpec{Subject: "ann", Life: life, Scopes: access.Scopes{Subscribe: []string{"den"}, Publish: []string{"den"}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -325,7 +325,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	}
 	t.Cleanup(verifier.Close)
 	den := []string{"den"}
-	token, err := access.Mint(secret, access.Draft{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: den, Publish: den}})
+	token, err := access.Mint(secret, access.TokenSpec{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: den, Publish: den}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -378,7 +378,7 @@ func TestLooks(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
 		Name:      "n1",
-		Retention: []service.Rule{{Pattern: "*", Keep: streams.Retention{Events: 20, Age: time.Hour}}},
+		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 20, Age: time.Hour}}},
 		Hot:       20,
 	})
 	p := openPage(t, s.http.URL)

@@ -28,7 +28,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 	secret := []byte(strings.Repeat("s", access.MinSecret))
 	file := filepath.Join(t.TempDir(), "secret")
 	must(t, os.WriteFile(file, secret, 0o600))
-	token, err := access.Mint(secret, access.Draft{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: []string{"lobby"}}})
+	token, err := access.Mint(secret, access.TokenSpec{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: []string{"lobby"}}})
 	must(t, err)
 	redis := redistest.StartProcess(t)
 	var nodes [2]*caller

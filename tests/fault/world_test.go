@@ -99,7 +99,7 @@ func newWorld(t *testing.T, name string, log deployment, p plan) *world {
 	w.keys = fmt.Sprintf("%x", w.began.UnixNano())
 	w.rng = rand.New(rand.NewPCG(w.seed, 0))
 	t.Logf("seed %d", w.seed)
-	w.everyone = w.newRoom(string(streams.Everyone), 100_000)
+	w.everyone = w.newRoom(string(streams.BroadcastRoom), 100_000)
 	w.probes = w.newRoom("probes", 100_000)
 	for i := range p.rooms {
 		w.newRoom("room-"+itoa(i), 100_000)

@@ -23,7 +23,7 @@ var accessSecret = []byte("a secret of thirty-two bytes, or more")
 // allowing returns the token of a user who may follow rooms.
 func allowing(t *testing.T, rooms ...string) string {
 	t.Helper()
-	token, err := access.Mint(accessSecret, access.Draft{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: rooms}})
+	token, err := access.Mint(accessSecret, access.TokenSpec{Subject: "ann", Life: time.Hour, Scopes: access.Scopes{Subscribe: rooms}})
 	if err != nil {
 		t.Fatal(err)
 	}

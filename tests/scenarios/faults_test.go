@@ -32,11 +32,11 @@ type faultyLog struct {
 	feeds map[*faultyFeed]bool
 }
 
-func (l *faultyLog) Edges(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Edges, error) {
+func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	if len(rooms) > 0 {
 		l.looks.Add(1)
 	}
-	return l.Log.Edges(ctx, p, rooms)
+	return l.Log.Watermarks(ctx, p, rooms)
 }
 
 func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
@@ -115,7 +115,7 @@ func (l *faultyLog) breakFeeds() {
 func (l *faultyLog) Feed(p streams.Partition) streams.Feed {
 	f := &faultyFeed{
 		log: l, p: p, inner: l.Log.Feed(p),
-		out:    make(chan streams.Signal),
+		out:    make(chan streams.FeedMessage),
 		breaks: make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		rooms:  make(map[streams.Room]uint64),
@@ -132,7 +132,7 @@ type faultyFeed struct {
 	// Fixed by faultyLog.Feed.
 	log     *faultyLog
 	p       streams.Partition
-	out     chan streams.Signal
+	out     chan streams.FeedMessage
 	breaks  chan struct{}
 	stop    chan struct{}
 	running sync.WaitGroup
@@ -143,7 +143,7 @@ type faultyFeed struct {
 	rooms map[streams.Room]uint64
 }
 
-func (f *faultyFeed) Signals() <-chan streams.Signal { return f.out }
+func (f *faultyFeed) Messages() <-chan streams.FeedMessage { return f.out }
 
 func (f *faultyFeed) Join(room streams.Room, ticket uint64) {
 	f.mu.Lock()
@@ -172,7 +172,7 @@ func (f *faultyFeed) Close() {
 }
 
 func (f *faultyFeed) run() {
-	signals := f.inner.Signals()
+	signals := f.inner.Messages()
 	for {
 		select {
 		case s, ok := <-signals:
@@ -195,19 +195,19 @@ func (f *faultyFeed) run() {
 }
 
 // again replaces the feed by a new one, as one does that has lost its connection.
-func (f *faultyFeed) again() <-chan streams.Signal {
+func (f *faultyFeed) again() <-chan streams.FeedMessage {
 	f.inner.Close() // nobody but run replaces it
-	f.say(streams.Signal{Lost: true})
+	f.say(streams.FeedMessage{Lost: true})
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.inner = f.log.Log.Feed(f.p)
 	for room, ticket := range f.rooms {
 		f.inner.Join(room, ticket)
 	}
-	return f.inner.Signals()
+	return f.inner.Messages()
 }
 
-func (f *faultyFeed) say(s streams.Signal) {
+func (f *faultyFeed) say(s streams.FeedMessage) {
 	select {
 	case f.out <- s:
 	case <-f.stop:

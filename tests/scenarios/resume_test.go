@@ -335,9 +335,9 @@ func gapThen(t *testing.T, what string, got []heard, reason string, want []sent)
 func TestScenario27Edges(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over transport) {
 		w := newWorld(t, log, func(s *setup) {
-			s.rules = []service.Rule{
-				{Pattern: "trimmed", Keep: streams.Retention{Events: 20, Age: time.Hour}},
-				{Pattern: "expired", Keep: streams.Retention{Events: 1000, Age: 300 * time.Millisecond}},
+			s.rules = []service.RetentionRule{
+				{Pattern: "trimmed", Retention: streams.Retention{Events: 20, Age: time.Hour}},
+				{Pattern: "expired", Retention: streams.Retention{Events: 1000, Age: 300 * time.Millisecond}},
 			}
 		})
 		w.nodes[0].fill("trimmed", 0, 400, 0)

@@ -73,7 +73,7 @@ type setup struct {
 	nodes      int
 	partitions int
 	keep       streams.Retention // of all rooms
-	rules      []service.Rule    // before keep
+	rules      []service.RetentionRule    // before keep
 	node       service.Options
 	api        api.Options
 
@@ -234,7 +234,7 @@ func (w *world) startNode(name string) *node {
 	}
 	options := w.setup.node
 	options.Name, options.Metrics = name, n.metrics
-	options.Retention = append(w.setup.rules, service.Rule{Pattern: "*", Keep: w.setup.keep})
+	options.Retention = append(w.setup.rules, service.RetentionRule{Pattern: "*", Retention: w.setup.keep})
 	n.service = service.New(log, &options)
 	n.edge = api.New(n.service, &w.setup.api)
 

@@ -52,10 +52,10 @@ redis.call('PEXPIRE', KEYS[1], life)
 return 1
 `)
 
-// SeatCommands are those that the user of Redis has to be allowed to run where users
+// ConnectionCommands are those that the user of Redis has to be allowed to run where users
 // are counted, beside those of the log; each with words that make it one of Seats's.
 // docs/redis.md has the same.
-func SeatCommands(prefix string) [][]string {
+func ConnectionCommands(prefix string) [][]string {
 	key := (&leases{prefix: prefix}).key("u")
 	return [][]string{
 		{"zadd", key, "0", "m"},

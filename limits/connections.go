@@ -23,9 +23,9 @@ var (
 	ErrUserFull = errors.New("this user has as many connections as one may have")
 )
 
-// SeatOptions say how many connections there may be at a time. The zero value of each
+// ConnectionOptions say how many connections there may be at a time. The zero value of each
 // field means its default.
-type SeatOptions struct {
+type ConnectionOptions struct {
 	PerNode    int // on this node; default: no limit
 	PerAddress int // of one address, on this node; default: no limit
 	PerUser    int // of one user, on all nodes; default: no limit
@@ -44,14 +44,14 @@ type SeatOptions struct {
 	Logger *slog.Logger // default: none
 }
 
-// Seats counts connections that stay, and refuses those that are too many. It may be
-// used by any number of goroutines. A nil Seats has no limits.
+// ConnectionLimiter counts connections that stay, and refuses those that are too many. It may be
+// used by any number of goroutines. A nil ConnectionLimiter has no limits.
 //
 // The node and its addresses are counted in memory. Where there is a Redis, users are
 // counted there as well, over all nodes: see leases.
-type Seats struct {
+type ConnectionLimiter struct {
 	// Fixed by NewSeats.
-	opt    SeatOptions
+	opt    ConnectionOptions
 	leases *leases // nil where nobody else has to know
 
 	mu        sync.Mutex // guards the fields below
@@ -60,12 +60,12 @@ type Seats struct {
 	users     map[string]int       // the same; with those that are being asked for
 }
 
-// NewSeats returns a Seats that nobody sits in. It does not wait for Redis.
-func NewSeats(o SeatOptions) *Seats {
+// NewConnectionLimiter returns a Seats that nobody sits in. It does not wait for Redis.
+func NewConnectionLimiter(o ConnectionOptions) *ConnectionLimiter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &Seats{opt: o, addresses: make(map[netip.Prefix]int), users: make(map[string]int)}
+	s := &ConnectionLimiter{opt: o, addresses: make(map[netip.Prefix]int), users: make(map[string]int)}
 	if o.Redis != nil && o.PerUser > 0 {
 		s.leases = startLeases(o)
 	}
@@ -74,14 +74,14 @@ func NewSeats(o SeatOptions) *Seats {
 
 // Close tells Redis of the seats that were left, for a moment at most, and stops
 // renewing the others. No seat may be taken any more.
-func (s *Seats) Close() {
+func (s *ConnectionLimiter) Close() {
 	if s != nil && s.leases != nil {
 		s.leases.close()
 	}
 }
 
 // Held returns how many seats are taken on this node.
-func (s *Seats) Held() int {
+func (s *ConnectionLimiter) Held() int {
 	if s == nil {
 		return 0
 	}
@@ -90,10 +90,10 @@ func (s *Seats) Held() int {
 	return s.held
 }
 
-// A Seat is the place of one connection. A nil Seat is one without limits.
-type Seat struct {
+// A Slot is the place of one connection. A nil Slot is one without limits.
+type Slot struct {
 	// Fixed by Take.
-	seats   *Seats
+	seats   *ConnectionLimiter
 	network netip.Prefix
 	user    string
 	lease   uint64 // 0 for none
@@ -101,14 +101,14 @@ type Seat struct {
 	left bool // guarded by seats.mu
 }
 
-// Take takes a seat for a connection from an address, counted as NetworkOf says, and of
+// Acquire takes a seat for a connection from an address, counted as NetworkOf says, and of
 // a user; "" is nobody, who is not counted. It returns one of the errors above, or ctx's.
 // Where Redis is asked and does not answer soon, what this node knows decides.
-func (s *Seats) Take(ctx context.Context, from netip.Addr, user string) (*Seat, error) {
+func (s *ConnectionLimiter) Acquire(ctx context.Context, from netip.Addr, user string) (*Slot, error) {
 	if s == nil {
 		return nil, nil
 	}
-	seat := &Seat{seats: s, network: NetworkOf(from), user: user}
+	seat := &Slot{seats: s, network: NetworkOf(from), user: user}
 	if err := s.sit(seat); err != nil {
 		return nil, err
 	}
@@ -117,7 +117,7 @@ func (s *Seats) Take(ctx context.Context, from netip.Addr, user string) (*Seat, 
 	}
 	lease, err := s.leases.take(ctx, user)
 	if err != nil {
-		seat.Leave()
+		seat.Release()
 		return nil, err
 	}
 	seat.lease = lease
@@ -126,7 +126,7 @@ func (s *Seats) Take(ctx context.Context, from netip.Addr, user string) (*Seat, 
 
 // sit counts t in, if there is room. A user who is known here to have as many as
 // allowed is no question for Redis, whatever storm they raise.
-func (s *Seats) sit(t *Seat) error {
+func (s *ConnectionLimiter) sit(t *Slot) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -147,8 +147,8 @@ func (s *Seats) sit(t *Seat) error {
 
 func full(n, most int) bool { return most > 0 && n >= most }
 
-// Leave gives the seat back. It does not wait, and doing it again does nothing.
-func (t *Seat) Leave() {
+// Release gives the seat back. It does not wait, and doing it again does nothing.
+func (t *Slot) Release() {
 	if t == nil || !t.rise() || t.lease == 0 {
 		return
 	}
@@ -156,7 +156,7 @@ func (t *Seat) Leave() {
 }
 
 // rise counts t out, and reports whether it was in.
-func (t *Seat) rise() bool {
+func (t *Slot) rise() bool {
 	s := t.seats
 	s.mu.Lock()
 	defer s.mu.Unlock()

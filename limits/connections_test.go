@@ -15,9 +15,9 @@ import (
 var somewhere = netip.MustParseAddr("192.0.2.1")
 
 // take takes a seat that must be free.
-func take(t testing.TB, s *limits.Seats, from netip.Addr, user string) *limits.Seat {
+func take(t testing.TB, s *limits.ConnectionLimiter, from netip.Addr, user string) *limits.Slot {
 	t.Helper()
-	seat, err := s.Take(t.Context(), from, user)
+	seat, err := s.Acquire(t.Context(), from, user)
 	if err != nil {
 		t.Fatalf("seat for %q from %v: %v", user, from, err)
 	}
@@ -25,9 +25,9 @@ func take(t testing.TB, s *limits.Seats, from netip.Addr, user string) *limits.S
 }
 
 // refused takes a seat that must not be there, for the reason want.
-func refused(t testing.TB, s *limits.Seats, from netip.Addr, user string, want error) {
+func refused(t testing.TB, s *limits.ConnectionLimiter, from netip.Addr, user string, want error) {
 	t.Helper()
-	if _, err := s.Take(t.Context(), from, user); !errors.Is(err, want) {
+	if _, err := s.Acquire(t.Context(), from, user); !errors.Is(err, want) {
 		t.Errorf("seat for %q from %v: %v, want %v", user, from, err, want)
 	}
 }
@@ -36,33 +36,33 @@ func refused(t testing.TB, s *limits.Seats, from netip.Addr, user string, want e
 func TestSeats(t *testing.T) {
 	a, b := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	for name, tt := range map[string]struct {
-		limits.SeatOptions
+		limits.ConnectionOptions
 		full, others []caller // after two of the first of full
 		err          error
 	}{
-		"node":    {limits.SeatOptions{PerNode: 2}, []caller{{a, "ann"}, {b, "bob"}, {b, ""}}, nil, limits.ErrNodeFull},
-		"address": {limits.SeatOptions{PerAddress: 2}, []caller{{a, "ann"}, {a, "bob"}, {netip.MustParseAddr("::ffff:192.0.2.1"), ""}}, []caller{{b, "ann"}}, limits.ErrAddressFull},
-		"network": {limits.SeatOptions{PerAddress: 2}, []caller{{netip.MustParseAddr("2001:db8::1"), ""}, {netip.MustParseAddr("2001:db8::ffff:1:2:3"), ""}}, []caller{{netip.MustParseAddr("2001:db8:0:1::1"), ""}}, limits.ErrAddressFull},
-		"user":    {limits.SeatOptions{PerUser: 2}, []caller{{a, "ann"}, {b, "ann"}}, []caller{{a, "bob"}, {a, ""}, {a, ""}, {a, ""}}, limits.ErrUserFull},
+		"node":    {limits.ConnectionOptions{PerNode: 2}, []caller{{a, "ann"}, {b, "bob"}, {b, ""}}, nil, limits.ErrNodeFull},
+		"address": {limits.ConnectionOptions{PerAddress: 2}, []caller{{a, "ann"}, {a, "bob"}, {netip.MustParseAddr("::ffff:192.0.2.1"), ""}}, []caller{{b, "ann"}}, limits.ErrAddressFull},
+		"network": {limits.ConnectionOptions{PerAddress: 2}, []caller{{netip.MustParseAddr("2001:db8::1"), ""}, {netip.MustParseAddr("2001:db8::ffff:1:2:3"), ""}}, []caller{{netip.MustParseAddr("2001:db8:0:1::1"), ""}}, limits.ErrAddressFull},
+		"user":    {limits.ConnectionOptions{PerUser: 2}, []caller{{a, "ann"}, {b, "ann"}}, []caller{{a, "bob"}, {a, ""}, {a, ""}, {a, ""}}, limits.ErrUserFull},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := limits.NewSeats(tt.SeatOptions)
+			s := limits.NewConnectionLimiter(tt.ConnectionOptions)
 			defer s.Close()
 			first := tt.full[0]
-			seats := []*limits.Seat{take(t, s, first.from, first.user), take(t, s, first.from, first.user)}
+			seats := []*limits.Slot{take(t, s, first.from, first.user), take(t, s, first.from, first.user)}
 			for _, c := range tt.full {
 				refused(t, s, c.from, c.user, tt.err)
 			}
 			for _, c := range tt.others {
 				seats = append(seats, take(t, s, c.from, c.user))
 			}
-			seats[0].Leave()
-			seats[0].Leave() // once is enough
+			seats[0].Release()
+			seats[0].Release() // once is enough
 			last := tt.full[len(tt.full)-1]
 			seats[0] = take(t, s, last.from, last.user)
 			refused(t, s, first.from, first.user, tt.err)
 			for _, seat := range seats {
-				seat.Leave()
+				seat.Release()
 			}
 			if n := s.Held(); n != 0 {
 				t.Errorf("%d seats are held", n)
@@ -78,8 +78,8 @@ type caller struct {
 
 // Where there are no limits, there is nothing to be given back either.
 func TestNoSeats(t *testing.T) {
-	var s *limits.Seats
-	take(t, s, somewhere, "ann").Leave()
+	var s *limits.ConnectionLimiter
+	take(t, s, somewhere, "ann").Release()
 	s.Close()
 	if n := s.Held(); n != 0 {
 		t.Errorf("%d seats are held", n)
@@ -88,9 +88,9 @@ func TestNoSeats(t *testing.T) {
 
 // However many come at once, no more get in than there is room for.
 func TestSeatsAtOnce(t *testing.T) {
-	for name, o := range map[string]limits.SeatOptions{"node": {PerNode: 5}, "address": {PerAddress: 5}, "user": {PerUser: 5}} {
+	for name, o := range map[string]limits.ConnectionOptions{"node": {PerNode: 5}, "address": {PerAddress: 5}, "user": {PerUser: 5}} {
 		t.Run(name, func(t *testing.T) {
-			if admitted := crowd(t, 200, limits.NewSeats(o)); len(admitted) != 5 {
+			if admitted := crowd(t, 200, limits.NewConnectionLimiter(o)); len(admitted) != 5 {
 				t.Errorf("%d were admitted, want 5", len(admitted))
 			}
 		})
@@ -99,7 +99,7 @@ func TestSeatsAtOnce(t *testing.T) {
 
 // crowd has n connections of ann's come at once, to each node in turn, and returns
 // those that were admitted.
-func crowd(t testing.TB, n int, nodes ...*limits.Seats) (admitted []*limits.Seat) {
+func crowd(t testing.TB, n int, nodes ...*limits.ConnectionLimiter) (admitted []*limits.Slot) {
 	t.Helper()
 	var coming sync.WaitGroup
 	var mu sync.Mutex // guards admitted
@@ -107,7 +107,7 @@ func crowd(t testing.TB, n int, nodes ...*limits.Seats) (admitted []*limits.Seat
 	for i := range n {
 		coming.Go(func() {
 			<-begin
-			seat, err := nodes[i%len(nodes)].Take(context.Background(), somewhere, "ann")
+			seat, err := nodes[i%len(nodes)].Acquire(context.Background(), somewhere, "ann")
 			mu.Lock()
 			defer mu.Unlock()
 			switch {
@@ -124,9 +124,9 @@ func crowd(t testing.TB, n int, nodes ...*limits.Seats) (admitted []*limits.Seat
 }
 
 func BenchmarkSeats(b *testing.B) {
-	s := limits.NewSeats(limits.SeatOptions{PerNode: 1 << 30, PerAddress: 1 << 30, PerUser: 1 << 30})
+	s := limits.NewConnectionLimiter(limits.ConnectionOptions{PerNode: 1 << 30, PerAddress: 1 << 30, PerUser: 1 << 30})
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
-		take(b, s, somewhere, strconv.Itoa(i%1000)).Leave()
+		take(b, s, somewhere, strconv.Itoa(i%1000)).Release()
 	}
 }

@@ -92,7 +92,7 @@ type lease struct {
 	number uint64
 }
 
-func startLeases(o SeatOptions) *leases {
+func startLeases(o ConnectionOptions) *leases {
 	l := &leases{
 		rdb: o.Redis, prefix: o.Prefix, node: rand.Text()[:12], life: o.Lease, most: o.PerUser, logger: o.Logger,
 		wake: make(chan struct{}, 1), users: make(map[string]*user), late: make(map[*user]struct{}),

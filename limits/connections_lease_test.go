@@ -45,9 +45,9 @@ func clientOf(t testing.TB, addr string) *redis.Client {
 }
 
 // open returns the Seats of a node, which ends with the test.
-func open(t testing.TB, o limits.SeatOptions) *limits.Seats {
+func open(t testing.TB, o limits.ConnectionOptions) *limits.ConnectionLimiter {
 	t.Helper()
-	s := limits.NewSeats(o)
+	s := limits.NewConnectionLimiter(o)
 	t.Cleanup(s.Close)
 	return s
 }
@@ -88,19 +88,19 @@ func TestOneLimitForAllNodes(t *testing.T) {
 	for round := range 20 {
 		t.Run(strconv.Itoa(round), func(t *testing.T) {
 			server := redistest.Shared(t)
-			o := limits.SeatOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
-			nodes := []*limits.Seats{open(t, o), open(t, o)}
+			o := limits.ConnectionOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
+			nodes := []*limits.ConnectionLimiter{open(t, o), open(t, o)}
 			set := setOf(server.Client(), o.Prefix, "ann")
 			admitted := crowd(t, 200, nodes...)
 			if len(admitted) != 5 || set.len() != 5 {
 				t.Errorf("%d were admitted, and Redis knows of %d; want 5", len(admitted), set.len())
 			}
-			take(t, nodes[0], somewhere, "bob").Leave()
+			take(t, nodes[0], somewhere, "bob").Release()
 			for _, seat := range admitted {
-				seat.Leave()
+				seat.Release()
 			}
 			eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
-			take(t, nodes[1], somewhere, "ann").Leave()
+			take(t, nodes[1], somewhere, "ann").Release()
 		})
 	}
 }
@@ -109,17 +109,17 @@ func TestOneLimitForAllNodes(t *testing.T) {
 // it was telling Redis of others.
 func TestCloseGivesBack(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 2, Prefix: newPrefix()}
+	o := limits.ConnectionOptions{PerUser: 2, Prefix: newPrefix()}
 	set := setOf(server.Client(), o.Prefix, "ann")
 	for range 20 { // a race: one round shows nothing
 		rdb, gate := clientOf(t, server.Addr()), gate{asked: make(chan struct{}, 1), open: make(chan struct{})}
 		rdb.AddHook(gate)
 		o.Redis = rdb
-		s := limits.NewSeats(o)
+		s := limits.NewConnectionLimiter(o)
 		first, last := take(t, s, somewhere, "ann"), take(t, s, somewhere, "ann")
-		first.Leave()
+		first.Release()
 		<-gate.asked
-		last.Leave()
+		last.Release()
 		time.AfterFunc(time.Millisecond, func() { close(gate.open) })
 		s.Close()
 		if n := set.len(); n != 0 {
@@ -150,7 +150,7 @@ func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 // A lease is renewed for as long as its connection is there.
 func TestLeasesAreRenewed(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
+	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	seat := take(t, s, somewhere, "ann")
 	ends := func() float64 {
@@ -166,7 +166,7 @@ func TestLeasesAreRenewed(t *testing.T) {
 	if left := set.rdb.PTTL(t.Context(), set.key).Val(); left <= 0 || left > shortLease {
 		t.Errorf("the set ends in %v, want at most %v", left, shortLease)
 	}
-	seat.Leave()
+	seat.Release()
 	eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
 }
 
@@ -179,9 +179,9 @@ const (
 // sitForEver is a node on which ann takes what she can get. It is killed.
 func sitForEver() error {
 	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv(childURL)})
-	s := limits.NewSeats(limits.SeatOptions{PerUser: 5, Redis: rdb, Prefix: os.Getenv(childPrefix), Lease: shortLease})
+	s := limits.NewConnectionLimiter(limits.ConnectionOptions{PerUser: 5, Redis: rdb, Prefix: os.Getenv(childPrefix), Lease: shortLease})
 	for {
-		_, err := s.Take(context.Background(), somewhere, "ann")
+		_, err := s.Acquire(context.Background(), somewhere, "ann")
 		if errors.Is(err, limits.ErrUserFull) {
 			fmt.Println("full")
 			select {}
@@ -195,13 +195,13 @@ func sitForEver() error {
 // The places of a node that was killed come free by themselves.
 func TestKilledNode(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
+	o := limits.ConnectionOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer take(t, s, somewhere, "ann").Leave() // so that the set goes on
+	defer take(t, s, somewhere, "ann").Release() // so that the set goes on
 	node := exec.Command(self)
 	node.Env = append(os.Environ(), childURL+"="+server.Addr(), childPrefix+"="+o.Prefix)
 	said, err := node.StdoutPipe()
@@ -225,7 +225,7 @@ func TestKilledNode(t *testing.T) {
 	}
 	for range 4 {
 		eventually(t, "there is a place again", func() bool {
-			_, err := s.Take(t.Context(), somewhere, "ann")
+			_, err := s.Acquire(t.Context(), somewhere, "ann")
 			return err == nil
 		})
 	}
@@ -243,28 +243,28 @@ func TestRedisAway(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := redistest.StartProcess(t)
-			o := limits.SeatOptions{PerUser: 3, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: 2 * shortLease}
+			o := limits.ConnectionOptions{PerUser: 3, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: 2 * shortLease}
 			s, other := open(t, o), open(t, o)
 			set := setOf(clientOf(t, server.Addr()), o.Prefix, "ann")
-			seats := []*limits.Seat{take(t, s, somewhere, "ann")}
+			seats := []*limits.Slot{take(t, s, somewhere, "ann")}
 			gone := take(t, s, somewhere, "ann")
 			outage.begin(server)
 			seats = append(seats, take(t, s, somewhere, "ann"))
 			refused(t, s, somewhere, "ann", limits.ErrUserFull)
-			gone.Leave()
+			gone.Release()
 			seats = append(seats, take(t, s, somewhere, "ann"))
 			refused(t, s, somewhere, "ann", limits.ErrUserFull)
 			outage.end(server)
 			eventually(t, "Redis knows of all three, and the other node has no place", func() bool {
-				seat, err := other.Take(t.Context(), somewhere, "ann")
-				seat.Leave() // it was the place of one that had left, or of one that Redis has not been told of yet
+				seat, err := other.Acquire(t.Context(), somewhere, "ann")
+				seat.Release() // it was the place of one that had left, or of one that Redis has not been told of yet
 				return set.len() == 3 && errors.Is(err, limits.ErrUserFull)
 			})
 			for _, seat := range seats {
-				seat.Leave()
+				seat.Release()
 			}
 			eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
-			take(t, other, somewhere, "ann").Leave()
+			take(t, other, somewhere, "ann").Release()
 		})
 	}
 }
@@ -273,12 +273,12 @@ func TestRedisAway(t *testing.T) {
 // node that serves nobody.
 func TestNotASet(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
+	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	if err := set.rdb.Set(t.Context(), set.key, "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	defer take(t, s, somewhere, "ann").Leave()
+	defer take(t, s, somewhere, "ann").Release()
 	refused(t, s, somewhere, "ann", limits.ErrUserFull)
 }
 
@@ -286,30 +286,30 @@ func TestNotASet(t *testing.T) {
 // free.
 func TestClockThatWasAhead(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
+	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	ahead := float64(time.Now().Add(time.Hour).UnixMilli())
 	if err := set.rdb.ZAdd(t.Context(), set.key, redis.Z{Score: ahead, Member: "dead:1"}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	take(t, s, somewhere, "ann").Leave()
+	take(t, s, somewhere, "ann").Release()
 }
 
 // A client that does not wait for Redis leaves nothing behind.
 func TestClientThatLeaves(t *testing.T) {
 	server := redistest.Shared(t)
-	o := limits.SeatOptions{PerUser: 1000, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
+	o := limits.ConnectionOptions{PerUser: 1000, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	var coming sync.WaitGroup
 	for range 8 {
 		coming.Go(func() {
 			for range 250 {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(300*time.Microsecond))
-				seat, err := s.Take(ctx, somewhere, "ann")
+				seat, err := s.Acquire(ctx, somewhere, "ann")
 				if cancel(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
-				seat.Leave()
+				seat.Release()
 			}
 		})
 	}
@@ -330,8 +330,8 @@ func TestCluster(t *testing.T) {
 	}
 	rdb := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, MaxRetries: -1, ContextTimeoutEnabled: true})
 	defer rdb.Close()
-	o := limits.SeatOptions{PerUser: 1, Redis: rdb, Prefix: newPrefix(), Lease: shortLease}
-	s, other := limits.NewSeats(o), limits.NewSeats(o)
+	o := limits.ConnectionOptions{PerUser: 1, Redis: rdb, Prefix: newPrefix(), Lease: shortLease}
+	s, other := limits.NewConnectionLimiter(o), limits.NewConnectionLimiter(o)
 	defer s.Close()
 	defer other.Close()
 
@@ -350,7 +350,7 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	shards := map[int]bool{}
-	var seats []*limits.Seat
+	var seats []*limits.Slot
 	for _, u := range users {
 		seats = append(seats, take(t, s, somewhere, u))
 		refused(t, other, somewhere, u, limits.ErrUserFull)
@@ -364,7 +364,7 @@ func TestCluster(t *testing.T) {
 	}
 	eventually(t, "all are renewed", all(1))
 	for _, seat := range seats {
-		seat.Leave()
+		seat.Release()
 	}
 	eventually(t, "Redis knows nobody", all(0))
 }
@@ -372,9 +372,9 @@ func TestCluster(t *testing.T) {
 // BenchmarkAdmission is one connection that comes and goes.
 func BenchmarkAdmission(b *testing.B) {
 	server := redistest.Shared(b)
-	s := open(b, limits.SeatOptions{PerUser: 5, Redis: clientOf(b, server.Addr()), Prefix: newPrefix()})
+	s := open(b, limits.ConnectionOptions{PerUser: 5, Redis: clientOf(b, server.Addr()), Prefix: newPrefix()})
 	for i := 0; b.Loop(); i++ {
-		take(b, s, somewhere, strconv.Itoa(i%1000)).Leave()
+		take(b, s, somewhere, strconv.Itoa(i%1000)).Release()
 	}
 }
 
@@ -384,13 +384,13 @@ func TestHalfARedis(t *testing.T) {
 	server := redistest.Shared(t)
 	rdb, prefix := clientOf(t, server.Addr()), newPrefix()
 	var log bytes.Buffer
-	s := open(t, limits.SeatOptions{PerUser: 100, Redis: rdb, Prefix: prefix, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	s := open(t, limits.ConnectionOptions{PerUser: 100, Redis: rdb, Prefix: prefix, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	if err := rdb.Set(t.Context(), setOf(rdb, prefix, "lost").key, "no set", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
 	for range 50 {
 		for _, user := range []string{"lost", "found"} {
-			if _, err := s.Take(t.Context(), netip.Addr{}, user); err != nil {
+			if _, err := s.Acquire(t.Context(), netip.Addr{}, user); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -405,12 +405,12 @@ func TestHalfARedis(t *testing.T) {
 // again, finds the place of the first free.
 func TestSeatTakenAgainAtOnce(t *testing.T) {
 	server := redistest.Shared(t)
-	s := open(t, limits.SeatOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()})
+	s := open(t, limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()})
 	for range 200 {
-		seat, err := s.Take(t.Context(), netip.Addr{}, "ann")
+		seat, err := s.Acquire(t.Context(), netip.Addr{}, "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
-		seat.Leave()
+		seat.Release()
 	}
 }
