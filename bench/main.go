@@ -1,4 +1,4 @@
-// Command bench measures Tidemark beside its peers, on one machine, in one run.
+// Command bench measures Tidemark and its peers on one machine in one run.
 package main
 
 import (
@@ -6,15 +6,15 @@ import (
 	"os"
 	"runtime/debug"
 
-	"github.com/tidemark/tidemark/bench/floor"
+	"github.com/tidemark/tidemark/bench/barewrites"
 	"github.com/tidemark/tidemark/bench/load"
 )
 
-const usage = `usage: bench run [flags]    measure; bench run -h lists the flags
+const usage = `usage: bench run [flags]    measure Tidemark and its peers; "bench run -h" lists the flags
 
-bench starts these itself:
-       bench load           generate load, as commands on standard input say
-       bench floor          write to many sockets, and do nothing else
+"bench run" starts these commands itself:
+       bench load           generate load as commands on standard input direct
+       bench bare-writes    write each event to many sockets and do nothing else
 `
 
 func main() {
@@ -30,12 +30,12 @@ func run(args []string) error {
 	}
 	switch args[0] {
 	case "run":
-		return measureAll(args[1:])
+		return runMeasures(args[1:])
 	case "load":
-		debug.SetGCPercent(400) // little is allocated, and memory is not what is short
+		debug.SetGCPercent(400) // the generator allocates little, and memory is not scarce
 		return load.Serve(os.Stdin, os.Stdout)
-	case "floor":
-		return floor.Run(os.Stdout)
+	case "bare-writes":
+		return barewrites.Run(os.Stdout)
 	}
 	fmt.Fprint(os.Stderr, usage)
 	os.Exit(2)

@@ -20,30 +20,30 @@ import (
 	"github.com/tidemark/tidemark/bench/system"
 )
 
-// runFlags are those of bench run.
+// runFlags holds the flags of "bench run".
 type runFlags struct {
-	module   string
-	program  string
-	out      string
-	plots    string
-	only     string
-	peers    bool
-	repeat   int
-	small    bool
-	patience time.Duration
+	module  string
+	program string
+	out     string
+	plots   string
+	only    string
+	peers   bool
+	repeat  int
+	small   bool
+	limit   time.Duration
 }
 
 func parseFlags(args []string) (f runFlags, err error) {
 	set := flag.NewFlagSet("bench run", flag.ContinueOnError)
-	set.StringVar(&f.module, "module", ".", "directory of Tidemark's module")
-	set.StringVar(&f.program, "tidemark", "", "the program (default: bin/tidemark in the module)")
-	set.StringVar(&f.out, "out", "", "where to write: this name with .json and .md (default: bin/bench in the module)")
-	set.StringVar(&f.plots, "plots", "", "directory for the plots (default: none are drawn)")
-	set.StringVar(&f.only, "only", "", "measures to do, such as 1,3 (default: all)")
-	set.BoolVar(&f.peers, "peers", true, "measure the peers too")
-	set.IntVar(&f.repeat, "repeat", 3, "repetitions of each measure")
-	set.BoolVar(&f.small, "small", false, "a handful of clients for a moment, to see that everything works: figures say nothing")
-	set.DurationVar(&f.patience, "limit", time.Hour, "limit for the whole run")
+	set.StringVar(&f.module, "module", ".", "`directory` of Tidemark's Go module")
+	set.StringVar(&f.program, "tidemark", "", "`path` of the tidemark program to measure (default: bin/tidemark in the module)")
+	set.StringVar(&f.out, "out", "", "write the results to `path`.json and path.md (default: bin/bench in the module)")
+	set.StringVar(&f.plots, "plots", "", "`directory` for the plots; without it no plots are drawn")
+	set.StringVar(&f.only, "only", "", "comma-separated `numbers` of the measures to run, for example 1,3; without it all are run")
+	set.BoolVar(&f.peers, "peers", true, "also measure the peers that are installed: nchan and Socket.IO")
+	set.IntVar(&f.repeat, "repeat", 3, "repetitions of each measure; the report shows medians")
+	set.BoolVar(&f.small, "small", false, "quick check that every measure works: a few clients and a fraction of a second each; the reported values mean nothing")
+	set.DurationVar(&f.limit, "limit", time.Hour, "stop the run after this time")
 	if err := set.Parse(args); err != nil {
 		return f, err
 	}
@@ -56,8 +56,8 @@ func parseFlags(args []string) (f runFlags, err error) {
 	return f, nil
 }
 
-// chosen are the numbers of the measures to do.
-func (f runFlags) chosen() ([]int, error) {
+// measures returns the numbers of the measures to run, or nil for all.
+func (f runFlags) measures() ([]int, error) {
 	if f.only == "" {
 		return nil, nil
 	}
@@ -72,31 +72,31 @@ func (f runFlags) chosen() ([]int, error) {
 	return numbers, nil
 }
 
-// measureAll is bench run.
-func measureAll(args []string) error {
+// runMeasures executes "bench run".
+func runMeasures(args []string) error {
 	f, err := parseFlags(args)
 	if err != nil {
 		return err
 	}
-	chosen, err := f.chosen()
+	chosen, err := f.measures()
 	if err != nil {
 		return err
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, f.patience)
+	ctx, cancel := context.WithTimeout(ctx, f.limit)
 	defer cancel()
-	b, err := f.bench()
+	b, err := f.newBench()
 	if err != nil {
 		return err
 	}
-	failed := repeat(ctx, b, chosen, f.repeat)
+	failed := runAll(ctx, b, chosen, f.repeat)
 	b.Run.Lasted = time.Since(b.Run.Taken)
 	return errors.Join(failed, report.Save(os.Stdout, b.Run, f.out, f.plots), b.Run.Failed())
 }
 
-// bench finds out what can be measured.
-func (f runFlags) bench() (*measure.Bench, error) {
+// newBench collects the versions and the installed systems.
+func (f runFlags) newBench() (*measure.Bench, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -104,7 +104,7 @@ func (f runFlags) bench() (*measure.Bench, error) {
 	b := &measure.Bench{
 		Run: &result.Run{Taken: time.Now(), Machine: result.ThisMachine(), Versions: make(map[string]string)},
 		Log: os.Stderr, Self: self, Module: f.module, Small: f.small,
-		Tidemark: system.NewTidemark(f.program), Floor: system.NewFloor(self),
+		Tidemark: system.NewTidemark(f.program), BareWrites: system.NewBareWrites(self),
 	}
 	if b.Run.Versions[result.Tidemark], err = b.Tidemark.Version(); err != nil {
 		return nil, err
@@ -118,7 +118,7 @@ func (f runFlags) bench() (*measure.Bench, error) {
 	return b, nil
 }
 
-// addPeers adds the peers that are installed, and says which are not.
+// addPeers adds the installed peers, and a note to the run for each missing one.
 func (f runFlags) addPeers(b *measure.Bench) {
 	peer := filepath.Join(f.module, "bench", "peers", "socketio")
 	for _, s := range []system.System{system.NewNchan(), system.NewSocketIO(peer)} {
@@ -132,9 +132,9 @@ func (f runFlags) addPeers(b *measure.Bench) {
 	}
 }
 
-// repeat does the measures that are chosen, all if none is. What fails is told in
-// the end, and in the run's notes.
-func repeat(ctx context.Context, b *measure.Bench, chosen []int, times int) error {
+// runAll runs the chosen measures, or all if chosen is nil. It continues after an
+// error, adds it to the run's notes, and returns all errors at the end.
+func runAll(ctx context.Context, b *measure.Bench, chosen []int, times int) error {
 	var errs []error
 	for _, m := range measure.Measures {
 		repetitions := times

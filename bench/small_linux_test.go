@@ -13,33 +13,34 @@ import (
 	"github.com/tidemark/tidemark/bench/system"
 )
 
-// asBench is set for a process of this test that is to be bench itself.
-const asBench = "TIDEMARK_TEST_AS_BENCH"
+// runAsBench is set in the environment of a test process that runs bench itself.
+const runAsBench = "TIDEMARK_TEST_AS_BENCH"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asBench) != "" {
+	if os.Getenv(runAsBench) != "" {
 		main()
 		return
 	}
 	os.Exit(m.Run())
 }
 
-// bench runs this program with arguments.
-func bench(t *testing.T, args ...string) (output string, err error) {
+// runBench runs bench in a process with the given arguments.
+func runBench(t *testing.T, args ...string) (output string, err error) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.CommandContext(t.Context(), self, args...)
-	// The race detector else has each process wait for a second before it ends.
-	cmd.Env = append(os.Environ(), asBench+"=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
+	// Without this the race detector makes each process wait one second before it
+	// exits.
+	cmd.Env = append(os.Environ(), runAsBench+"=1", "GORACE="+os.Getenv("GORACE")+" atexit_sleep_ms=0")
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
 
-// built builds Tidemark.
-func built(t *testing.T) (program string) {
+// buildTidemark builds Tidemark and returns the path of the program.
+func buildTidemark(t *testing.T) (program string) {
 	t.Helper()
 	program = filepath.Join(t.TempDir(), "tidemark")
 	build := exec.CommandContext(t.Context(), "go", "build", "-C", "..", "-o", program, "./cmd/tidemark")
@@ -49,13 +50,13 @@ func built(t *testing.T) (program string) {
 	return program
 }
 
-// smallRun does a small run, with further flags.
+// smallRun executes "bench run -small" with further flags and returns the result.
 func smallRun(t *testing.T, program string, flags ...string) *result.Run {
 	t.Helper()
 	dir := t.TempDir()
 	out := filepath.Join(dir, "bench")
 	args := []string{"run", "-small", "-repeat", "1", "-module", "..", "-tidemark", program, "-out", out, "-plots", filepath.Join(dir, "plots")}
-	text, err := bench(t, append(args, flags...)...)
+	text, err := runBench(t, append(args, flags...)...)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
@@ -70,44 +71,45 @@ func smallRun(t *testing.T, program string, flags ...string) *result.Run {
 }
 
 func TestSmallRuns(t *testing.T) {
-	program := built(t)
+	program := buildTidemark(t)
 	t.Run("EachMeasure", func(t *testing.T) { testEachMeasure(t, program) })
 	t.Run("Peers", func(t *testing.T) { testPeers(t, program) })
 }
 
-// Every measure can be done, and delivers what was published. How fast that was is
-// not looked at.
+// Every measure runs and delivers what was published. The measured values are not
+// checked.
 func testEachMeasure(t *testing.T, program string) {
 	r := smallRun(t, program, "-peers=false")
 	for _, m := range measure.Measures {
-		if !measured(r, m.Number, result.Tidemark) {
-			t.Errorf("measure %d has no value of Tidemark", m.Number)
+		if !hasValue(r, m.Number, result.Tidemark) {
+			t.Errorf("measure %d has no value for Tidemark", m.Number)
 		}
 	}
 }
 
-// The peers can be followed on each transport, published to and resumed. The other
-// measures do with them what these two do.
+// Clients can follow the peers on each transport, publish to them and resume. The other
+// measures use the peers in the same ways.
 func testPeers(t *testing.T, program string) {
 	r := smallRun(t, program, "-only", "1,6")
 	peers := []string{result.SocketIO}
-	// Only Debian and its like have a package of nchan.
+	// Only Debian and its derivatives package nchan.
 	if _, err := system.NewNchan().Version(); err == nil {
 		peers = append(peers, result.Nchan)
 	}
 	for _, peer := range peers {
-		if !measured(r, 1, peer) || !measured(r, 6, peer) {
+		if !hasValue(r, 1, peer) || !hasValue(r, 6, peer) {
 			t.Errorf("%s was not measured: %v", peer, r.Notes)
 		}
 	}
-	// Under load a peer may lose events. Here it would be our use of it that loses them.
-	for _, f := range r.Faults() {
+	// Under load a peer may lose events. In this small run a loss would be a mistake in
+	// how bench uses the peer.
+	for _, f := range r.DeliveryErrors() {
 		t.Errorf("measure %d, %s: %s", f.Measure, f.System, f.Counts)
 	}
 }
 
-// measured reports whether there is a value of that measure and system.
-func measured(r *result.Run, measure int, system string) bool {
+// hasValue reports whether the run has a value for the measure and system.
+func hasValue(r *result.Run, measure int, system string) bool {
 	return slices.ContainsFunc(r.Figures, func(f *result.Figure) bool {
 		return f.Measure == measure && f.System == system && len(f.Values) > 0
 	}) || slices.ContainsFunc(r.Series, func(s *result.Series) bool {
@@ -115,11 +117,11 @@ func measured(r *result.Run, measure int, system string) bool {
 	})
 }
 
-// Whoever mistypes is told what there is.
+// Wrong arguments print the usage.
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{nil, {"no-such-command"}, {"run", "-no-such-flag"}} {
-		if out, err := bench(t, args...); err == nil || !strings.Contains(strings.ToLower(out), "usage") {
-			t.Errorf("bench %v: %v, %s", args, err, out)
+		if out, err := runBench(t, args...); err == nil || !strings.Contains(strings.ToLower(out), "usage") {
+			t.Errorf("bench %v: error %v, output %q, want an error and the usage", args, err, out)
 		}
 	}
 }

@@ -7,12 +7,12 @@ import (
 	"slices"
 )
 
-// An event's data is a JSON string of dataSize bytes, quotes included:
+// The data of an event is a JSON string of dataSize bytes, including the quotes:
 //
 //	"~ppp nnnnnnnnn ttttttttttttttttttt xxxxx…"
 //
-// p is the publisher, n the number of the event among those of that publisher in
-// that room, from 0, and t the time at which it was, or should have been, sent.
+// p is the publisher. n numbers the events of that publisher in that room, from 0. t is
+// the time at which the event was sent or, at a fixed rate, was due.
 const (
 	dataSize      = 128
 	publisherAt   = 2
@@ -24,13 +24,13 @@ const (
 
 	maxPublishers = 64
 
-	// maxHole bounds how many missing events are remembered at once.
+	// maxHole limits how many missing events a client remembers at a time.
 	maxHole = 1 << 20
 )
 
-var errData = errors.New("not the data of an event")
+var errData = errors.New("invalid event data")
 
-// appendData appends an event's data.
+// appendData appends the data of an event.
 func appendData(b []byte, publisher int, number uint32, sent int64) []byte {
 	b = append(b, `"~`...)
 	b = append(appendDigits(b, int64(publisher), publisherSize), ' ')
@@ -51,8 +51,9 @@ func appendDigits(b []byte, value int64, width int) []byte {
 	return b
 }
 
-// digits is the number that b has; ok is false where b has anything else.
-func digits(b []byte) (value int64, ok bool) {
+// parseDigits parses a decimal number. ok is false if b is empty or has any other
+// character.
+func parseDigits(b []byte) (value int64, ok bool) {
 	for _, d := range b {
 		if d < '0' || d > '9' {
 			return 0, false
@@ -62,36 +63,36 @@ func digits(b []byte) (value int64, ok bool) {
 	return value, len(b) > 0
 }
 
-// readData reads what appendData wrote, except for the time, which sentAt reads.
+// readData parses data written by appendData, except for the time: sentAt parses that.
 func readData(data []byte) (publisher int, number uint32, err error) {
 	if len(data) != dataSize || data[1] != '~' {
 		return 0, 0, fmt.Errorf("%w: %.40q", errData, data)
 	}
-	p, ok := digits(data[publisherAt : publisherAt+publisherSize])
-	n, fine := digits(data[numberAt : numberAt+numberSize])
-	if !ok || !fine || p >= maxPublishers {
+	p, ok := parseDigits(data[publisherAt : publisherAt+publisherSize])
+	n, numberOK := parseDigits(data[numberAt : numberAt+numberSize])
+	if !ok || !numberOK || p >= maxPublishers {
 		return 0, 0, fmt.Errorf("%w: %.40q", errData, data)
 	}
 	return int(p), uint32(n), nil
 }
 
-// sentAt is the time in what readData has accepted.
+// sentAt returns the time in data that readData has accepted.
 func sentAt(data []byte) int64 {
-	t, _ := digits(data[timeAt : timeAt+timeSize]) // 0 for nonsense: shows as a latency of hours
+	t, _ := parseDigits(data[timeAt : timeAt+timeSize]) // 0 if invalid, which shows as a latency of hours
 	return t
 }
 
-// A verdict is what an event is to the client that gets it.
-type verdict int
+// An arrival classifies an event for the client that received it.
+type arrival int
 
 const (
-	fresh    verdict = iota // the next, or one after events that are missing so far
-	late                    // one that was missing: out of order
-	repeated                // one that the client has
+	expected arrival = iota // the next event, or a later one while others are missing
+	late                    // an event that was missing until now: out of order
+	repeated                // an event that the client already has
 )
 
-// A sequence is what a client has of a room: of each publisher all events up to
-// the next, except for the holes.
+// A sequence records the events of a room that a client has: for each publisher, every
+// event before next except the holes.
 type sequence struct {
 	next  []uint32 // by publisher
 	holes map[hole]struct{}
@@ -102,14 +103,15 @@ type hole struct {
 	number    uint32
 }
 
-// startAt lets the client begin behind what has been published.
+// startAt makes the client start after the events that were already published.
 func (s *sequence) startAt(next []uint32) {
 	s.next = append(s.next[:0], next...)
 	s.holes = nil
 }
 
-// take notes an event.
-func (s *sequence) take(publisher int, number uint32) (verdict, error) {
+// record classifies an event and adds it to the sequence. It fails if too many events
+// are missing.
+func (s *sequence) record(publisher int, number uint32) (arrival, error) {
 	if publisher >= len(s.next) {
 		s.next = slices.Grow(s.next, publisher+1-len(s.next))[:publisher+1]
 	}
@@ -117,9 +119,9 @@ func (s *sequence) take(publisher int, number uint32) (verdict, error) {
 	switch {
 	case number == next:
 		s.next[publisher]++
-		return fresh, nil
+		return expected, nil
 	case number > next:
-		return fresh, s.skip(publisher, number)
+		return expected, s.skip(publisher, number)
 	}
 	h := hole{publisher, number}
 	if _, open := s.holes[h]; !open {
@@ -132,7 +134,7 @@ func (s *sequence) take(publisher int, number uint32) (verdict, error) {
 func (s *sequence) skip(publisher int, number uint32) error {
 	next := s.next[publisher]
 	if len(s.holes)+int(number-next) > maxHole {
-		return fmt.Errorf("publisher %d: event %d came where %d was expected", publisher, number, next)
+		return fmt.Errorf("publisher %d: received event %d, expected %d: too many events are missing", publisher, number, next)
 	}
 	if s.holes == nil {
 		s.holes = make(map[hole]struct{})
@@ -144,9 +146,9 @@ func (s *sequence) skip(publisher int, number uint32) error {
 	return nil
 }
 
-// rises reports whether id comes after last: ULIDs, which are of one length, and
-// ids that are decimal numbers joined by ':' (nchan) or '-' (Redis).
-func rises(id, last []byte) bool {
+// isAfter reports whether id is greater than last. IDs are ULIDs, which all have the
+// same length, or decimal numbers joined by ':' (nchan) or '-' (Redis).
+func isAfter(id, last []byte) bool {
 	if len(last) == 0 {
 		return true
 	}
@@ -169,7 +171,7 @@ func rises(id, last []byte) bool {
 	}
 }
 
-// cutID cuts id at its first separator.
+// cutID splits id at its first separator.
 func cutID(id []byte) (part, rest []byte, more bool) {
 	if i := bytes.IndexAny(id, ":-"); i >= 0 {
 		return id[:i], id[i+1:], true

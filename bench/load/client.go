@@ -1,7 +1,6 @@
 package load
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -10,39 +9,34 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxMessage bounds what a client keeps of a message that has not come as a whole.
-const maxMessage = 128 << 10
-
-var errLong = errors.New("a message is too long")
-
-// A protocol is what a client speaks after it has connected.
+// A protocol is the application protocol that a client uses after connecting.
 type protocol interface {
-	// request appends the fields of the request's header.
+	// request appends the protocol's request header fields.
 	request(b []byte, c *client) []byte
-	// status is the one by which the server accepts.
+	// status returns the HTTP status with which the server accepts.
 	status() int
-	// accepted is called when it has.
+	// accepted is called once the server has accepted.
 	accepted(c *client) error
-	// read takes whole messages from b, and returns how much that is.
+	// read consumes complete messages from b and returns the number of bytes consumed.
 	read(c *client, b []byte) (used int, err error)
 }
 
-// speak finds a protocol by its name.
-func speak(name string) (protocol, error) {
+// protocolByName returns the protocol with the given name.
+func protocolByName(name string) (protocol, error) {
 	switch name {
 	case SSE:
 		return sse{}, nil
-	case TidemarkSocket:
+	case TidemarkWebSocket:
 		return webSocket{tidemark{}}, nil
-	case BareSocket:
+	case BareWebSocket:
 		return webSocket{bare{}}, nil
 	case SocketIO:
 		return webSocket{socketIO{}}, nil
 	}
-	return nil, fmt.Errorf("no protocol is called %q", name)
+	return nil, fmt.Errorf("unknown protocol %q", name)
 }
 
-// A target is a Follow, understood.
+// A target is a Follow with its address and protocol resolved.
 type target struct {
 	Follow
 	addr     netip.AddrPort
@@ -54,17 +48,17 @@ func newTarget(f Follow) (*target, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := speak(f.Protocol)
+	p, err := protocolByName(f.Protocol)
 	return &target{f, addr, p}, err
 }
 
 type clientState uint8
 
 const (
-	away      clientState = iota
-	asking                // the request is sent, or will be when the connection stands
-	accepted              // the header of the answer is there
-	following             // events will come
+	disconnected clientState = iota
+	requesting               // the request is sent, or will be once the connection is established
+	accepted                 // the response header has arrived
+	following                // the subscription is confirmed
 )
 
 // A client follows one room.
@@ -77,27 +71,27 @@ type client struct {
 	state   clientState
 	chunked bool
 	chunk   chunker
-	rest    []byte // of a message that has not come as a whole
+	partial []byte // the part of an incomplete message that has arrived
 
-	// What it keeps from one connection to the next.
-	seq     sequence
-	id      []byte // its cursor; empty if it has none
-	session string // Socket.IO's
-	base    uint64 // events of the room that were before its time
-	have    uint64 // distinct events that it has
+	// State that survives a reconnect.
+	sequence sequence
+	cursor   []byte // empty before the first position
+	session  string // Socket.IO session id
+	baseline uint64 // events of the room that were acknowledged before the client opened
+	received uint64 // distinct events received
 
-	due   uint64 // how many it has to have for what it came back for
-	since int64  // when it came back; 0: it has that
+	replayTarget  uint64 // value of received that completes the current replay
+	reconnectedAt int64  // time of the reconnect; 0 once the replay is complete
 }
 
-// connect begins to connect, and to resume where the client was before.
+// connect starts a connection that resumes from the client's cursor.
 func (c *client) connect() error {
 	fd, err := dial(c.target.addr)
 	if err != nil {
 		return err
 	}
 	c.conn = conn{fd: fd}
-	c.state, c.chunked, c.chunk, c.rest = asking, false, chunker{}, c.rest[:0]
+	c.state, c.chunked, c.chunk, c.partial = requesting, false, chunker{}, c.partial[:0]
 	c.g.opening++
 	if err := c.g.watch(fd, c); err != nil {
 		return err
@@ -110,19 +104,19 @@ func (c *client) connect() error {
 	return c.send(b)
 }
 
-// cut breaks the connection, if there is one.
-func (c *client) cut() {
-	if c.state == away {
+// disconnect resets the connection, if one is open.
+func (c *client) disconnect() {
+	if c.state == disconnected {
 		return
 	}
 	if c.state != following {
 		c.g.opening--
 	}
 	c.g.drop(c.fd)
-	c.conn, c.state = conn{fd: -1}, away
+	c.conn, c.state = conn{fd: -1}, disconnected
 }
 
-// ready is called by the loop.
+// ready implements endpoint.
 func (c *client) ready(events uint32) error {
 	if events&unix.EPOLLOUT != 0 {
 		if err := c.flush(); err != nil {
@@ -139,15 +133,15 @@ func (c *client) wrap(err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("a client of %s on %s%s: %w", c.room.name, c.target.Addr, c.target.Path, err)
+	return fmt.Errorf("client of room %s at %s%s: %w", c.room.name, c.target.Addr, c.target.Path, err)
 }
 
-// receive reads all that is there. A short read has emptied the socket, unless the
-// stream has ended behind it.
+// receive reads all available bytes. A short read means that the socket is empty,
+// unless the stream has ended after those bytes.
 func (c *client) receive(ended bool) error {
 	c.g.now = c.g.clock()
-	for c.state != away {
-		kept := copy(c.g.buf, c.rest)
+	for c.state != disconnected {
+		kept := copy(c.g.buf, c.partial)
 		n, err := read(c.fd, c.g.buf[kept:])
 		switch {
 		case err == unix.EAGAIN:
@@ -157,14 +151,14 @@ func (c *client) receive(ended bool) error {
 		case n == 0:
 			return io.ErrUnexpectedEOF
 		}
-		rest, err := c.take(c.g.buf[:kept+n], kept)
+		rest, err := c.consume(c.g.buf[:kept+n], kept)
 		if err != nil {
 			return err
 		}
 		if len(rest) > maxMessage {
-			return errLong
+			return errTooLong
 		}
-		c.rest = append(c.rest[:0], rest...)
+		c.partial = append(c.partial[:0], rest...)
 		if kept+n < len(c.g.buf) && !ended {
 			return nil
 		}
@@ -172,10 +166,10 @@ func (c *client) receive(ended bool) error {
 	return nil
 }
 
-// take understands b, the first kept bytes of which were there before, and returns
-// what is to be kept of it.
-func (c *client) take(b []byte, kept int) (rest []byte, err error) {
-	if c.state == asking {
+// consume processes b, of which the first kept bytes were left over from the last call.
+// It returns the bytes to keep for the next call.
+func (c *client) consume(b []byte, kept int) (rest []byte, err error) {
+	if c.state == requesting {
 		h, ok, err := readHeader(b)
 		if !ok || err != nil {
 			return b, err
@@ -200,60 +194,60 @@ func (c *client) take(b []byte, kept int) (rest []byte, err error) {
 	return b[used:], err
 }
 
-// follows notes that the client follows its room.
-func (c *client) follows() {
+// markFollowing records that the client's subscription is confirmed.
+func (c *client) markFollowing() {
 	if c.state == accepted {
 		c.state = following
 		c.g.opening--
 	}
 }
 
-// position notes the client's cursor, if there is one.
-func (c *client) position(id []byte) {
+// setCursor stores the client's cursor. An empty id changes nothing.
+func (c *client) setCursor(id []byte) {
 	if len(id) > 0 {
-		c.id = append(c.id[:0], id...)
+		c.cursor = append(c.cursor[:0], id...)
 	}
 }
 
-// event checks an event and counts it. id is nil where the protocol has none.
+// event checks and counts an event. id is nil if the protocol has no ids.
 func (c *client) event(data, id []byte) error {
 	publisher, number, err := readData(data)
 	if err != nil {
 		return err
 	}
-	verdict, err := c.seq.take(publisher, number)
+	arrival, err := c.sequence.record(publisher, number)
 	if err != nil {
 		return err
 	}
 	switch {
-	case verdict == repeated:
+	case arrival == repeated:
 		c.g.report.Repeated++
 		return nil
-	case verdict == late || len(id) > 0 && !rises(id, c.id):
+	case arrival == late || len(id) > 0 && !isAfter(id, c.cursor):
 		c.g.report.OutOfOrder++
 	}
-	c.position(id)
-	c.have++
+	c.setCursor(id)
+	c.received++
 	c.g.delivered(sentAt, data)
-	if c.since != 0 && c.have >= c.due {
-		c.back()
+	if c.reconnectedAt != 0 && c.received >= c.replayTarget {
+		c.recordReplay()
 	}
 	return nil
 }
 
-// comeBack connects a client that was cut.
-func (c *client) comeBack(now int64) error {
-	if c.due = c.room.acknowledged - c.base; c.have < c.due {
-		c.since = now
+// reconnect connects a disconnected client and starts to measure its replay.
+func (c *client) reconnect(now int64) error {
+	if c.replayTarget = c.room.acknowledged - c.baseline; c.received < c.replayTarget {
+		c.reconnectedAt = now
 	}
 	return c.connect()
 }
 
-// back notes how long the client took to get what it came back for, or, where it
-// is cut before that, how long it has been waiting for it.
-func (c *client) back() {
-	if c.since != 0 {
-		c.g.latencies = append(c.g.latencies, c.g.now-c.since)
-		c.since = 0
+// recordReplay records how long the client has taken to receive the events it missed.
+// If it is disconnected before that, the time until the disconnect is recorded.
+func (c *client) recordReplay() {
+	if c.reconnectedAt != 0 {
+		c.g.latencies = append(c.g.latencies, c.g.now-c.reconnectedAt)
+		c.reconnectedAt = 0
 	}
 }

@@ -11,7 +11,7 @@ import (
 func TestDataIsReadBack(t *testing.T) {
 	data := appendData(nil, 63, 123_456_789, 1_234_567_890_123_456_789)
 	if len(data) != dataSize {
-		t.Fatalf("%d bytes, want %d: %s", len(data), dataSize, data)
+		t.Fatalf("appendData wrote %d bytes, want %d: %s", len(data), dataSize, data)
 	}
 	p, n, err := readData(data)
 	if err != nil || p != 63 || n != 123_456_789 || sentAt(data) != 1_234_567_890_123_456_789 {
@@ -19,32 +19,32 @@ func TestDataIsReadBack(t *testing.T) {
 	}
 	for _, other := range []string{"", "1", `"hello"`, strings.Repeat("x", dataSize), string(appendData(nil, 64, 0, 0))} {
 		if _, _, err := readData([]byte(other)); err == nil {
-			t.Errorf("%.40q was taken for the data of an event", other)
+			t.Errorf("%.40q was accepted as event data", other)
 		}
 	}
 }
 
-// What a client is sent is in its order, with each fault that there can be.
+// A sequence classifies events in every order in which a server can send them.
 func TestSequence(t *testing.T) {
 	for _, test := range []struct {
 		name    string
 		numbers []uint32
-		want    []verdict
+		want    []arrival
 		holes   int
 	}{
-		{"in order", []uint32{5, 6, 7}, []verdict{fresh, fresh, fresh}, 0},
-		{"missing", []uint32{5, 8}, []verdict{fresh, fresh}, 2},
-		{"repeated", []uint32{5, 6, 5, 6}, []verdict{fresh, fresh, repeated, repeated}, 0},
-		{"swapped", []uint32{6, 5, 7}, []verdict{fresh, late, fresh}, 0},
-		{"late twice", []uint32{6, 5, 5}, []verdict{fresh, late, repeated}, 0},
-		{"before its time", []uint32{4}, []verdict{repeated}, 0},
+		{"in order", []uint32{5, 6, 7}, []arrival{expected, expected, expected}, 0},
+		{"missing", []uint32{5, 8}, []arrival{expected, expected}, 2},
+		{"repeated", []uint32{5, 6, 5, 6}, []arrival{expected, expected, repeated, repeated}, 0},
+		{"swapped", []uint32{6, 5, 7}, []arrival{expected, late, expected}, 0},
+		{"late, then repeated", []uint32{6, 5, 5}, []arrival{expected, late, repeated}, 0},
+		{"older than the start", []uint32{4}, []arrival{repeated}, 0},
 	} {
 		var s sequence
 		s.startAt([]uint32{0, 5})
 		for i, n := range test.numbers {
-			got, err := s.take(1, n)
+			got, err := s.record(1, n)
 			if err != nil || got != test.want[i] {
-				t.Errorf("%s: event %d is judged %d, want %d: %v", test.name, n, got, test.want[i], err)
+				t.Errorf("%s: event %d is %d, want %d: %v", test.name, n, got, test.want[i], err)
 			}
 		}
 		if len(s.holes) != test.holes {
@@ -68,7 +68,7 @@ func TestIDsRise(t *testing.T) {
 		{"1700000000:1", "1700000000:1", false},
 		{"1700000000000-0", "1699999999999-7", true},
 	} {
-		if got := rises([]byte(test.id), []byte(test.last)); got != test.want {
+		if got := isAfter([]byte(test.id), []byte(test.last)); got != test.want {
 			t.Errorf("rises(%s, %s) = %v", test.id, test.last, got)
 		}
 	}
@@ -78,7 +78,7 @@ func TestHeader(t *testing.T) {
 	const whole = "HTTP/1.1 201 Created\r\nDate: now\r\ncontent-length: 12\r\n\r\n"
 	for i := range len(whole) - 1 {
 		if _, ok, err := readHeader([]byte(whole[:i])); ok || err != nil {
-			t.Fatalf("%q was taken as whole: %v", whole[:i], err)
+			t.Fatalf("%q was read as complete: %v", whole[:i], err)
 		}
 	}
 	h, ok, err := readHeader([]byte(whole + "body"))
@@ -90,11 +90,11 @@ func TestHeader(t *testing.T) {
 		t.Errorf("a chunked answer was read as %+v", h)
 	}
 	if _, _, err := readHeader([]byte("SSH-2.0-OpenSSH\r\n\r\n")); err == nil {
-		t.Error("SSH was taken for HTTP")
+		t.Error("an SSH banner was accepted as HTTP")
 	}
 }
 
-// A body has the same data wherever it is cut.
+// A chunked body decodes to the same data wherever it is split.
 func TestChunksInParts(t *testing.T) {
 	const body, want = "5\r\nhello\r\n1;x=y\r\n \r\n0a\r\n0123456789\r\n0\r\n\r\n", "hello 0123456789"
 	for size := 1; size <= len(body); size++ {
@@ -108,27 +108,27 @@ func TestChunksInParts(t *testing.T) {
 			got = append(got, part[:n]...)
 		}
 		if string(got) != want || c.state != chunkLast {
-			t.Fatalf("in parts of %d: %q in state %d", size, got, c.state)
+			t.Fatalf("in parts of %d bytes: decoded %q, state %d", size, got, c.state)
 		}
 	}
 	if _, err := new(chunker).decode([]byte("zz\r\n")); err == nil {
-		t.Error("a size that is no number was taken")
+		t.Error("an invalid chunk size was accepted")
 	}
 }
 
 func TestWholeBody(t *testing.T) {
 	const chunked = "3\r\n{\"a\r\n4\r\n\":1}\r\n0\r\n\r\n"
 	for i := range len(chunked) {
-		if _, size, err := wholeBody(header{chunked: true}, []byte(chunked[:i])); size >= 0 || err != nil {
-			t.Fatalf("%q was taken as whole: %v", chunked[:i], err)
+		if _, size, err := completeBody(header{chunked: true}, []byte(chunked[:i])); size >= 0 || err != nil {
+			t.Fatalf("%q was read as complete: %v", chunked[:i], err)
 		}
 	}
-	body, size, err := wholeBody(header{chunked: true}, []byte(chunked+"HTTP/1.1"))
+	body, size, err := completeBody(header{chunked: true}, []byte(chunked+"HTTP/1.1"))
 	if string(body) != `{"a":1}` || size != len(chunked) || err != nil {
-		t.Errorf("got %q of %d bytes: %v", body, size, err)
+		t.Errorf("completeBody = %q, %d bytes, %v", body, size, err)
 	}
-	if _, _, err := wholeBody(header{length: -1}, nil); err == nil {
-		t.Error("an answer without an end was taken")
+	if _, _, err := completeBody(header{length: -1}, nil); err == nil {
+		t.Error("a body without an end was read as complete")
 	}
 }
 
@@ -150,7 +150,7 @@ func TestBlocks(t *testing.T) {
 		}
 		for i := range len(test.text) {
 			if size, _ := readBlock([]byte(test.text[:i])); size != 0 {
-				t.Errorf("%q was taken as whole", test.text[:i])
+				t.Errorf("%q was read as complete", test.text[:i])
 			}
 		}
 	}
@@ -161,20 +161,20 @@ func TestFrames(t *testing.T) {
 		frame := serverFrame(opText, bytes.Repeat([]byte("x"), n))
 		size, op, payload, err := readFrame(frame)
 		if size != len(frame) || op != opText || len(payload) != n || err != nil {
-			t.Errorf("a frame of %d was read as %d bytes, op %d, payload %d: %v", n, size, op, len(payload), err)
+			t.Errorf("a frame with %d bytes of payload was read as %d bytes, op %d, payload %d: %v", n, size, op, len(payload), err)
 		}
 		if size, _, _, err := readFrame(frame[:len(frame)-1]); size != 0 || err != nil {
-			t.Errorf("a part of a frame was taken: %v", err)
+			t.Errorf("an incomplete frame was read as complete: %v", err)
 		}
 	}
 	for _, bad := range [][]byte{{0x01, 0}, {0x81, 0x80}, {0xc1, 0}, {0x80, 0}, {0x81, 127, 1, 0, 0, 0, 0, 0, 0, 0}} {
 		if _, _, _, err := readFrame(bad); err == nil {
-			t.Errorf("%x was taken for a frame", bad)
+			t.Errorf("%x was accepted as a frame", bad)
 		}
 	}
 }
 
-// serverFrame is a frame as a server sends it.
+// serverFrame returns a frame as a server sends it.
 func serverFrame(op byte, payload []byte) []byte {
 	b := []byte{0x80 | op}
 	switch n := len(payload); {
@@ -193,7 +193,7 @@ func FuzzBlock(f *testing.F) {
 	f.Add([]byte(": hi\r\n\r\nevent: tidemark.gap\n\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if size, _ := readBlock(b); size < 0 || size > len(b) {
-			t.Errorf("a block of %d bytes in %d", size, len(b))
+			t.Errorf("readBlock = %d bytes of %d", size, len(b))
 		}
 	})
 }
@@ -204,7 +204,7 @@ func FuzzFrame(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		size, _, payload, err := readFrame(b)
 		if size < 0 || size > len(b) || len(payload) > size || err != nil && size != 0 {
-			t.Errorf("a frame of %d bytes with %d in %d: %v", size, len(payload), len(b), err)
+			t.Errorf("readFrame = %d bytes, payload %d, of %d: %v", size, len(payload), len(b), err)
 		}
 	})
 }
@@ -217,15 +217,15 @@ func FuzzHTTP(f *testing.F) {
 		if !ok || err != nil {
 			return
 		}
-		body, size, err := wholeBody(h, b[h.size:])
+		body, size, err := completeBody(h, b[h.size:])
 		if err == nil && size >= 0 && (h.size+size > len(b) || len(body) > size) {
-			t.Errorf("a body of %d bytes, %d decoded, in %d", size, len(body), len(b))
+			t.Errorf("completeBody = %d bytes, %d decoded, of %d", size, len(body), len(b))
 		}
 	})
 }
 
-// Whatever a server sends, a client takes it or gives up; cut anywhere, it comes to
-// the same.
+// A client accepts or rejects any input without a panic, and splitting the input does
+// not change the result.
 func FuzzClient(f *testing.F) {
 	event := appendData(nil, 0, 0, 0)
 	f.Add(0, 9, fmt.Appendf(nil, "HTTP/1.1 200 OK\r\n\r\n: hi\n\ndata: %s\nid: 1:0\n\n", event))
@@ -238,26 +238,26 @@ func FuzzClient(f *testing.F) {
 		}
 		parts, err := feed(which, b[:cut], b[cut:])
 		if err != nil || whole != parts {
-			t.Errorf("as a whole %+v, in two parts %+v: %v", whole, parts, err)
+			t.Errorf("in one part %+v, in two parts %+v: %v", whole, parts, err)
 		}
 	})
 }
 
-// feed gives a client parts of what a server sends, and returns what it came to.
+// feed passes parts of a server's output to a client and returns the client's report.
 func feed(which int, parts ...[]byte) (Report, error) {
 	var p protocol = sse{}
 	if which != 0 {
 		p = webSocket{bare{}}
 	}
 	g := &Generator{opening: 1}
-	c := &client{g: g, conn: conn{fd: -1}, target: &target{protocol: p}, room: &room{name: "r"}, state: asking}
+	c := &client{g: g, conn: conn{fd: -1}, target: &target{protocol: p}, room: &room{name: "r"}, state: requesting}
 	for _, part := range parts {
-		b := append(bytes.Clone(c.rest), part...)
-		rest, err := c.take(b, len(c.rest))
+		b := append(bytes.Clone(c.partial), part...)
+		rest, err := c.consume(b, len(c.partial))
 		if err != nil {
 			return g.report, err
 		}
-		c.rest = bytes.Clone(rest)
+		c.partial = bytes.Clone(rest)
 	}
 	return g.report, nil
 }

@@ -1,11 +1,12 @@
-// Package load is the load generator: many clients that follow rooms, and
-// publishers, on one thread over raw epoll sockets, so that the measuring side
-// takes as little as possible of the machine that it shares with what is measured.
+// Package load is the load generator. It runs many clients that follow rooms, and
+// publishers, on one thread over raw epoll sockets. It shares the machine with the
+// system it measures, so it uses as little processor time as possible.
 //
-// Promised: each event that a client receives is checked. Missing, repeated and out
-// of order are counted apart, by numbers that the publishers put into the events, and
-// ids have to rise where the system under test gives ids.
+// Every event that a client receives is checked. Missing, repeated and out-of-order
+// events are counted separately, by numbers that the publishers put into the events.
+// Where the system has event ids, they must rise.
 //
-// A Generator does one Command after the other. What arrives between two commands
-// waits in the sockets, so a pause is a command too. Linux only.
+// A Generator executes one Command at a time and reads its sockets only during a
+// command. To let a system idle while events are read, send the command Pause. Linux
+// only.
 package load

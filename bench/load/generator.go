@@ -11,31 +11,32 @@ import (
 )
 
 const (
-	// atOnce is how many connections may be under way at once where nothing else is
-	// said: fewer than any server's backlog.
-	atOnce = 200
+	// defaultMaxConnecting limits simultaneous connection attempts unless a command
+	// sets its own limit. It is below the listen backlog of every measured server.
+	defaultMaxConnecting = 200
 
-	// patience is how long nothing may happen before what is missing is taken as lost.
-	patience = 20 * time.Second
+	// defaultStallTimeout is how long the generator waits without any progress before
+	// it counts outstanding events as missing.
+	defaultStallTimeout = 20 * time.Second
 
-	// bufferSize bounds one read. Messages that are larger than half of it are refused.
+	// bufferSize limits one read. Messages larger than half of it are rejected.
 	bufferSize = 256 << 10
 )
 
-// An endpoint is told when there is something to do on its socket.
+// An endpoint handles the readiness events of its socket.
 type endpoint interface {
 	ready(events uint32) error
 }
 
-// A room is what the generator knows of one.
+// A room holds what the generator knows about one room.
 type room struct {
 	name         string
 	followers    int
 	acknowledged uint64   // events
-	next         []uint32 // the number of the next event, by publisher
+	next         []uint32 // number of the next event, by publisher
 }
 
-// number takes the next one of a publisher.
+// number allocates the next event number of a publisher.
 func (r *room) number(publisher int) uint32 {
 	if publisher >= len(r.next) {
 		r.next = append(r.next, make([]uint32, publisher+1-len(r.next))...)
@@ -44,64 +45,64 @@ func (r *room) number(publisher int) uint32 {
 	return r.next[publisher] - 1
 }
 
-// A Generator has clients and publishers, and does what commands say. It is used by
-// one goroutine.
+// A Generator owns clients and publishers and executes commands. It must be used by one
+// goroutine.
 type Generator struct {
-	epoll     int
-	start     time.Time
-	patience  time.Duration
-	endpoints []endpoint // by file descriptor
-	events    []unix.EpollEvent
-	buf       []byte // what is being read
-	scratch   []byte // what is being sent
-	body      []byte // the body within it
+	epoll        int
+	start        time.Time
+	stallTimeout time.Duration
+	endpoints    []endpoint // by file descriptor
+	events       []unix.EpollEvent
+	buf          []byte // receive buffer
+	scratch      []byte // send buffer
+	body         []byte // request body, copied into scratch
 
 	clients    []*client
 	publishers []*publisher
 	rooms      map[string]*room
-	connecting []*client // those that will connect when others have
-	opening    int       // connections under way
+	toConnect  []*client // clients that wait for a free connection attempt
+	opening    int       // clients that are connecting or subscribing
 
-	now       int64 // when what is being looked at was read
-	owed      int64 // deliveries that there have to be in the end
-	report    Report
-	latencies []int64 // of the command under way
-	work      *work   // of the command under way, or nil
-	moved     int64   // when something last happened
-	last      int64   // when the last event was delivered
+	now          int64 // time of the last read
+	expected     int64 // total deliveries expected
+	report       Report
+	latencies    []int64 // of the current command
+	job          *job    // of the current command, or nil
+	lastProgress int64   // time of the last delivery, answer or opened connection
+	lastDelivery int64   // time of the last delivery
 }
 
-// New returns a generator without clients. Close it.
+// New returns a generator without clients. The caller must Close it.
 func New() (*Generator, error) {
 	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("epoll_create1: %w", err)
 	}
 	return &Generator{
-		epoll:    epoll,
-		start:    time.Now(),
-		patience: patience,
-		events:   make([]unix.EpollEvent, 512),
-		buf:      make([]byte, bufferSize),
-		rooms:    make(map[string]*room),
+		epoll:        epoll,
+		start:        time.Now(),
+		stallTimeout: defaultStallTimeout,
+		events:       make([]unix.EpollEvent, 512),
+		buf:          make([]byte, bufferSize),
+		rooms:        make(map[string]*room),
 	}, nil
 }
 
 // Close closes all connections.
 func (g *Generator) Close() error {
-	g.forget()
+	g.reset()
 	return unix.Close(g.epoll)
 }
 
-// Do does what the command says. After an error, Forget is all that can be done.
+// Do executes a command. After an error the only useful command is Reset.
 func (g *Generator) Do(c Command) (Report, error) {
 	g.report.Elapsed, g.report.Answered, g.report.Published, g.report.Cuts = 0, 0, 0, 0
 	g.latencies = g.latencies[:0]
 	g.now = g.clock()
-	g.moved, g.last = g.now, g.now
+	g.lastProgress, g.lastDelivery = g.now, g.now
 	err := g.do(c)
-	g.report.Missing = g.owed - g.report.Delivered
-	g.report.Latency = spread(g.latencies)
+	g.report.Missing = g.expected - g.report.Delivered
+	g.report.Latency = distribution(g.latencies)
 	return g.report, err
 }
 
@@ -110,24 +111,24 @@ func (g *Generator) do(c Command) error {
 	case c.Open != nil:
 		return g.open(*c.Open)
 	case c.Work != nil:
-		return g.doWork(*c.Work)
+		return g.work(*c.Work)
 	case c.Pause != nil:
 		return g.pause(c.Pause.Time)
 	case c.Cut != nil:
 		for _, client := range g.clients {
-			client.cut()
+			client.disconnect()
 		}
 		return nil
 	case c.Resume != nil:
 		return g.resume(*c.Resume)
-	case c.Forget != nil:
-		g.forget()
+	case c.Reset != nil:
+		g.reset()
 		return nil
 	}
-	return errors.New("an empty command")
+	return errors.New("empty command")
 }
 
-// clock is the time since the generator was made, in nanoseconds.
+// clock returns the nanoseconds since the generator was created.
 func (g *Generator) clock() int64 { return int64(time.Since(g.start)) }
 
 func (g *Generator) watch(fd int, e endpoint) error {
@@ -145,12 +146,12 @@ func (g *Generator) watch(fd int, e endpoint) error {
 
 func (g *Generator) drop(fd int) {
 	g.endpoints[fd] = nil
-	reset(fd)
+	closeWithReset(fd)
 }
 
-// step waits until something happens, or until that time, and deals with it. An
-// event for a connection that was closed meanwhile is nobody's, or wakes another
-// one in vain.
+// step waits for socket events, at most until the given time, and handles them. An
+// event of a socket closed in the meantime is ignored, or wakes a new connection with
+// the same descriptor without effect.
 func (g *Generator) step(until int64) error {
 	if err := g.connectMore(); err != nil {
 		return err
@@ -171,35 +172,38 @@ func (g *Generator) step(until int64) error {
 	return nil
 }
 
-// until steps until done, or until nothing has happened for as long as patience allows.
-func (g *Generator) until(done func() bool) error {
-	for !done() && g.clock() < g.moved+int64(g.patience) {
+// runUntil calls step until done returns true, or until there was no progress for
+// stallTimeout.
+func (g *Generator) runUntil(done func() bool) error {
+	for !done() && g.clock() < g.lastProgress+int64(g.stallTimeout) {
 		before := g.report.Delivered - int64(g.opening)
-		if err := g.step(g.clock() + int64(g.patience)); err != nil {
+		if err := g.step(g.clock() + int64(g.stallTimeout)); err != nil {
 			return err
 		}
 		if g.report.Delivered-int64(g.opening) != before {
-			g.moved = g.clock()
+			g.lastProgress = g.clock()
 		}
 	}
 	return nil
 }
 
-// delivered notes one distinct event, the data of which say when it was sent.
+// delivered counts one distinct event. sentAt reads the time at which it was sent from
+// data.
 func (g *Generator) delivered(sentAt func([]byte) int64, data []byte) {
 	g.report.Delivered++
-	g.last = g.now
-	if g.work != nil && g.work.Latency && g.work.BadLines == nil {
+	g.lastDelivery = g.now
+	if g.job != nil && g.job.Latency && g.job.Disconnects == nil {
 		g.latencies = append(g.latencies, g.now-sentAt(data))
 	}
 }
 
-// complete reports whether all clients follow their rooms and have what they are owed.
+// complete reports whether all clients follow their rooms and have every expected
+// event.
 func (g *Generator) complete() bool {
-	return g.opening == 0 && len(g.connecting) == 0 && g.report.Delivered >= g.owed
+	return g.opening == 0 && len(g.toConnect) == 0 && g.report.Delivered >= g.expected
 }
 
-// open opens clients.
+// open executes Open.
 func (g *Generator) open(o Open) error {
 	target, err := newTarget(o.Follow)
 	if err != nil {
@@ -208,49 +212,49 @@ func (g *Generator) open(o Open) error {
 	for i := range o.Clients {
 		r := g.room(o.Rooms.Name(i))
 		r.followers++
-		c := &client{conn: conn{fd: -1}, g: g, target: target, room: r, base: r.acknowledged}
-		c.seq.startAt(r.next)
+		c := &client{conn: conn{fd: -1}, g: g, target: target, room: r, baseline: r.acknowledged}
+		c.sequence.startAt(r.next)
 		g.clients = append(g.clients, c)
-		g.connecting = append(g.connecting, c)
+		g.toConnect = append(g.toConnect, c)
 	}
-	return g.connectAll(o.AtOnce, func() bool { return g.opening == 0 && len(g.connecting) == 0 })
+	return g.connectAll(o.MaxConnecting, func() bool { return g.opening == 0 && len(g.toConnect) == 0 })
 }
 
-// resume connects all clients again.
+// resume executes Resume.
 func (g *Generator) resume(r Resume) error {
 	for _, c := range g.clients {
-		if c.state == away {
-			g.connecting = append(g.connecting, c)
+		if c.state == disconnected {
+			g.toConnect = append(g.toConnect, c)
 		}
 	}
-	return g.connectAll(r.AtOnce, g.complete)
+	return g.connectAll(r.MaxConnecting, g.complete)
 }
 
-// connectAll connects those that wait for it, until done.
+// connectAll connects the clients in toConnect and runs until done returns true.
 func (g *Generator) connectAll(limit int, done func() bool) error {
 	if limit == 0 {
-		limit = atOnce
+		limit = defaultMaxConnecting
 	}
-	g.work = &work{atOnce: limit}
-	defer func() { g.work = nil }()
+	g.job = &job{maxConnecting: limit}
+	defer func() { g.job = nil }()
 	start := g.clock()
-	if err := g.until(done); err != nil {
+	if err := g.runUntil(done); err != nil {
 		return err
 	}
-	if g.opening > 0 || len(g.connecting) > 0 {
-		return fmt.Errorf("%d of %d clients do not follow after %v", g.opening+len(g.connecting), len(g.clients), g.patience)
+	if g.opening > 0 || len(g.toConnect) > 0 {
+		return fmt.Errorf("%d of %d clients do not follow their room after %v without progress", g.opening+len(g.toConnect), len(g.clients), g.stallTimeout)
 	}
-	g.report.Elapsed = time.Duration(g.last - start)
+	g.report.Elapsed = time.Duration(g.lastDelivery - start)
 	return nil
 }
 
-// connectMore lets as many connect as may be under way at once.
+// connectMore starts connection attempts up to the limit of the job.
 func (g *Generator) connectMore() error {
-	for len(g.connecting) > 0 && g.opening < g.work.atOnce {
-		c := g.connecting[0]
-		g.connecting = g.connecting[1:]
+	for len(g.toConnect) > 0 && g.opening < g.job.maxConnecting {
+		c := g.toConnect[0]
+		g.toConnect = g.toConnect[1:]
 		g.now = g.clock()
-		if err := c.comeBack(g.now); err != nil {
+		if err := c.reconnect(g.now); err != nil {
 			return err
 		}
 	}
@@ -275,17 +279,17 @@ func (g *Generator) pause(t time.Duration) error {
 	return nil
 }
 
-func (g *Generator) forget() {
+func (g *Generator) reset() {
 	for _, c := range g.clients {
-		c.cut()
+		c.disconnect()
 	}
-	g.hangUp()
-	g.clients, g.connecting, g.rooms = nil, nil, make(map[string]*room)
-	g.opening, g.owed, g.report, g.work = 0, 0, Report{}, nil
+	g.closePublishers()
+	g.clients, g.toConnect, g.rooms = nil, nil, make(map[string]*room)
+	g.opening, g.expected, g.report, g.job = 0, 0, Report{}, nil
 }
 
-// hangUp closes the publishers' connections.
-func (g *Generator) hangUp() {
+// closePublishers closes the publishers' connections.
+func (g *Generator) closePublishers() {
 	for _, p := range g.publishers {
 		if p.fd >= 0 {
 			g.drop(p.fd)
@@ -294,14 +298,14 @@ func (g *Generator) hangUp() {
 	g.publishers = nil
 }
 
-// spread describes times, which it sorts.
-func spread(times []int64) Spread {
+// distribution summarizes times. It sorts them in place.
+func distribution(times []int64) Distribution {
 	if len(times) == 0 {
-		return Spread{}
+		return Distribution{}
 	}
 	slices.Sort(times)
 	at := func(share float64) time.Duration {
 		return time.Duration(times[int(math.Ceil(share*float64(len(times))))-1])
 	}
-	return Spread{Count: len(times), P50: at(0.5), P99: at(0.99), Max: at(1)}
+	return Distribution{Count: len(times), P50: at(0.5), P99: at(0.99), Max: at(1)}
 }

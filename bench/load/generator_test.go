@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// A faultyServer has one log for all rooms. It hands out its events over SSE, each
-// as fault says: which events it sends in the place of each one.
+// A faultyServer keeps one log for all rooms and sends it over SSE. For event i it
+// sends the events that fault(i) returns.
 type faultyServer struct {
 	fault func(i int) []int
 
 	mu     sync.Mutex // guards the field below
-	more   *sync.Cond // there are more
+	more   *sync.Cond // signals new events
 	events [][]byte
 }
 
@@ -27,7 +27,7 @@ func newFaultyServer(t *testing.T, fault func(int) []int) (addr string) {
 	s.more = sync.NewCond(&s.mu)
 	web := httptest.NewServer(s)
 	t.Cleanup(func() {
-		web.CloseClientConnections() // streams don't end by themselves
+		web.CloseClientConnections() // streams do not end by themselves
 		web.Close()
 	})
 	return strings.TrimPrefix(web.URL, "http://")
@@ -69,16 +69,16 @@ func (s *faultyServer) follow(w http.ResponseWriter, r *http.Request) {
 				fmt.Fprintf(w, "data: %s\nid: 1:%d\n\n", s.events[i], i)
 			}
 		}
-		_ = http.NewResponseController(w).Flush() // shows in the next one
+		_ = http.NewResponseController(w).Flush() // an error shows in the next write
 		s.more.Wait()
 	}
 }
 
-// without sends each event once.
-func without(i int) []int { return []int{i} }
+// noFault sends each event once.
+func noFault(i int) []int { return []int{i} }
 
-// at3 does something else with event 3, and with the one after it.
-func at3(three, four []int) func(int) []int {
+// atEvent3 returns a fault that replaces events 3 and 4.
+func atEvent3(three, four []int) func(int) []int {
 	return func(i int) []int {
 		switch i {
 		case 3:
@@ -104,7 +104,7 @@ func newGenerator(t *testing.T) *Generator {
 	return g
 }
 
-// must does a command.
+// must executes a command and fails the test on an error.
 func must(t *testing.T, g *Generator, c Command) Report {
 	t.Helper()
 	r, err := g.Do(c)
@@ -114,21 +114,21 @@ func must(t *testing.T, g *Generator, c Command) Report {
 	return r
 }
 
-// followed lets clients follow room r0 on the server.
-func followed(t *testing.T, g *Generator, addr string, clients int) {
+// openClients opens clients that follow room r0 on the server.
+func openClients(t *testing.T, g *Generator, addr string, clients int) {
 	t.Helper()
 	f := Follow{Addr: addr, Protocol: SSE, Path: "/{room}"}
 	must(t, g, Command{Open: &Open{Follow: f, Rooms: Room("r"), Clients: clients}})
 }
 
-func posts(addr string) Work {
+func postWork(addr string) Work {
 	return Work{
 		To:         []Publish{{Addr: addr, How: Post, Path: "/{room}", Body: "{data}"}},
 		Publishers: 1, Rooms: Room("r"),
 	}
 }
 
-// Each fault of a server is counted, as what it is, for each client.
+// Every kind of delivery fault is counted as that kind, for each client.
 func TestFaultsAreCounted(t *testing.T) {
 	const clients, events = 3, 10
 	for _, test := range []struct {
@@ -136,18 +136,18 @@ func TestFaultsAreCounted(t *testing.T) {
 		fault func(int) []int
 		want  Report // for one client
 	}{
-		{"none", without, Report{Delivered: events}},
-		{"lost", at3(nil, []int{4}), Report{Delivered: events - 1, Missing: 1}},
-		{"repeated", at3([]int{3, 3}, []int{4}), Report{Delivered: events, Repeated: 1}},
-		{"repeated later", at3([]int{3}, []int{4, 3}), Report{Delivered: events, Repeated: 1}},
-		{"swapped", at3(nil, []int{4, 3}), Report{Delivered: events, OutOfOrder: 1}},
+		{"none", noFault, Report{Delivered: events}},
+		{"lost", atEvent3(nil, []int{4}), Report{Delivered: events - 1, Missing: 1}},
+		{"repeated", atEvent3([]int{3, 3}, []int{4}), Report{Delivered: events, Repeated: 1}},
+		{"repeated after the next", atEvent3([]int{3}, []int{4, 3}), Report{Delivered: events, Repeated: 1}},
+		{"swapped", atEvent3(nil, []int{4, 3}), Report{Delivered: events, OutOfOrder: 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			g := newGenerator(t)
-			g.patience = 2 * time.Second // one case waits for it
+			g.stallTimeout = 2 * time.Second // the case "lost" waits this long
 			addr := newFaultyServer(t, test.fault)
-			followed(t, g, addr, clients)
-			w := posts(addr)
+			openClients(t, g, addr, clients)
+			w := postWork(addr)
 			w.Events = events
 			r := must(t, g, Command{Work: &w})
 			got := Report{Delivered: r.Delivered, Missing: r.Missing, Repeated: r.Repeated, OutOfOrder: r.OutOfOrder}
@@ -160,60 +160,61 @@ func TestFaultsAreCounted(t *testing.T) {
 	}
 }
 
-// Clients that were cut get what they missed, and are measured by it.
+// Disconnected clients receive the events they missed, and their replays are measured.
 func TestResume(t *testing.T) {
 	const clients, missed = 4, 25
 	g := newGenerator(t)
-	addr := newFaultyServer(t, without)
-	followed(t, g, addr, clients)
-	w := posts(addr)
+	addr := newFaultyServer(t, noFault)
+	openClients(t, g, addr, clients)
+	w := postWork(addr)
 	w.Events = 1
 	must(t, g, Command{Work: &w})
 	must(t, g, Command{Cut: &Cut{}})
-	w.Events, w.Ahead = missed, true
+	w.Events, w.ClientsAway = missed, true
 	if r := must(t, g, Command{Work: &w}); r.Missing != clients*missed {
-		t.Errorf("while the clients are away, %d deliveries are owed, want %d", r.Missing, clients*missed)
+		t.Errorf("while the clients are disconnected %d deliveries are missing, want %d", r.Missing, clients*missed)
 	}
-	r := must(t, g, Command{Resume: &Resume{AtOnce: 2}})
+	r := must(t, g, Command{Resume: &Resume{MaxConnecting: 2}})
 	if r.Delivered != clients*(missed+1) || r.Missing+r.Repeated+r.OutOfOrder != 0 {
-		t.Errorf("after they came back: %+v", r)
+		t.Errorf("after Resume: %+v", r)
 	}
 	if r.Latency.Count != clients || r.Elapsed < r.Latency.Max {
 		t.Errorf("%d replays were measured, the longest %v of %v", r.Latency.Count, r.Latency.Max, r.Elapsed)
 	}
 }
 
-// Lines that break again and again lose nothing if the server does not.
-func TestBadLines(t *testing.T) {
+// Clients that are disconnected repeatedly miss no event if the server loses none.
+func TestUnstableConnections(t *testing.T) {
 	g := newGenerator(t)
-	addr := newFaultyServer(t, without)
-	followed(t, g, addr, 20)
-	w := posts(addr)
+	addr := newFaultyServer(t, noFault)
+	openClients(t, g, addr, 20)
+	w := postWork(addr)
 	w.Rate, w.Time = 200, time.Second
-	w.BadLines = &BadLines{Up: 100 * time.Millisecond, Down: 50 * time.Millisecond}
+	w.Disconnects = &Disconnects{Up: 100 * time.Millisecond, Down: 50 * time.Millisecond}
 	r := must(t, g, Command{Work: &w})
 	if r.Delivered != 20*r.Published || r.Missing+r.Repeated+r.OutOfOrder != 0 {
 		t.Errorf("%d published to 20 clients: %+v", r.Published, r)
 	}
 	if r.Cuts == 0 || r.Latency.Count == 0 {
-		t.Errorf("%d cuts, %d replays measured: want some", r.Cuts, r.Latency.Count)
+		t.Errorf("%d connections cut, %d replays measured, want more than 0", r.Cuts, r.Latency.Count)
 	}
 }
 
-// A publish that is refused ends the work: whatever was measured would be wrong.
+// A rejected publish ends the work with an error, because the measurement would be
+// wrong.
 func TestRefusedPublish(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	t.Cleanup(web.Close)
-	w := posts(strings.TrimPrefix(web.URL, "http://"))
+	w := postWork(strings.TrimPrefix(web.URL, "http://"))
 	w.Events = 1
 	if _, err := newGenerator(t).Do(Command{Work: &w}); err == nil {
-		t.Error("a 404 was taken for an acknowledgement")
+		t.Error("status 404 was accepted as an acknowledgement")
 	}
 }
 
-// A generator is told what to do, and answers, line by line.
+// Serve executes a sequence of commands and writes one reply for each.
 func TestServe(t *testing.T) {
-	in := strings.NewReader(`{"Pause":{"Time":1}} {"Work":{}} {"Forget":{}}`)
+	in := strings.NewReader(`{"Pause":{"Time":1}} {"Work":{}} {"Reset":{}}`)
 	var out strings.Builder
 	if err := Serve(in, &out); err != nil {
 		t.Fatal(err)

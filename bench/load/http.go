@@ -7,19 +7,19 @@ import (
 )
 
 var (
-	errHeader = errors.New("not an HTTP header")
-	errChunk  = errors.New("not a chunked body")
+	errHeader = errors.New("invalid HTTP response header")
+	errChunk  = errors.New("invalid chunked body")
 )
 
-// A header is what matters of an answer's header.
+// A header holds the parts of a response header that the generator needs.
 type header struct {
-	size    int // of the header
+	size    int // bytes of the header
 	status  int
-	length  int // of the body; -1 where it is not given
+	length  int // bytes of the body; -1 if not given
 	chunked bool
 }
 
-// readHeader reads an answer's header; ok is false where b does not have all of it.
+// readHeader parses a response header. ok is false if b ends before the header does.
 func readHeader(b []byte) (h header, ok bool, err error) {
 	end := bytes.Index(b, []byte("\r\n\r\n"))
 	if end < 0 {
@@ -33,8 +33,8 @@ func readHeader(b []byte) (h header, ok bool, err error) {
 	if len(line) < 12 || !bytes.HasPrefix(line, []byte("HTTP/1.")) {
 		return h, false, fmt.Errorf("%w: %.40q", errHeader, line)
 	}
-	status, fine := digits(line[9:12])
-	if !fine {
+	status, ok := parseDigits(line[9:12])
+	if !ok {
 		return h, false, fmt.Errorf("%w: %.40q", errHeader, line)
 	}
 	h.status = int(status)
@@ -49,7 +49,7 @@ func (h *header) fields(b []byte) error {
 		value = bytes.TrimSpace(value)
 		switch {
 		case len(name) == len("Content-Length") && bytes.EqualFold(name, []byte("Content-Length")):
-			n, ok := digits(value)
+			n, ok := parseDigits(value)
 			if !ok || len(value) > 9 {
 				return fmt.Errorf("%w: Content-Length %.40q", errHeader, value)
 			}
@@ -61,18 +61,18 @@ func (h *header) fields(b []byte) error {
 	return nil
 }
 
-// wholeBody is the body that b begins with, and how much of b it takes; less than 0
-// where b does not have all of it. A chunked one is decoded within b.
-func wholeBody(h header, b []byte) (body []byte, size int, err error) {
+// completeBody returns the body at the start of b and the bytes it takes. size is
+// negative if the body is incomplete. A chunked body is decoded in place.
+func completeBody(h header, b []byte) (body []byte, size int, err error) {
 	switch {
 	case h.chunked:
-		return wholeChunked(b)
+		return completeChunkedBody(b)
 	case h.status == 204:
 		return nil, 0, nil
 	case h.length < 0:
 		return nil, -1, fmt.Errorf("%w: no Content-Length", errHeader)
 	case h.length > maxMessage:
-		return nil, -1, errLong
+		return nil, -1, errTooLong
 	case len(b) < h.length:
 		return nil, -1, nil
 	}
@@ -82,9 +82,10 @@ func wholeBody(h header, b []byte) (body []byte, size int, err error) {
 // lastChunk ends a chunked body without trailers.
 var lastChunk = []byte("\r\n0\r\n\r\n")
 
-// wholeChunked looks for the end first, for what is decoded can't be read again.
-// JSON as the servers write it has no line breaks that could look like it.
-func wholeChunked(b []byte) (body []byte, size int, err error) {
+// completeChunkedBody looks for the end before decoding, because decoding overwrites
+// the input. The JSON of the measured servers contains no line breaks, so a body never
+// contains lastChunk.
+func completeChunkedBody(b []byte) (body []byte, size int, err error) {
 	end := bytes.Index(b, lastChunk)
 	if end < 0 {
 		return nil, -1, nil
@@ -94,33 +95,33 @@ func wholeChunked(b []byte) (body []byte, size int, err error) {
 	return b[:n], size, err
 }
 
-// A chunker takes the framing off a chunked body.
+// A chunker removes the framing of a chunked body.
 type chunker struct {
-	state chunkState
-	left  int // of the chunk's data; while its size is read, that size so far
+	state     chunkState
+	remaining int // bytes left in the chunk; while its size is read, the size so far
 }
 
 type chunkState uint8
 
 const (
 	chunkSize      chunkState = iota
-	chunkExtension            // up to the end of the line
+	chunkExtension            // until the end of the line
 	chunkData
-	chunkEnd // the line's end after the data
+	chunkEnd // line break after the data
 	chunkLast
 )
 
-// decode moves the data in b to its front and returns how much it is. What of the
-// framing is cut off goes on with the next b.
+// decode moves the chunk data in b to the front and returns its length. Framing split
+// between two calls is handled.
 func (c *chunker) decode(b []byte) (data int, err error) {
 	for i := 0; i < len(b); {
 		if c.state == chunkData {
-			n := min(c.left, len(b)-i)
+			n := min(c.remaining, len(b)-i)
 			if data != i {
 				copy(b[data:], b[i:i+n])
 			}
-			data, i, c.left = data+n, i+n, c.left-n
-			if c.left == 0 {
+			data, i, c.remaining = data+n, i+n, c.remaining-n
+			if c.remaining == 0 {
 				c.state = chunkEnd
 			}
 			continue
@@ -133,11 +134,11 @@ func (c *chunker) decode(b []byte) (data int, err error) {
 	return data, nil
 }
 
-// framing takes one byte outside of the data.
+// framing consumes one byte outside the data.
 func (c *chunker) framing(d byte) error {
 	switch {
 	case c.state == chunkLast:
-		return nil // trailers, and the end
+		return nil // trailers and the final line break
 	case c.state == chunkEnd && (d == '\r' || d == '\n'):
 		if d == '\n' {
 			c.state = chunkSize
@@ -147,7 +148,7 @@ func (c *chunker) framing(d byte) error {
 		return fmt.Errorf("%w: %q after a chunk", errChunk, d)
 	case d == '\n':
 		c.state = chunkData
-		if c.left == 0 {
+		if c.remaining == 0 {
 			c.state = chunkLast
 		}
 		return nil
@@ -158,10 +159,10 @@ func (c *chunker) framing(d byte) error {
 		return nil
 	}
 	v := hex(d)
-	if v < 0 || c.left > 1<<26 {
-		return fmt.Errorf("%w: %q in a chunk's size", errChunk, d)
+	if v < 0 || c.remaining > 1<<26 {
+		return fmt.Errorf("%w: %q in a chunk size", errChunk, d)
 	}
-	c.left = c.left<<4 | v
+	c.remaining = c.remaining<<4 | v
 	return nil
 }
 

@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// commandWait bounds one command of a generator process.
-const commandWait = 5 * time.Minute
+// commandTimeout limits one command of a generator process.
+const commandTimeout = 5 * time.Minute
 
-// A Process is a Generator in a process of its own, so that it shares neither
-// descriptors nor memory with anything else. It is used by one goroutine, and ends
-// with its standard input, so at the latest when this process ends.
+// A Process is a Generator in its own process, so that it shares neither file
+// descriptors nor memory with other parts. It must be used by one goroutine. It ends
+// when its standard input closes, so at the latest when the current process ends.
 type Process struct {
 	cmd *exec.Cmd
 	in  io.WriteCloser
@@ -42,10 +42,10 @@ func StartProcess(program string, args ...string) (*Process, error) {
 	return &Process{cmd, in, json.NewEncoder(in), json.NewDecoder(out)}, nil
 }
 
-// Do does a command. If ctx ends or the command takes too long the process is
-// killed, and of no further use.
+// Do executes a command. If ctx ends or the command exceeds its time limit, the process
+// is killed and must not be used again.
 func (p *Process) Do(ctx context.Context, c Command) (Report, error) {
-	ctx, cancel := context.WithTimeout(ctx, commandWait)
+	ctx, cancel := context.WithTimeout(ctx, commandTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })
 	defer stop()
@@ -54,7 +54,7 @@ func (p *Process) Do(ctx context.Context, c Command) (Report, error) {
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return r.Report, fmt.Errorf("the load generator: %w", err)
+		return r.Report, fmt.Errorf("load generator: %w", err)
 	}
 	if r.Error != "" {
 		return r.Report, errors.New(r.Error)
@@ -62,7 +62,7 @@ func (p *Process) Do(ctx context.Context, c Command) (Report, error) {
 	return r.Report, nil
 }
 
-// PID is the process's number.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Close ends the process and waits for it.
@@ -70,5 +70,5 @@ func (p *Process) Close() {
 	_ = p.in.Close()
 	stop := time.AfterFunc(10*time.Second, func() { _ = p.cmd.Process.Kill() })
 	defer stop.Stop()
-	_ = p.cmd.Wait() // what it had to say, it said
+	_ = p.cmd.Wait() // errors have already been reported by Do
 }

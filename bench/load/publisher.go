@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-var errRefused = errors.New("a publish was not acknowledged")
+var errRefused = errors.New("publish was not acknowledged")
 
 // A publisher publishes on one connection.
 type publisher struct {
@@ -22,12 +22,12 @@ type publisher struct {
 	index int
 	to    Publish
 
-	up      bool // it can publish
-	rest    []byte
-	waiting []request // without an answer, the oldest first
+	connected  bool // ready to publish
+	partial    []byte
+	unanswered []request // oldest first
 }
 
-// A request is one that was sent.
+// A request is a publish that was sent.
 type request struct {
 	room   *room
 	events int
@@ -47,26 +47,26 @@ func (p *publisher) connect() error {
 	if err := p.g.watch(p.fd, p); err != nil {
 		return err
 	}
-	if p.to.How == PublishSocket {
+	if p.to.How == PublishWebSocket {
 		b := append([]byte("GET "+p.to.Path+" HTTP/1.1\r\nHost: "+p.to.Addr+"\r\n"), webSocket{tidemark{}}.request(nil, nil)...)
 		return p.send(append(b, "\r\n"...))
 	}
 	return nil
 }
 
-// ready is called by the loop.
+// ready implements endpoint.
 func (p *publisher) ready(events uint32) error {
-	err := p.work(events)
+	err := p.handle(events)
 	if err != nil {
-		return fmt.Errorf("a publisher to %s: %w", p.to.Addr, err)
+		return fmt.Errorf("publisher to %s: %w", p.to.Addr, err)
 	}
 	return nil
 }
 
-func (p *publisher) work(events uint32) error {
+func (p *publisher) handle(events uint32) error {
 	if events&unix.EPOLLOUT != 0 {
 		if p.to.How == Post {
-			p.up = true
+			p.connected = true
 		}
 		if err := p.flush(); err != nil {
 			return err
@@ -77,7 +77,7 @@ func (p *publisher) work(events uint32) error {
 	}
 	p.g.now = p.g.clock()
 	for {
-		kept := copy(p.g.buf, p.rest)
+		kept := copy(p.g.buf, p.partial)
 		n, err := read(p.fd, p.g.buf[kept:])
 		switch {
 		case err == unix.EAGAIN:
@@ -87,25 +87,25 @@ func (p *publisher) work(events uint32) error {
 		case n == 0:
 			return io.ErrUnexpectedEOF
 		}
-		used, err := p.take(p.g.buf[:kept+n])
+		used, err := p.consume(p.g.buf[:kept+n])
 		if err != nil {
 			return err
 		}
-		p.rest = append(p.rest[:0], p.g.buf[used:kept+n]...)
+		p.partial = append(p.partial[:0], p.g.buf[used:kept+n]...)
 		if kept+n < len(p.g.buf) {
 			return nil
 		}
 	}
 }
 
-// take takes whole answers from b, and returns how much that is.
-func (p *publisher) take(b []byte) (used int, err error) {
+// consume processes complete answers in b and returns the number of bytes consumed.
+func (p *publisher) consume(b []byte) (used int, err error) {
 	for used < len(b) {
 		var n int
-		if p.to.How == PublishSocket && p.up {
-			n, err = p.frame(b[used:])
+		if p.to.How == PublishWebSocket && p.connected {
+			n, err = p.consumeFrame(b[used:])
 		} else {
-			n, err = p.answer(b[used:])
+			n, err = p.consumeAnswer(b[used:])
 		}
 		if n == 0 || err != nil {
 			return used, err
@@ -115,8 +115,8 @@ func (p *publisher) take(b []byte) (used int, err error) {
 	return used, nil
 }
 
-// frame takes the answer to one message, or a ping.
-func (p *publisher) frame(b []byte) (used int, err error) {
+// consumeFrame processes the answer to one message, or a ping.
+func (p *publisher) consumeFrame(b []byte) (used int, err error) {
 	n, op, payload, err := readFrame(b)
 	switch {
 	case n == 0 || err != nil:
@@ -129,17 +129,17 @@ func (p *publisher) frame(b []byte) (used int, err error) {
 	return n, p.acknowledged()
 }
 
-// answer takes an HTTP answer.
-func (p *publisher) answer(b []byte) (used int, err error) {
+// consumeAnswer processes one HTTP response.
+func (p *publisher) consumeAnswer(b []byte) (used int, err error) {
 	h, ok, err := readHeader(b)
 	if !ok || err != nil {
 		return 0, err
 	}
-	if h.status == 101 && p.to.How == PublishSocket {
-		p.up = true
+	if h.status == 101 && p.to.How == PublishWebSocket {
+		p.connected = true
 		return h.size, nil
 	}
-	body, size, err := wholeBody(h, b[h.size:])
+	body, size, err := completeBody(h, b[h.size:])
 	if size < 0 || err != nil {
 		return 0, err
 	}
@@ -149,24 +149,24 @@ func (p *publisher) answer(b []byte) (used int, err error) {
 	return h.size + size, p.acknowledged()
 }
 
-// acknowledged notes the answer to the oldest request.
+// acknowledged handles the answer to the oldest request.
 func (p *publisher) acknowledged() error {
-	if len(p.waiting) == 0 {
-		return fmt.Errorf("%w: an answer to nothing", errRefused)
+	if len(p.unanswered) == 0 {
+		return fmt.Errorf("%w: an answer without a request", errRefused)
 	}
-	r := p.waiting[0]
-	p.waiting = slices.Delete(p.waiting, 0, 1)
+	r := p.unanswered[0]
+	p.unanswered = slices.Delete(p.unanswered, 0, 1)
 	r.room.acknowledged += uint64(r.events)
 	p.g.acknowledged(p, r.events)
 	return nil
 }
 
-// publish sends one request, whose events say that they were sent at that time.
+// publish sends one request. sent is the time that its events carry.
 func (p *publisher) publish(r *room, sent int64) error {
 	items := max(1, p.to.Batch)
 	body := p.body(r, sent, items)
 	var b []byte
-	if p.to.How == PublishSocket {
+	if p.to.How == PublishWebSocket {
 		b = appendFrame(p.g.scratch[:0], opText, body)
 	} else {
 		b = append(p.g.scratch[:0], "POST "...)
@@ -177,12 +177,12 @@ func (p *publisher) publish(r *room, sent int64) error {
 		b = append(b, body...)
 	}
 	p.g.scratch = b
-	p.waiting = append(p.waiting, request{r, items})
-	p.g.owed += int64(r.followers) * int64(items)
+	p.unanswered = append(p.unanswered, request{r, items})
+	p.g.expected += int64(r.followers) * int64(items)
 	return p.send(b)
 }
 
-// body is that of one request with so many events.
+// body returns the body of a request with the given number of events.
 func (p *publisher) body(r *room, sent int64, items int) []byte {
 	if p.to.Batch <= 1 {
 		p.g.body = p.item(p.g.body[:0], p.to.Body, r, sent)
@@ -200,7 +200,7 @@ func (p *publisher) body(r *room, sent int64, items int) []byte {
 	return p.g.body
 }
 
-// item appends the template with the next event of the room.
+// item appends the template, filled in with the next event of the room.
 func (p *publisher) item(b []byte, template string, r *room, sent int64) []byte {
 	for template != "" {
 		before, after, found := strings.Cut(template, "{")

@@ -7,14 +7,14 @@ import (
 	"io"
 )
 
-// A reply is what a generator process answers to a command.
+// A reply is a generator process's answer to a command.
 type reply struct {
 	Report Report
 	Error  string `json:",omitempty"`
 }
 
-// Serve does the commands that r brings, one JSON value each, and writes a reply for
-// each to w, until r ends.
+// Serve executes the commands in r, one JSON value each, and writes one reply per
+// command to w. It returns when r ends.
 func Serve(r io.Reader, w io.Writer) (err error) {
 	g, err := New()
 	if err != nil {

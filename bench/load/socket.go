@@ -1,6 +1,7 @@
 package load
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
@@ -9,11 +10,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Reads and writes never block here, so they are made without telling Go's
-// scheduler of them: that costs more than a short read does.
+// maxMessage limits the bytes that a client keeps of an incomplete message.
+const maxMessage = 128 << 10
 
-// dial begins to connect. The connection stands, or has failed, once the socket is
-// writable.
+var errTooLong = errors.New("message longer than 128 KiB")
+
+// Reads and writes never block in this package. They bypass Go's scheduler, because
+// telling it about a system call costs more than a short read.
+
+// dial starts a connection. Once the socket is writable, the connection is established
+// or has failed.
 func dial(addr netip.AddrPort) (fd int, err error) {
 	fd, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -27,13 +33,15 @@ func dial(addr netip.AddrPort) (fd int, err error) {
 	return fd, nil
 }
 
-// reset closes a connection so that its peer sees a reset, and nothing of it stays.
-func reset(fd int) {
+// closeWithReset closes a connection with a TCP reset, so that neither side keeps state
+// of it.
+func closeWithReset(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	_ = unix.Close(fd)
 }
 
-// read returns 0 and no error at the end of the stream, and EAGAIN where there is nothing.
+// read returns 0 and no error at the end of the stream, and EAGAIN if no data is
+// available.
 func read(fd int, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	if errno != 0 {
@@ -42,7 +50,7 @@ func read(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// write returns EAGAIN where nothing can be written, also while connecting.
+// write returns EAGAIN if the socket accepts no data, also while it is connecting.
 func write(fd int, b []byte) (int, error) {
 	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
 	if errno == unix.ENOTCONN {
@@ -54,7 +62,8 @@ func write(fd int, b []byte) (int, error) {
 	return int(n), nil
 }
 
-// wait waits for events, to the nanosecond where epoll_wait knows milliseconds only.
+// wait waits for socket events. Its limit has nanosecond resolution; the one of
+// epoll_wait has milliseconds.
 func wait(epoll int, events []unix.EpollEvent, limit time.Duration) (int, error) {
 	spec := unix.NsecToTimespec(max(0, limit.Nanoseconds()))
 	n, _, errno := unix.Syscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epoll), uintptr(unsafe.Pointer(&events[0])),
@@ -68,13 +77,13 @@ func wait(epoll int, events []unix.EpollEvent, limit time.Duration) (int, error)
 	return 0, fmt.Errorf("epoll_pwait2: %w", errno)
 }
 
-// A conn is a connection that is watched by the loop, edge-triggered.
+// A conn is a connection in the epoll loop, edge-triggered.
 type conn struct {
-	fd  int    // -1 while there is none
-	out []byte // what the socket did not take yet
+	fd  int    // -1 while closed
+	out []byte // unsent bytes
 }
 
-// send writes b, or keeps what the socket does not take.
+// send writes b and keeps the bytes that the socket does not accept.
 func (c *conn) send(b []byte) error {
 	if len(c.out) == 0 {
 		n, err := write(c.fd, b)
@@ -87,7 +96,7 @@ func (c *conn) send(b []byte) error {
 	return nil
 }
 
-// flush writes what send has kept. It is called when the socket becomes writable.
+// flush writes the bytes that send kept. It is called when the socket becomes writable.
 func (c *conn) flush() error {
 	if len(c.out) == 0 {
 		return nil
@@ -98,7 +107,7 @@ func (c *conn) flush() error {
 	}
 	c.out = append(c.out[:0], c.out[n:]...)
 	if len(c.out) == 0 {
-		c.out = nil // thousands of clients keep no buffer
+		c.out = nil // thousands of clients should not each keep a buffer
 	}
 	return nil
 }

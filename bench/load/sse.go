@@ -10,8 +10,8 @@ type sse struct{}
 
 func (sse) request(b []byte, c *client) []byte {
 	b = append(b, "Accept: text/event-stream\r\n"...)
-	if len(c.id) > 0 {
-		b = append(append(append(b, "Last-Event-ID: "...), c.id...), "\r\n"...)
+	if len(c.cursor) > 0 {
+		b = append(append(append(b, "Last-Event-ID: "...), c.cursor...), "\r\n"...)
 	}
 	return b
 }
@@ -20,7 +20,7 @@ func (sse) status() int { return 200 }
 
 func (sse) accepted(*client) error { return nil }
 
-// read takes whole blocks.
+// read consumes complete blocks.
 func (s sse) read(c *client, b []byte) (used int, err error) {
 	for {
 		n, block := readBlock(b[used:])
@@ -41,18 +41,19 @@ func (sse) block(c *client, b block) error {
 	case bytes.Equal(b.event, []byte("tidemark.gap")):
 		c.g.report.Gaps++
 	case bytes.Equal(b.event, []byte("tidemark.error")):
-		return fmt.Errorf("the server says: %.200s", b.data)
+		return fmt.Errorf("the server reported an error: %.200s", b.data)
 	}
-	c.position(b.id)
-	c.follows()
+	c.setCursor(b.id)
+	c.markFollowing()
 	return nil
 }
 
-// A block is what matters of one; a line that it does not have is nil.
+// A block holds the fields of an SSE block that the client needs. A missing field is
+// nil.
 type block struct{ event, data, id []byte }
 
-// readBlock reads the block that b begins with, and returns its size, or 0 where b
-// does not have all of it.
+// readBlock parses the block at the start of b and returns its size, or 0 if the block
+// is incomplete.
 func readBlock(b []byte) (size int, out block) {
 	for {
 		end := bytes.IndexByte(b[size:], '\n')
@@ -78,7 +79,8 @@ func readBlock(b []byte) (size int, out block) {
 	}
 }
 
-// value is what a line of that name has, or else what was known.
+// value returns the value of a line with the given field name, or current if the line
+// has another name.
 func value(line []byte, name string, known []byte) []byte {
 	if len(line) < len(name) || string(line[:len(name)]) != name {
 		return known

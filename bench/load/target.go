@@ -5,138 +5,139 @@ import (
 	"time"
 )
 
-// The protocols that clients speak.
+// Protocols of clients.
 const (
-	// SSE is Server-Sent Events: Tidemark's, nchan's and the write floor's.
+	// SSE is Server-Sent Events, as sent by Tidemark, nchan and package barewrites.
 	SSE = "sse"
-	// TidemarkSocket is the WebSocket subprotocol tidemark.v1.
-	TidemarkSocket = "tidemark-websocket"
-	// BareSocket is a WebSocket whose text frames are the events: nchan's.
-	BareSocket = "bare-websocket"
-	// SocketIO is Socket.IO over engine.io 4, on a WebSocket from the start. The
-	// client sends 42["join",room] and expects 42["joined"] before it counts as open;
-	// an event is 42["event",data] or, where sessions can be recovered,
-	// 42["event",data,offset].
+	// TidemarkWebSocket is the WebSocket subprotocol tidemark.v1.
+	TidemarkWebSocket = "tidemark-websocket"
+	// BareWebSocket is a WebSocket whose text frames are the events, as sent by nchan.
+	BareWebSocket = "bare-websocket"
+	// SocketIO is Socket.IO over engine.io 4, on a WebSocket from the start. The client
+	// sends 42["join",room] and counts as open once it receives 42["joined"]. An event
+	// is 42["event",data] or, if sessions can be recovered, 42["event",data,offset].
 	SocketIO = "socketio"
 )
 
-// A Follow says how a client follows a room.
+// A Follow describes how a client follows a room.
 type Follow struct {
 	Addr     string // host:port, an IPv4 address
-	Protocol string // one of the above
-	Path     string // of the GET; {room} stands for the room's name
+	Protocol string // one of the constants above
+	Path     string // of the GET request; {room} is replaced by the room's name
 }
 
-// The ways to publish.
+// Ways to publish.
 const (
-	// Post is one HTTP request for each event, or each batch of them.
+	// Post sends one HTTP request per event or per batch of events.
 	Post = "post"
-	// PublishSocket publishes over a WebSocket of the subprotocol tidemark.v1.
-	PublishSocket = "tidemark-websocket"
+	// PublishWebSocket publishes over a WebSocket with the subprotocol tidemark.v1.
+	PublishWebSocket = "tidemark-websocket"
 )
 
-// A Publish says how a publisher publishes. In Path, Body and Item {room} stands for
-// the room's name, and in Body and Item {data} for the event's data, a JSON string.
+// A Publish describes how a publisher publishes. {room} in Path, Body and Item is
+// replaced by the room's name. {data} in Body and Item is replaced by the event's data,
+// a JSON string.
 type Publish struct {
 	Addr string // host:port, an IPv4 address
-	How  string // one of the above
+	How  string // one of the constants above
 	Path string // of the request
 
-	// Body is that of one request, or of one message on a WebSocket. Where Batch is
-	// more than 1 it has {items} in place of {data}: Batch times Item, separated by
-	// commas, all of one room.
+	// Body is the body of one request or WebSocket message. If Batch is more than 1,
+	// Body contains {items} instead of {data}. {items} is replaced by Batch copies of
+	// Item, separated by commas, all of one room.
 	Body  string
 	Item  string
 	Batch int
 }
 
-// Rooms are so many rooms, named Prefix followed by First and the numbers after it.
+// Rooms describes Count rooms, named Prefix followed by the numbers from First.
 type Rooms struct {
 	Prefix string
 	First  int
 	Count  int
 }
 
-// Room is one room of that name followed by 0.
+// Room describes one room, whose name is the given name followed by 0.
 func Room(name string) Rooms { return Rooms{Prefix: name, Count: 1} }
 
-// Name is that of room i, modulo Count.
+// Name returns the name of room i modulo Count.
 func (r Rooms) Name(i int) string { return r.Prefix + strconv.Itoa(r.First+i%r.Count) }
 
-// A Command is one thing for a Generator to do: the field that is not nil.
+// A Command is one task for a Generator. Exactly one field must be set.
 type Command struct {
 	Open   *Open   `json:",omitempty"`
 	Work   *Work   `json:",omitempty"`
 	Pause  *Pause  `json:",omitempty"`
 	Cut    *Cut    `json:",omitempty"`
 	Resume *Resume `json:",omitempty"`
-	Forget *Forget `json:",omitempty"`
+	Reset  *Reset  `json:",omitempty"`
 }
 
-// Open opens clients, and ends when each of them follows its room.
+// Open opens clients and ends when each of them follows its room.
 type Open struct {
-	Follow  Follow
-	Rooms   Rooms // client i follows room i
-	Clients int
-	AtOnce  int // connections that may be under way at once; 0 means 200
+	Follow        Follow
+	Rooms         Rooms // client i follows room i
+	Clients       int
+	MaxConnecting int // limit of simultaneous connection attempts; 0 means 200
 }
 
-// Pause reads what comes, for a time.
+// Pause reads incoming messages for the given time.
 type Pause struct{ Time time.Duration }
 
-// Cut breaks the connections of all clients, as a line that breaks does: the server
-// sees a reset.
+// Cut breaks the connections of all clients. The server sees a TCP reset.
 type Cut struct{}
 
-// Resume connects all clients again, each from where it was, and ends when each has
-// all events that it is owed.
+// Resume reconnects all clients, each from its cursor, and ends when each has every
+// event it missed.
 type Resume struct {
-	AtOnce int // connections that may be under way at once; 0 means 200
+	MaxConnecting int // limit of simultaneous connection attempts; 0 means 200
 }
 
-// Forget closes all connections and forgets all rooms.
-type Forget struct{}
+// Reset closes all connections and clears all counts and rooms.
+type Reset struct{}
 
-// Work publishes, and ends when all is answered and each client has all events that
-// it is owed.
+// Work publishes events. It ends when every publish is answered and every client has
+// received its events.
 type Work struct {
-	To         []Publish // publisher i publishes to To[i], modulo their number
-	Publishers int       // connections, at most 64
-	Window     int       // requests without an answer on each of them; 0 means 1
-	Rooms      Rooms     // request i is about room i
-	Events     int       // how many; 0: for Time
-	Time       time.Duration
-	Rate       float64 // events a second, evenly spaced, whatever the answers do; 0: as fast as answers come
-	Ahead      bool    // end when all is answered: the clients are away
-	Latency    bool    // measure the time from the sending of each event to each delivery
-	BadLines   *BadLines
+	To          []Publish // publisher i uses To[i], modulo their number
+	Publishers  int       // connections, at most 64
+	Window      int       // unanswered requests per connection; 0 means 1
+	Rooms       Rooms     // request i goes to room i
+	Events      int       // number of events; 0 means to publish for Time
+	Time        time.Duration
+	Rate        float64 // events per second, evenly spaced, independent of the answers; 0 means as fast as answers arrive
+	ClientsAway bool    // end once every publish is answered, because no client is connected
+	Latency     bool    // measure the time from sending each event to each delivery
+	Disconnects *Disconnects
 }
 
-// BadLines cut each client now and then while there is work: after an exponentially
-// distributed time with the mean Up, for a time between half and one and a half
-// times Down. The latency is then that from connecting to the last event that had been
-// acknowledged by then, of those that missed one.
-type BadLines struct{ Up, Down time.Duration }
+// Disconnects breaks each client's connection repeatedly while there is work. The time
+// connected is exponentially distributed with the mean Up. The time disconnected is
+// uniform between 0.5 and 1.5 times Down.
+//
+// The measured latency is then the duration of a replay: from the reconnect to the last
+// event acknowledged before it. Clients that missed no event are not measured.
+type Disconnects struct{ Up, Down time.Duration }
 
-// A Report is what a command came to.
+// A Report is the result of a command.
 type Report struct {
-	Elapsed   time.Duration // from the first byte sent, or the first connect, to the last delivery
+	Elapsed   time.Duration // from the first byte sent, or the first connection attempt, to the last delivery
 	Answered  time.Duration // from the first byte sent to the last answer
 	Published int64         // events acknowledged
-	Cuts      int64         // connections cut by BadLines
+	Cuts      int64         // connections broken by Disconnects
 
-	// Of all clients, since Open.
+	// Totals of all clients since Open.
 	Delivered  int64 // distinct events
 	Missing    int64
 	Repeated   int64
 	OutOfOrder int64
 	Gaps       int64 // gap notices
 
-	Latency Spread
+	Latency Distribution
 }
 
-// A Spread describes measured times.
-type Spread struct {
+// A Distribution summarizes measured times.
+type Distribution struct {
 	Count         int
 	P50, P99, Max time.Duration
 }

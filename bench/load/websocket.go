@@ -2,30 +2,18 @@ package load
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 )
 
-// The kinds of frames.
-const (
-	opText  = 1
-	opClose = 8
-	opPing  = 9
-	opPong  = 10
-)
-
-var errFrame = errors.New("not a frame that a server sends")
-
-// A dialect is what is spoken in the text frames of a WebSocket.
-type dialect interface {
+// A textProtocol is the protocol inside the text frames of a WebSocket.
+type textProtocol interface {
 	subprotocol() string           // "" for none
-	upgraded(c *client) error      // the WebSocket stands
-	message(*client, []byte) error // a text frame
+	upgraded(c *client) error      // called when the WebSocket is open
+	message(*client, []byte) error // handles a text frame
 }
 
-// webSocket speaks a dialect on a WebSocket.
-type webSocket struct{ dialect }
+// webSocket speaks a textProtocol over a WebSocket.
+type webSocket struct{ textProtocol }
 
 func (w webSocket) request(b []byte, _ *client) []byte {
 	b = append(b, "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"...)
@@ -39,7 +27,7 @@ func (webSocket) status() int { return 101 }
 
 func (w webSocket) accepted(c *client) error { return w.upgraded(c) }
 
-// read takes whole frames.
+// read consumes complete frames.
 func (w webSocket) read(c *client, b []byte) (used int, err error) {
 	for {
 		n, op, payload, err := readFrame(b[used:])
@@ -53,7 +41,7 @@ func (w webSocket) read(c *client, b []byte) (used int, err error) {
 		case opPing:
 			err = c.send(appendFrame(nil, opPong, payload))
 		case opClose:
-			err = fmt.Errorf("the server closes: %.100q", payload)
+			err = fmt.Errorf("the server closed the WebSocket: %.100q", payload)
 		}
 		if err != nil {
 			return used, err
@@ -61,64 +49,13 @@ func (w webSocket) read(c *client, b []byte) (used int, err error) {
 	}
 }
 
-// readFrame reads the frame that b begins with, and returns its size, or 0 where b
-// does not have all of it. Servers send unmasked frames, and none of these servers
-// sends a message in parts.
-func readFrame(b []byte) (size int, op byte, payload []byte, err error) {
-	if len(b) < 2 {
-		return 0, 0, nil, nil
-	}
-	if b[0]&0xf0 != 0x80 || b[1]&0x80 != 0 || b[0]&0xf == 0 {
-		return 0, 0, nil, fmt.Errorf("%w: %x", errFrame, b[:2])
-	}
-	start, length := 2, uint64(b[1])
-	switch {
-	case length == 126:
-		start = 4
-	case length == 127:
-		start = 10
-	}
-	if len(b) < start {
-		return 0, 0, nil, nil
-	}
-	switch start {
-	case 4:
-		length = uint64(binary.BigEndian.Uint16(b[2:]))
-	case 10:
-		length = binary.BigEndian.Uint64(b[2:])
-	}
-	if length > maxMessage {
-		return 0, 0, nil, fmt.Errorf("%w: of %d bytes", errFrame, length)
-	}
-	size = start + int(length)
-	if len(b) < size {
-		return 0, 0, nil, nil
-	}
-	return size, b[0] & 0xf, b[start:size], nil
-}
-
-// appendFrame appends a frame of a client, whose mask is zero, so that the payload
-// is what it is.
-func appendFrame(b []byte, op byte, payload []byte) []byte {
-	b = append(b, 0x80|op)
-	switch n := len(payload); {
-	case n < 126:
-		b = append(b, 0x80|byte(n))
-	case n < 1<<16:
-		b = binary.BigEndian.AppendUint16(append(b, 0x80|126), uint16(n))
-	default:
-		b = binary.BigEndian.AppendUint64(append(b, 0x80|127), uint64(n))
-	}
-	return append(append(b, 0, 0, 0, 0), payload...)
-}
-
-// bare has events as text frames, without ids.
+// bare receives events as plain text frames without ids.
 type bare struct{}
 
 func (bare) subprotocol() string { return "" }
 
 func (bare) upgraded(c *client) error {
-	c.follows()
+	c.markFollowing()
 	return nil
 }
 
@@ -131,14 +68,14 @@ func (tidemark) subprotocol() string { return "tidemark.v1" }
 
 func (tidemark) upgraded(c *client) error {
 	m := fmt.Appendf(nil, `{"op":"subscribe","room":"%s"`, c.room.name)
-	if len(c.id) > 0 {
-		m = fmt.Appendf(m, `,"since":"%s"`, c.id)
+	if len(c.cursor) > 0 {
+		m = fmt.Appendf(m, `,"since":"%s"`, c.cursor)
 	}
 	return c.send(appendFrame(nil, opText, append(m, '}')))
 }
 
-// message tells the frames apart by how they begin, which is fixed for events, the
-// only ones that there are many of.
+// message handles a frame by its first bytes instead of parsing the JSON. The fields of
+// event frames have a fixed order, and almost all frames are events.
 func (tidemark) message(c *client, m []byte) error {
 	switch op := quoted(m, `{"op":"`); string(op) {
 	case "event":
@@ -151,15 +88,67 @@ func (tidemark) message(c *client, m []byte) error {
 		c.g.report.Gaps++
 		return nil
 	case "error":
-		return fmt.Errorf("the server says: %.200s", m)
+		return fmt.Errorf("the server reported an error: %.200s", m)
 	default: // subscribed, live, position
-		c.position(quoted(m, `"cursor":"`))
-		c.follows()
+		c.setCursor(quoted(m, `"cursor":"`))
+		c.markFollowing()
 		return nil
 	}
 }
 
-// quoted is what follows in m after the first prefix, up to the next quote.
+// socketIO speaks Socket.IO. Messages are engine.io packets; those that begin with 4
+// carry a Socket.IO packet.
+type socketIO struct{}
+
+func (socketIO) subprotocol() string { return "" }
+
+func (socketIO) upgraded(*client) error { return nil } // the server sends the first message
+
+func (s socketIO) message(c *client, m []byte) error {
+	switch {
+	case bytes.HasPrefix(m, []byte("0")): // open
+		return s.send(c, s.connect(c))
+	case bytes.HasPrefix(m, []byte("2")): // ping
+		return s.send(c, "3")
+	case bytes.HasPrefix(m, []byte("40")): // connected
+		if pid := quoted(m, `"pid":"`); pid != nil {
+			c.session = string(pid)
+		}
+		return s.send(c, fmt.Sprintf(`42["join","%s"]`, c.room.name))
+	case bytes.HasPrefix(m, []byte(`42["joined"`)):
+		c.markFollowing()
+		return nil
+	case bytes.HasPrefix(m, []byte(`42["event",`)):
+		return s.event(c, m[len(`42["event",`):])
+	}
+	return fmt.Errorf("unexpected packet: %.100q", m)
+}
+
+func (socketIO) send(c *client, packet string) error {
+	return c.conn.send(appendFrame(nil, opText, []byte(packet)))
+}
+
+// connect returns the packet that connects the client and, if it had a session, asks to
+// recover it.
+func (socketIO) connect(c *client) string {
+	if c.session == "" || len(c.cursor) == 0 {
+		return "40"
+	}
+	return fmt.Sprintf(`40{"pid":"%s","offset":"%s"}`, c.session, c.cursor)
+}
+
+// event handles the arguments of an event: its data and, if present, its offset. The
+// in-memory adapter uses random offsets, so their order is not checked.
+func (socketIO) event(c *client, args []byte) error {
+	if len(args) < dataSize {
+		return fmt.Errorf("%w: %.200s", errData, args)
+	}
+	c.setCursor(quoted(args[dataSize:], `,"`))
+	return c.event(args[:dataSize], nil)
+}
+
+// quoted returns the text in m between the first occurrence of prefix and the next
+// quote.
 func quoted(m []byte, prefix string) []byte {
 	_, m, found := bytes.Cut(m, []byte(prefix))
 	end := bytes.IndexByte(m, '"')

@@ -11,19 +11,19 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// benchmarkWait bounds one run of a Go benchmark, the build of its test included.
-const benchmarkWait = 5 * time.Minute
+// benchmarkTimeout limits one run of a Go benchmark, including the build.
+const benchmarkTimeout = 5 * time.Minute
 
-// goBenchmark runs a Go benchmark of Tidemark's module and returns what it reports, by
-// unit: "ns/op" and its own. Of several sub-benchmarks the last one counts.
+// goBenchmark runs a Go benchmark of Tidemark's module and returns its results by unit:
+// "ns/op" and its own units. Of several sub-benchmarks the last one counts.
 func (b *Bench) goBenchmark(ctx context.Context, pkg, pattern string) (map[string]float64, error) {
-	ctx, cancel := context.WithTimeout(ctx, benchmarkWait)
+	ctx, cancel := context.WithTimeout(ctx, benchmarkTimeout)
 	defer cancel()
-	lasting := "3s"
+	benchtime := "3s"
 	if b.Small {
-		lasting = "1x"
+		benchtime = "1x"
 	}
-	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench="+pattern, "-benchtime="+lasting, pkg)
+	cmd := exec.CommandContext(ctx, "go", "test", "-run=^$", "-bench="+pattern, "-benchtime="+benchtime, pkg)
 	cmd.Dir = b.Module
 	out, err := cmd.CombinedOutput()
 	if err != nil {
@@ -36,7 +36,7 @@ func (b *Bench) goBenchmark(ctx context.Context, pkg, pattern string) (map[strin
 	return values, nil
 }
 
-// parseBenchmark reads the lines of Go's benchmark format.
+// parseBenchmark parses the output of a Go benchmark.
 func parseBenchmark(text string) map[string]float64 {
 	values := make(map[string]float64)
 	for line := range strings.Lines(text) {
@@ -53,12 +53,12 @@ func parseBenchmark(text string) map[string]float64 {
 	return values
 }
 
-// observeBenchmark notes what a benchmark reports in that unit.
+// observeBenchmark records the benchmark result with the given unit.
 func (b *Bench) observeBenchmark(f result.Figure, values map[string]float64, unit string) error {
 	v, ok := values[unit]
 	if !ok {
 		return fmt.Errorf("measure %d: the benchmark reports no %s", f.Measure, unit)
 	}
-	b.note(f, v, result.Counts{})
+	b.record(f, v, result.Counts{})
 	return nil
 }

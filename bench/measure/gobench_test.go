@@ -14,9 +14,9 @@ ok  	github.com/tidemark/tidemark/service	1.5s
 `
 	want := map[string]float64{"ns/op": 1234, "p50-ns": 900.5, "p99.9-ns": 45678, "B/op": 16}
 	if got := parseBenchmark(text); !maps.Equal(got, want) {
-		t.Errorf("read %v, want %v", got, want)
+		t.Errorf("parseBenchmark = %v, want %v", got, want)
 	}
 	if got := parseBenchmark("PASS\n"); len(got) != 0 {
-		t.Errorf("read %v where there is no benchmark", got)
+		t.Errorf("parseBenchmark = %v for output without a benchmark, want nothing", got)
 	}
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// The benchmarks of Tidemark's package service that measure 7 is read from, and the
-// units in which they report what counts.
+// The benchmarks in Tidemark's package service that measure 7 uses, and the units of
+// the relevant results.
 const (
 	registryPackage = "./service"
 	registerPattern = "BenchmarkRegister$"
@@ -17,18 +17,18 @@ const (
 	enqueueUnit     = "ns/broadcast"
 )
 
-// Registry is measure 7: registering among 10,000 connections that get one event after
-// the other, and handing one event to all of them. It has no peer: it is within the
-// program.
+// Registry is measure 7. It measures joining and leaving among 10,000 connections
+// during broadcasts, and handing one event to all of them. No peer has an equivalent to
+// compare.
 func (b *Bench) Registry(ctx context.Context) error {
 	err := b.registry(ctx, registerPattern, registerUnit, result.Figure{
-		Name: "register and leave among 10,000 during broadcasts: p99.9", Reach: []result.Bound{result.Limit(1)},
+		Name: "join and leave among 10,000 subscriptions during broadcasts: p99.9", Targets: []result.Target{result.Limit(1)},
 	})
 	if err != nil {
 		return err
 	}
 	return b.registry(ctx, enqueuePattern, enqueueUnit, result.Figure{
-		Name: "hand one event to 10,000 subscriptions", Reach: []result.Bound{result.Limit(2)},
+		Name: "hand one event to 10,000 subscriptions", Targets: []result.Target{result.Limit(2)},
 	})
 }
 

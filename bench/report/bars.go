@@ -11,20 +11,20 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// bars are lying bars, below each other from Y 0 down: for each row a line with its name, and
-// a bar for each system. A bar is as long as the median, which stands at its end, and has a
-// thin line from the least to the greatest value. Dashes show where Tidemark has to be.
-// gonum's own bars have none of that.
+// bars draws horizontal bars, from Y 0 downwards. Each row has a line with its name and
+// one bar per system. A bar is as long as the median, which is printed at its end. A
+// thin line spans the least to the greatest value. Dashed lines mark Tidemark's
+// targets. gonum's own bar chart has none of these.
 type bars struct {
 	run  *result.Run
-	rows []*row // of one unit
+	rows []*row // all with the same unit
 	text text.Style
 }
 
-// barWidth is how much of its place a bar takes, where one place is 1 high.
-const barWidth = 0.66
+// barThickness is the part of a slot that a bar fills. A slot has height 1.
+const barThickness = 0.66
 
-// figures are Tidemark's, if there is one, and the others'.
+// figures returns Tidemark's figure, if present, followed by the others.
 func (r *row) figures() []*result.Figure {
 	if r.own == nil {
 		return r.others
@@ -32,23 +32,23 @@ func (r *row) figures() []*result.Figure {
 	return append([]*result.Figure{r.own}, r.others...)
 }
 
-// places is how many lines the bars take.
-func (b bars) places() (n int) {
+// slots returns the number of lines and bars.
+func (b bars) slots() (n int) {
 	for _, r := range b.rows {
 		n += 1 + len(r.figures())
 	}
 	return n
 }
 
-// limits are where Tidemark's figure has to be.
-func (b bars) limits(r *row) []float64 {
+// targets returns the values that Tidemark's figure must reach.
+func (b bars) targets(r *row) []float64 {
 	if r.own == nil {
 		return nil
 	}
-	return b.run.Limits(r.own)
+	return b.run.TargetValues(r.own)
 }
 
-// systems are ticks for the Y axis: the system's name at each bar.
+// systems returns Y axis ticks: the system's name beside each bar.
 func (b bars) systems() []plot.Tick {
 	var ticks []plot.Tick
 	y := 0.0
@@ -62,20 +62,20 @@ func (b bars) systems() []plot.Tick {
 	return ticks
 }
 
-// DataRange leaves room on the right for the numbers.
+// DataRange implements plot.DataRanger. It leaves space on the right for the numbers.
 func (b bars) DataRange() (xmin, xmax, ymin, ymax float64) {
 	for _, r := range b.rows {
 		for _, f := range r.figures() {
-			xmax = max(xmax, slices.Max(append(b.limits(r), append(f.Values, f.Median())...)))
+			xmax = max(xmax, slices.Max(append(b.targets(r), append(f.Values, f.Median())...)))
 		}
 	}
 	if xmax == 0 {
 		xmax = 1
 	}
-	return 0, 1.12 * xmax, -float64(b.places()), 0
+	return 0, 1.12 * xmax, -float64(b.slots()), 0
 }
 
-// Plot draws them.
+// Plot implements plot.Plotter.
 func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 	x, y := p.Transforms(&c)
 	top := 0.0
@@ -85,23 +85,23 @@ func (b bars) Plot(c draw.Canvas, p *plot.Plot) {
 		c.FillText(style, vg.Point{X: x(0) + 2, Y: y(top - 0.6)}, r.name)
 		bottom := top - 1
 		for _, f := range r.figures() {
-			b.bar(c, x, y(bottom-0.5), y(bottom)-y(bottom-barWidth), f)
+			b.bar(c, x, y(bottom-0.5), y(bottom)-y(bottom-barThickness), f)
 			bottom--
 		}
-		for _, limit := range b.limits(r) {
-			c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.7, Dashes: []vg.Length{3, 2}}, x(limit), y(top-1), x(limit), y(bottom))
+		for _, limit := range b.targets(r) {
+			c.StrokeLine2(draw.LineStyle{Color: textColor, Width: 0.7, Dashes: []vg.Length{3, 2}}, x(limit), y(top-1), x(limit), y(bottom))
 		}
 		top = bottom
 	}
 }
 
-// bar draws one bar around the height middle.
+// bar draws one bar, centred on the height middle.
 func (b bars) bar(c draw.Canvas, x func(float64) vg.Length, middle, height vg.Length, f *result.Figure) {
 	low, high, end := middle-height/2, middle+height/2, x(max(0, f.Median()))
-	c.FillPolygon(colour(f.System), []vg.Point{{X: x(0), Y: low}, {X: end, Y: low}, {X: end, Y: high}, {X: x(0), Y: high}})
+	c.FillPolygon(systemColor(f.System), []vg.Point{{X: x(0), Y: low}, {X: end, Y: low}, {X: end, Y: high}, {X: x(0), Y: high}})
 	if len(f.Values) > 1 {
 		least, most := x(max(0, slices.Min(f.Values))), x(max(0, slices.Max(f.Values)))
-		c.StrokeLine2(draw.LineStyle{Color: ink, Width: 0.7}, least, middle, most, middle)
+		c.StrokeLine2(draw.LineStyle{Color: textColor, Width: 0.7}, least, middle, most, middle)
 		end = max(end, most)
 	}
 	style := b.text

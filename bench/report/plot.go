@@ -19,56 +19,56 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// files are those of the measures that are drawn, each by its number. The registry
-// has no peer to stand beside.
-var files = [...]string{
-	1: "broadcast.svg", 2: "memory.svg", 3: "flood.svg", 4: "publishing.svg", 5: "latency.svg",
-	6: "resume.svg", 8: "badlines.svg", 9: "growth.svg",
+// plotFiles maps a measure to the file of its plot. Measure 7 has no peers and no plot.
+var plotFiles = [...]string{
+	1: "broadcast.svg", 2: "memory.svg", 3: "throughput.svg", 4: "publishing.svg", 5: "latency.svg",
+	6: "reconnect.svg", 8: "unstable.svg", 9: "growth.svg",
 }
 
-// A Plot is a file that was drawn.
+// A Plot is a file with the plots of one measure.
 type Plot struct {
 	Title string // of the measure
-	File  string // its name in the directory
+	File  string // file name within the directory
 }
 
 const (
-	width     = 7.2 * vg.Inch // of a page of text
-	barRoom   = 17            // points of height for a bar, or for the name above some
-	headRoom  = 56            // points for the title and the scale of bars
-	lineRoom  = 150           // points of height for a plot of lines
-	logBeyond = 50            // from so many times the least on, X is logarithmic
+	width          = 7.2 * vg.Inch // width of the page text
+	slotHeight     = 17            // points of height for a bar or a row's name
+	headerHeight   = 56            // points of height for the title and the scale of bars
+	linePlotHeight = 150           // points of height for a line plot
+	logScaleFrom   = 50            // X is logarithmic if its values span at least this factor
 )
 
-// A panel is one of the plots of a file: as wide as the page, or half as wide, with
-// another one beside it.
+// A panel is one plot of a file. It is as wide as the page, or half as wide beside
+// another panel.
 type panel struct {
 	plot   *plot.Plot
 	height vg.Length
 	half   bool
 }
 
-// Plots draws each measure that the run has into an SVG file of its own in the
-// directory, which it makes if need be, and returns the plots in the order of the measures.
+// Plots draws each measure of the run into an SVG file in dir, which it creates if
+// necessary. It returns the plots ordered by measure.
 func Plots(dir string, r *result.Run) ([]Plot, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
 	var plots []Plot
-	for measure, name := range files {
+	for measure, name := range plotFiles {
 		panels := panelsOf(r, measure)
 		if name == "" || len(panels) == 0 {
 			continue
 		}
 		if err := write(filepath.Join(dir, name), panels); err != nil {
-			return nil, fmt.Errorf("plot of measure %d: %w", measure, err)
+			return nil, fmt.Errorf("draw the plot of measure %d: %w", measure, err)
 		}
 		plots = append(plots, Plot{title(measure), name})
 	}
 	return plots, nil
 }
 
-// panelsOf has one for the bars of each unit and direction, and one for each group of series.
+// panelsOf returns one panel per unit and direction of figures, and one per group of
+// series.
 func panelsOf(r *result.Run, measure int) []panel {
 	var all []bars
 	for _, row := range rowsOf(r) {
@@ -94,7 +94,7 @@ func panelsOf(r *result.Run, measure int) []panel {
 	return panels
 }
 
-// write draws the panels below each other, those of half the width in pairs.
+// write draws the panels below each other. Two half-width panels share a line.
 func write(path string, panels []panel) error {
 	height := drawPanels(panels, nil)
 	canvas := vgsvg.New(width, height)
@@ -106,12 +106,13 @@ func write(path string, panels []panel) error {
 	if _, err := canvas.WriteTo(&svg); err != nil {
 		return err
 	}
-	// The fonts that gonum names are on few machines. Whoever looks has others of that kind.
+	// Few machines have the font that gonum names. Add common fonts of the same kind.
 	text := bytes.ReplaceAll(svg.Bytes(), []byte("font-family:Liberation Sans"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif"))
 	return os.WriteFile(path, text, 0o644)
 }
 
-// drawPanels draws onto the page, if there is one, and returns what height it takes.
+// drawPanels draws the panels onto page and returns their total height. A nil page
+// draws nothing.
 func drawPanels(panels []panel, page *draw.Canvas) (height vg.Length) {
 	for i := 0; i < len(panels); i++ {
 		p, pair := panels[i], i+1 < len(panels) && panels[i].half && panels[i+1].half
@@ -123,9 +124,9 @@ func drawPanels(panels []panel, page *draw.Canvas) (height vg.Length) {
 			if p.half {
 				right = width / 2
 			}
-			p.plot.Draw(within(*page, 0, right, height, p.height))
+			p.plot.Draw(crop(*page, 0, right, height, p.height))
 			if pair {
-				panels[i].plot.Draw(within(*page, width/2, 0, height, panels[i].height))
+				panels[i].plot.Draw(crop(*page, width/2, 0, height, panels[i].height))
 			}
 		}
 		height += p.height
@@ -133,25 +134,26 @@ func drawPanels(panels []panel, page *draw.Canvas) (height vg.Length) {
 	return height
 }
 
-// within is the part of the page with so much space left and right of it, so far below its top.
-func within(page draw.Canvas, left, right, top, height vg.Length) draw.Canvas {
+// crop returns the part of the page at the given distances from its left, right and top
+// edges.
+func crop(page draw.Canvas, left, right, top, height vg.Length) draw.Canvas {
 	bottom := page.Max.Y - page.Min.Y - top - height
 	return draw.Crop(page, left+6, -right-18, bottom+6, -top-6)
 }
 
-// newPlot is an empty plot in quiet colours.
+// newPlot returns an empty plot in muted colours.
 func newPlot(title string) *plot.Plot {
 	p := plot.New()
 	p.Title.Text = title
 	p.Title.Padding = 6
 	p.Title.TextStyle.Font = sans(10)
-	p.Title.TextStyle.Color = ink
+	p.Title.TextStyle.Color = textColor
 	p.Legend.TextStyle.Font = sans(9)
-	p.Legend.TextStyle.Color = ink
+	p.Legend.TextStyle.Color = textColor
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
-		axis.LineStyle.Color, axis.Tick.LineStyle.Color = faint, faint
-		axis.Label.TextStyle.Font, axis.Label.TextStyle.Color = sans(9), ink
-		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(9), ink
+		axis.LineStyle.Color, axis.Tick.LineStyle.Color = gridColor, gridColor
+		axis.Label.TextStyle.Font, axis.Label.TextStyle.Color = sans(9), textColor
+		axis.Tick.Label.Font, axis.Tick.Label.Color = sans(9), textColor
 	}
 	return p
 }
@@ -161,12 +163,12 @@ func sans(size font.Length) font.Font {
 }
 
 var (
-	ink   = color.Gray{Y: 60}
-	faint = color.Gray{Y: 200}
+	textColor = color.Gray{Y: 60}
+	gridColor = color.Gray{Y: 200}
 )
 
-// colour is a system's in every plot.
-func colour(system string) color.Color {
+// systemColor returns the colour of a system in every plot.
+func systemColor(system string) color.Color {
 	switch system {
 	case result.Tidemark:
 		return color.RGBA{R: 0x1b, G: 0x7a, B: 0x8c, A: 0xff}
@@ -175,10 +177,10 @@ func colour(system string) color.Color {
 	case result.SocketIO:
 		return color.RGBA{R: 0x8c, G: 0x7a, B: 0xa9, A: 0xff}
 	}
-	return color.RGBA{R: 0xb4, G: 0xb8, B: 0xbb, A: 0xff} // no server
+	return color.RGBA{R: 0xb4, G: 0xb8, B: 0xbb, A: 0xff} // not a server
 }
 
-// barPanel has the bars of one unit.
+// barPanel draws the bars of one unit.
 func barPanel(b bars) panel {
 	better := "less is better"
 	if b.rows[0].higher() {
@@ -187,21 +189,21 @@ func barPanel(b bars) panel {
 	p := newPlot(fmt.Sprintf("%s (%s)", b.rows[0].unit, better))
 	b.text = p.X.Tick.Label
 	p.Add(b)
-	p.X.Tick.Marker = spoken{}
+	p.X.Tick.Marker = readableTicks{}
 	p.Y.Tick.Marker = plot.ConstantTicks(b.systems())
 	p.Y.Tick.LineStyle.Width, p.Y.Tick.Length = 0, 0
 	p.Y.Padding = 0
-	return panel{p, vg.Length(headRoom + barRoom*b.places()), false}
+	return panel{p, vg.Length(headerHeight + slotHeight*b.slots()), false}
 }
 
-// linePanel has a line for each system.
+// linePanel draws a line for each system.
 func linePanel(g *group) panel {
 	p := newPlot(g.name + ", " + g.unit)
 	p.X.Label.Text = g.over
 	p.Y.Min = 0
-	p.Y.Tick.Marker = spoken{}
-	p.X.Tick.Marker = plot.TickerFunc(func(_, _ float64) []plot.Tick { return ticksAt(places(g.series)) })
-	if x := places(g.series); x[0] > 0 && x[len(x)-1] > logBeyond*x[0] {
+	p.Y.Tick.Marker = readableTicks{}
+	p.X.Tick.Marker = plot.TickerFunc(func(_, _ float64) []plot.Tick { return ticksAt(xValues(g.series)) })
+	if x := xValues(g.series); x[0] > 0 && x[len(x)-1] > logScaleFrom*x[0] {
 		p.X.Scale = plot.LogScale{}
 	}
 	p.Legend.Top = true
@@ -214,10 +216,10 @@ func linePanel(g *group) panel {
 		}
 		line, dots, err := plotter.NewLinePoints(points)
 		if err != nil {
-			continue // not a number: the table has it
+			continue // not a number; the table still shows it
 		}
-		line.Color, line.Width = colour(s.System), 1.5
-		dots.Color, dots.Shape, dots.Radius = colour(s.System), draw.CircleGlyph{}, 2.5
+		line.Color, line.Width = systemColor(s.System), 1.5
+		dots.Color, dots.Shape, dots.Radius = systemColor(s.System), draw.CircleGlyph{}, 2.5
 		p.Add(line, dots)
 		if len(g.series) > 1 {
 			p.Legend.Add(result.SystemName(s.System), line)
@@ -226,11 +228,11 @@ func linePanel(g *group) panel {
 	if most == 0 {
 		most = 1
 	}
-	p.Y.Max = 1.25 * most // room for the legend
-	return panel{p, lineRoom, true}
+	p.Y.Max = 1.25 * most // space for the legend
+	return panel{p, linePlotHeight, true}
 }
 
-// ticksAt marks the values that were measured.
+// ticksAt returns a tick for each measured value.
 func ticksAt(places []float64) []plot.Tick {
 	var ticks []plot.Tick
 	for _, x := range places {
@@ -239,10 +241,10 @@ func ticksAt(places []float64) []plot.Tick {
 	return ticks
 }
 
-// spoken are the usual ticks with numbers as people read them.
-type spoken struct{}
+// readableTicks are gonum's default ticks with numbers formatted by result.Number.
+type readableTicks struct{}
 
-func (spoken) Ticks(least, most float64) []plot.Tick {
+func (readableTicks) Ticks(least, most float64) []plot.Tick {
 	ticks := plot.DefaultTicks{}.Ticks(least, most)
 	for i := range ticks {
 		if ticks[i].Label != "" {

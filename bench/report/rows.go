@@ -1,8 +1,8 @@
-// Package report shows what a run of the benchmarks came to: as a table for the
-// terminal, as one in Markdown, and as plots.
+// Package report shows the results of a benchmark run: as text for the terminal, as
+// Markdown tables and as plots.
 //
-// It says of every reach whether it is reached, and hides neither what was missed
-// nor what could not be decided.
+// It reports each target as met, missed or not decided. The summary counts missed and
+// undecided targets together.
 package report
 
 import (
@@ -15,25 +15,25 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// measures are the names of the measures, from 1 on.
-var measures = [...]string{
+// measureNames holds the titles of the measures, starting at 1.
+var measureNames = [...]string{
 	1: "Broadcast to one large room",
 	2: "Memory of an idle connection",
-	3: "Flood of one room",
+	3: "Throughput",
 	4: "Publishing",
 	5: "Latency",
-	6: "Resume storm",
+	6: "Mass reconnect",
 	7: "Registry",
-	8: "Bad lines",
+	8: "Unstable connections",
 	9: "Growth",
 }
 
-// title is a measure's number and name.
+// title returns the number and name of a measure.
 func title(measure int) string {
-	if measure < 1 || measure >= len(measures) {
+	if measure < 1 || measure >= len(measureNames) {
 		return fmt.Sprintf("%d", measure)
 	}
-	return fmt.Sprintf("%d. %s", measure, measures[measure])
+	return fmt.Sprintf("%d. %s", measure, measureNames[measure])
 }
 
 // A row compares the systems in one quantity.
@@ -41,13 +41,13 @@ type row struct {
 	measure    int
 	name, unit string
 	own        *result.Figure            // Tidemark's, or nil
-	others     []*result.Figure          // in the order of systems
-	judgements []result.Judgement        // of Tidemark's
-	bySystem   map[string]*result.Figure // all of them
+	others     []*result.Figure          // ordered by rank
+	checks     []result.Check            // of Tidemark's figure
+	bySystem   map[string]*result.Figure // all figures
 }
 
-// rowsOf are the run's figures, measure by measure, else in the order in which
-// they were measured.
+// rowsOf returns the run's figures as rows, ordered by measure and then by time of
+// measurement.
 func rowsOf(r *result.Run) []*row {
 	var rows []*row
 	for _, f := range r.Figures {
@@ -65,17 +65,17 @@ func rowsOf(r *result.Run) []*row {
 func (r *row) add(run *result.Run, f *result.Figure) {
 	r.bySystem[f.System] = f
 	if f.System == result.Tidemark {
-		r.own, r.judgements = f, run.Judge(f)
+		r.own, r.checks = f, run.Checks(f)
 		return
 	}
 	r.others = append(r.others, f)
 	slices.SortStableFunc(r.others, func(a, b *result.Figure) int { return bySystem(a.System, b.System) })
 }
 
-// higher reports whether more is better.
+// higher reports whether higher values are better.
 func (r *row) higher() bool { return r.figures()[0].Higher }
 
-// ratios say what Tidemark's median is of each other one.
+// ratios returns Tidemark's median relative to each other system's.
 func (r *row) ratios() []string {
 	var all []string
 	for _, other := range r.others {
@@ -87,8 +87,8 @@ func (r *row) ratios() []string {
 	return all
 }
 
-// ranks puts the systems into an order that is always the same.
-var ranks = []string{result.Tidemark, result.Nchan, result.SocketIO, result.Floor, result.Script}
+// ranks orders the systems in every report.
+var ranks = []string{result.Tidemark, result.Nchan, result.SocketIO, result.BareWrites, result.Script}
 
 func bySystem(a, b string) int { return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(a, b)) }
 
@@ -99,7 +99,7 @@ func rank(system string) int {
 	return len(ranks)
 }
 
-// systems are all that the run has figures of.
+// systems returns the systems that have figures in the run.
 func systems(r *result.Run) []string {
 	seen := make(map[string]bool)
 	for _, f := range r.Figures {
@@ -108,15 +108,14 @@ func systems(r *result.Run) []string {
 	return slices.SortedFunc(maps.Keys(seen), bySystem)
 }
 
-// A group has the series that are drawn and written together: of one quantity
-// over the same thing.
+// A group holds the series that share a plot: one quantity over the same variable.
 type group struct {
 	measure          int
 	name, over, unit string
 	series           []*result.Series
 }
 
-// groupsOf are the run's series, measure by measure.
+// groupsOf returns the run's series as groups, ordered by measure.
 func groupsOf(r *result.Run) []*group {
 	var groups []*group
 	for _, s := range r.Series {
@@ -136,8 +135,8 @@ func groupsOf(r *result.Run) []*group {
 	return groups
 }
 
-// places are the values of X of all the series, rising.
-func places(series []*result.Series) []float64 {
+// xValues returns the values of X of all series, ascending.
+func xValues(series []*result.Series) []float64 {
 	var all []float64
 	for _, s := range series {
 		for _, p := range s.Points {
@@ -148,14 +147,14 @@ func places(series []*result.Series) []float64 {
 	return slices.Compact(all)
 }
 
-// A grid has the series that stand in one table: of one measure over the same thing.
+// A grid holds the series that share a table: one measure over the same variable.
 type grid struct {
 	measure int
 	over    string
 	series  []*result.Series
 }
 
-// gridsOf are the run's series, measure by measure.
+// gridsOf returns the run's series as grids, ordered by measure.
 func gridsOf(r *result.Run) []*grid {
 	var grids []*grid
 	for _, g := range groupsOf(r) {
@@ -169,7 +168,7 @@ func gridsOf(r *result.Run) []*grid {
 	return grids
 }
 
-// seriesName says what the series shows, and of which system where that is a peer.
+// seriesName returns the series' quantity and unit and, for a peer, its name.
 func seriesName(s *result.Series) string {
 	name := s.Name + ", " + s.Unit
 	if s.System != result.Tidemark {
@@ -178,8 +177,8 @@ func seriesName(s *result.Series) string {
 	return name
 }
 
-// at is the median at x as text, a dash where it was not measured.
-func at(s *result.Series, x float64) string {
+// valueAt returns the median at x as text, or a dash if it was not measured.
+func valueAt(s *result.Series, x float64) string {
 	for _, p := range s.Points {
 		if p.X == x {
 			return result.Number(p.Median())
@@ -188,46 +187,46 @@ func at(s *result.Series, x float64) string {
 	return "–"
 }
 
-// grown says by how much the series grows.
-func grown(s *result.Series) string { return fmt.Sprintf("%.2f ×", s.Grown()) }
+// growthText returns the growth of a series as text.
+func growthText(s *result.Series) string { return fmt.Sprintf("%.2f ×", s.Growth()) }
 
-// mostGrown says by how much it may.
-func mostGrown(s *result.Series) string {
-	if s.Growth == 0 {
+// maxGrowthText returns the allowed growth of a series as text, or "" without a limit.
+func maxGrowthText(s *result.Series) string {
+	if s.MaxGrowth == 0 {
 		return ""
 	}
-	return result.Number(s.Growth) + " ×"
+	return result.Number(s.MaxGrowth) + " ×"
 }
 
-// loud is a verdict that is not overlooked where it is a bad one.
-func loud(v result.Verdict) string {
-	if v == result.Missed || v == result.Unknown {
+// terminalVerdict returns a missed or undecided verdict in capitals.
+func terminalVerdict(v result.Verdict) string {
+	if v == result.Missed || v == result.Undecided {
 		return strings.ToUpper(string(v))
 	}
 	return string(v)
 }
 
-// summary says how many reaches there are, and how many are not reached.
+// summary returns the number of targets and how many were missed.
 func summary(r *result.Run) string {
 	all := 0
 	for _, f := range r.Figures {
-		all += len(f.Reach)
+		all += len(f.Targets)
 	}
 	for _, s := range r.Series {
-		if s.Growth > 0 {
+		if s.MaxGrowth > 0 {
 			all++
 		}
 	}
-	switch missed := r.Missed(); {
+	switch unmet := r.UnmetTargets(); {
 	case all == 0:
-		return "Nothing was measured that has anything to reach."
-	case missed > 0:
-		return fmt.Sprintf("NOT REACHED: %d of %d.", missed, all)
+		return "No measured value has a target."
+	case unmet > 0:
+		return fmt.Sprintf("TARGETS NOT MET: %d of %d.", unmet, all)
 	}
-	return fmt.Sprintf("All %d reached.", all)
+	return fmt.Sprintf("All %d targets met.", all)
 }
 
-// repetitions says how often things were measured.
+// repetitions says how often each value was measured.
 func repetitions(r *result.Run) string {
 	least, most := 0, 0
 	for _, f := range r.Figures {
@@ -239,16 +238,16 @@ func repetitions(r *result.Run) string {
 	}
 	switch {
 	case most <= 1:
-		return "each measured once"
+		return "each value was measured once"
 	case least == most:
-		return fmt.Sprintf("each the median of %d", most)
+		return fmt.Sprintf("each value is the median of %d repetitions", most)
 	}
-	return fmt.Sprintf("each the median of %d to %d", least, most)
+	return fmt.Sprintf("each value is the median of %d to %d repetitions", least, most)
 }
 
-// delivered says how whole the deliveries of Tidemark were, and names each figure
-// of any system during which they were not.
-func delivered(r *result.Run) []string {
+// deliveryLines returns Tidemark's delivery counts, and a line for each figure of any
+// system with delivery errors.
+func deliveryLines(r *result.Run) []string {
 	var own result.Counts
 	for _, f := range r.Figures {
 		if f.System == result.Tidemark {
@@ -261,13 +260,14 @@ func delivered(r *result.Run) []string {
 		}
 	}
 	lines := []string{"Delivered by Tidemark: " + own.String() + "."}
-	for _, f := range r.Faults() {
-		lines = append(lines, fmt.Sprintf("NOT WHOLE: %s, %s, %s: %s.", title(f.Measure), f.Name, result.SystemName(f.System), f.Counts))
+	for _, f := range r.DeliveryErrors() {
+		lines = append(lines, fmt.Sprintf("DELIVERY ERRORS: %s, %s, %s: %s.", title(f.Measure), f.Name, result.SystemName(f.System), f.Counts))
 	}
 	return lines
 }
 
-// versions are the run's versions on one line. Some programs say their name too.
+// versions returns the run's versions on one line. It removes the name that some
+// programs print before their version.
 func versions(r *result.Run) string {
 	var all []string
 	for _, name := range slices.SortedFunc(maps.Keys(r.Versions), bySystem) {

@@ -10,11 +10,11 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// linked is where the plots lie as seen from the page that has the table.
-const linked = "plots"
+// plotDir is the directory of the plots, relative to the page that contains the table.
+const plotDir = "plots"
 
-// Save writes the run for the terminal to w, as JSON and Markdown to base.json and
-// base.md, and draws the plots into the directory plots, or none if that is empty.
+// Save writes the run as text to w, as JSON to base.json and as Markdown to base.md. It
+// draws the plots into the directory plots, or none if plots is empty.
 func Save(w io.Writer, r *result.Run, base, plots string) error {
 	err := errors.Join(Terminal(w, r), r.Write(base+".json"))
 	var drawn []Plot
@@ -26,7 +26,7 @@ func Save(w io.Writer, r *result.Run, base, plots string) error {
 	return errors.Join(err, saveMarkdown(base+".md", r, drawn))
 }
 
-// saveMarkdown writes the table and links to the plots below it.
+// saveMarkdown writes the tables and links to the plots.
 func saveMarkdown(name string, r *result.Run, plots []Plot) error {
 	file, err := os.Create(name)
 	if err != nil {
@@ -34,7 +34,7 @@ func saveMarkdown(name string, r *result.Run, plots []Plot) error {
 	}
 	err = Markdown(file, r)
 	for _, p := range plots {
-		_, failed := fmt.Fprintf(file, "![%s](%s)\n\n", p.Title, path.Join(linked, p.File))
+		_, failed := fmt.Fprintf(file, "![%s](%s)\n\n", p.Title, path.Join(plotDir, p.File))
 		err = errors.Join(err, failed)
 	}
 	return errors.Join(err, file.Close())

@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark/tidemark/bench/result"
 )
 
-// Terminal writes the run for a person who has just waited for it: each quantity
-// with all systems, and below it what it has to reach.
+// Terminal writes the run as text: each quantity with the values of all systems,
+// followed by its targets.
 func Terminal(w io.Writer, r *result.Run) error {
 	out := bufio.NewWriter(w)
 	measure := 0
@@ -32,15 +32,16 @@ func Terminal(w io.Writer, r *result.Run) error {
 	}
 	fmt.Fprintf(out, "\n%s\n", r.Machine)
 	fmt.Fprintf(out, "%s\n", versions(r))
-	fmt.Fprintf(out, "Taken %s, in %v, %s.\n", r.Taken.UTC().Format("2006-01-02 15:04 UTC"), r.Lasted.Round(time.Second), repetitions(r))
-	for _, line := range append(r.Notes, delivered(r)...) {
+	fmt.Fprintf(out, "Measured %s in %v; %s.\n", r.Taken.UTC().Format("2006-01-02 15:04 UTC"), r.Lasted.Round(time.Second), repetitions(r))
+	for _, line := range append(r.Notes, deliveryLines(r)...) {
 		fmt.Fprintln(out, line)
 	}
 	fmt.Fprintln(out, summary(r))
 	return out.Flush()
 }
 
-// terminalRow is the name on a line, the systems on one, each reach on one.
+// terminalRow writes a line with the name, a line with the systems, and a line per
+// target.
 func terminalRow(w io.Writer, r *row) {
 	fmt.Fprintf(w, "  %s [%s]\n", r.name, r.unit)
 	cells := []string{result.SystemName(result.Tidemark) + " –"}
@@ -55,29 +56,29 @@ func terminalRow(w io.Writer, r *row) {
 		fmt.Fprintf(w, "   = %s", strings.Join(ratios, ", "))
 	}
 	fmt.Fprintln(w)
-	for _, j := range r.judgements {
-		fmt.Fprintf(w, "      %s: %s\n", j.Bound, loud(j.Verdict))
+	for _, j := range r.checks {
+		fmt.Fprintf(w, "      %s: %s\n", j.Target, terminalVerdict(j.Verdict))
 	}
 }
 
-// terminalGrid has a column for each place and a line for each series.
+// terminalGrid writes a column for each value of X and a line for each series.
 func terminalGrid(w io.Writer, g *grid) {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintf(table, "  %s\t", g.over)
-	for _, x := range places(g.series) {
+	for _, x := range xValues(g.series) {
 		fmt.Fprintf(table, "%s\t", result.Number(x))
 	}
-	fmt.Fprintln(table, "last to first\tat most\t")
+	fmt.Fprintln(table, "growth\tat most\tresult")
 	for _, s := range g.series {
 		fmt.Fprintf(table, "      %s\t", seriesName(s))
-		for _, x := range places(g.series) {
-			fmt.Fprintf(table, "%s\t", at(s, x))
+		for _, x := range xValues(g.series) {
+			fmt.Fprintf(table, "%s\t", valueAt(s, x))
 		}
 		verdict := ""
-		if v := s.Judge(); v != result.Shown {
-			verdict = loud(v)
+		if v := s.Verdict(); v != result.NoTarget {
+			verdict = terminalVerdict(v)
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\n", grown(s), mostGrown(s), verdict)
+		fmt.Fprintf(table, "%s\t%s\t%s\n", growthText(s), maxGrowthText(s), verdict)
 	}
-	_ = table.Flush() // the writer below keeps its error until it is flushed
+	_ = table.Flush() // w is a bufio.Writer, which keeps its error until it is flushed
 }

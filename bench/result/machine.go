@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// A Machine is what the figures hold for.
+// A Machine describes where a run was measured.
 type Machine struct {
-	CPU    string `json:"cpu"`    // the model's name
-	Cores  int    `json:"cores"`  // as this process may use
+	CPU    string `json:"cpu"`    // model name
+	Cores  int    `json:"cores"`  // available to this process
 	Memory int64  `json:"memory"` // bytes
-	Kernel string `json:"kernel"` // its release
-	System string `json:"system"` // the distribution's name
+	Kernel string `json:"kernel"` // release
+	System string `json:"system"` // name of the distribution
 }
 
-// ThisMachine reads /proc. What cannot be read stays empty: a figure is worth
-// something without it.
+// ThisMachine reads /proc. A value that cannot be read stays empty, because the results
+// are useful without it.
 func ThisMachine() Machine {
 	kilobytes, _ := strconv.ParseInt(strings.TrimSuffix(field("/proc/meminfo", "MemTotal", ":"), " kB"), 10, 64)
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
@@ -32,7 +32,7 @@ func ThisMachine() Machine {
 	}
 }
 
-// field is the value of the first line of the file that has that name before the separator.
+// field returns the value of the first line whose name before the separator is name.
 func field(path, name, separator string) string {
 	file, err := os.Open(path)
 	if err != nil {

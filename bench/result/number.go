@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// Number is a value as people read it: three digits that count, no exponent, and
-// thousands apart, such as 0.66, 9.71, 147 and 302,000.
+// Number formats a value with three significant digits, thousands separators and no
+// exponent, such as 0.66, 9.71, 147 and 302,000.
 func Number(value float64) string {
 	decimals := 0
 	if size := math.Abs(value); size > 0 && size < 100 {
@@ -27,7 +27,7 @@ func Number(value float64) string {
 	return grouped(whole) + rest
 }
 
-// grouped puts commas between thousands.
+// grouped inserts commas between thousands.
 func grouped(digits string) string {
 	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
 		digits = digits[:i] + "," + digits[i:]

@@ -1,8 +1,8 @@
-// Package result holds what a run of the benchmarks measured, and judges it.
+// Package result holds the results of a benchmark run and compares them with targets.
 //
-// A run is a list of figures, each one quantity of one system with a value for
-// each repetition, and of series, which show how a quantity grows. It is kept as
-// JSON, so that a table can be written again without another run.
+// A run is a list of figures and series. A figure is one quantity of one system, with a
+// value per repetition. A series shows how a quantity grows. A run is stored as JSON,
+// so its reports can be written again without another run.
 //
 // Nothing here is safe for concurrent use: one goroutine collects a run.
 package result
@@ -17,53 +17,55 @@ import (
 	"time"
 )
 
-// The systems that are compared. Floor and Script are no servers: they are what
-// the machine and Redis do without one.
+// The compared systems. BareWrites and Script are not servers: they show what the
+// kernel and Redis achieve without one.
 const (
-	Tidemark = "tidemark"
-	Nchan    = "nchan"
-	SocketIO = "socket.io"
-	Floor    = "floor"  // a bare loop of write(2)
-	Script   = "script" // the append script by itself, pipelined
+	Tidemark   = "tidemark"
+	Nchan      = "nchan"
+	SocketIO   = "socket.io"
+	BareWrites = "floor"  // a bare loop of write(2); results files use the older name
+	Script     = "script" // the append script without a server, pipelined
 )
 
-// SystemName is a system's name as people write it.
+// SystemName returns the name of a system for reports.
 func SystemName(system string) string {
 	switch system {
 	case Tidemark:
 		return "Tidemark"
 	case SocketIO:
 		return "Socket.IO"
+	case BareWrites:
+		return "bare writes"
 	}
 	return system
 }
 
-// A Run is all that one start of the benchmarks measured.
+// A Run holds everything that one run of the benchmarks measured.
 type Run struct {
 	Taken    time.Time         `json:"taken"`
 	Lasted   time.Duration     `json:"lasted_ns"`
 	Machine  Machine           `json:"machine"`
-	Versions map[string]string `json:"versions"`        // program or system to version
-	Notes    []string          `json:"notes,omitempty"` // what a reader must know, such as a peer that was left out
+	Versions map[string]string `json:"versions"`        // by program or system
+	Notes    []string          `json:"notes,omitempty"` // for the reader, such as a peer that was left out
 	Figures  []*Figure         `json:"figures"`
 	Series   []*Series         `json:"series,omitempty"`
 }
 
-// A Figure is one quantity of one system. Measure, Name and System together name
-// it; systems are compared where Measure and Name are the same.
+// A Figure is one quantity of one system. Measure, Name and System identify it. Figures
+// of different systems with the same Measure and Name are compared.
 type Figure struct {
 	Measure int       `json:"measure"` // 1 to 9
-	Name    string    `json:"name"`    // what is measured, such as "until the last has it"
+	Name    string    `json:"name"`    // the quantity, such as "until the last has the event"
 	System  string    `json:"system"`
 	Unit    string    `json:"unit"`            // such as "ms", "events/s", "KiB"
-	Higher  bool      `json:"higher"`          // more is better
-	Reach   []Bound   `json:"reach,omitempty"` // what has to be kept, all of it; of Tidemark's figures alone
-	Values  []float64 `json:"values"`          // one for each repetition
-	Counts  Counts    `json:"counts"`          // of all repetitions together
+	Higher  bool      `json:"higher"`          // higher values are better
+	Targets []Target  `json:"reach,omitempty"` // all must be met; only Tidemark's figures have targets
+	Values  []float64 `json:"values"`          // one per repetition
+	Counts  Counts    `json:"counts"`          // total of all repetitions
 }
 
-// Counts say what was delivered while something was measured. What comes faster
-// but not whole is no result.
+// Counts holds the delivery counts of a measurement. A fast result with delivery errors
+// meets no target.
 type Counts struct {
 	Events     int64 `json:"events"` // delivered and checked
 	Missing    int64 `json:"missing"`
@@ -79,29 +81,29 @@ func (c *Counts) Add(other Counts) {
 	c.OutOfOrder += other.OutOfOrder
 }
 
-// Whole reports whether nothing was missing, repeated or out of order.
-func (c Counts) Whole() bool { return c.Missing == 0 && c.Repeated == 0 && c.OutOfOrder == 0 }
+// Clean reports whether no event was missing, repeated or out of order.
+func (c Counts) Clean() bool { return c.Missing == 0 && c.Repeated == 0 && c.OutOfOrder == 0 }
 
 func (c Counts) String() string {
 	count := func(n int64) string { return grouped(strconv.FormatInt(n, 10)) }
 	return fmt.Sprintf("%s missing, %s repeated, %s out of order of %s events", count(c.Missing), count(c.Repeated), count(c.OutOfOrder), count(c.Events))
 }
 
-// Observe adds the value of one repetition, and what was delivered in it, to the
-// figure that f names. The first one brings unit, direction and reach; f's own
-// Values and Counts are not looked at.
+// Observe adds the value and the delivery counts of one repetition to the figure that f
+// identifies. The first call sets unit, direction and targets. Values and Counts of f
+// are ignored.
 func (r *Run) Observe(f Figure, value float64, delivered Counts) {
-	known := r.Figure(f.Measure, f.Name, f.System)
-	if known == nil {
-		known = &f
-		known.Values, known.Counts = nil, Counts{}
-		r.Figures = append(r.Figures, known)
+	existing := r.Figure(f.Measure, f.Name, f.System)
+	if existing == nil {
+		existing = &f
+		existing.Values, existing.Counts = nil, Counts{}
+		r.Figures = append(r.Figures, existing)
 	}
-	known.Values = append(known.Values, value)
-	known.Counts.Add(delivered)
+	existing.Values = append(existing.Values, value)
+	existing.Counts.Add(delivered)
 }
 
-// Figure finds a figure, or returns nil.
+// Figure returns the figure with these keys, or nil.
 func (r *Run) Figure(measure int, name, system string) *Figure {
 	for _, f := range r.Figures {
 		if f.Measure == measure && f.Name == name && f.System == system {
@@ -111,7 +113,8 @@ func (r *Run) Figure(measure int, name, system string) *Figure {
 	return nil
 }
 
-// Median is the middle value, or the mean of the two in the middle; 0 without values.
+// Median returns the middle value, the mean of the two middle values, or 0 without
+// values.
 func (f *Figure) Median() float64 { return median(f.Values) }
 
 func median(values []float64) float64 {
@@ -123,34 +126,34 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// A Fault is a figure or a series during which events were missing, repeated or
-// out of order.
-type Fault struct {
+// A DeliveryError is a figure or series with missing, repeated or out-of-order events.
+type DeliveryError struct {
 	Measure      int
 	Name, System string
 	Counts       Counts
 }
 
-// Faults are those of all systems.
-func (r *Run) Faults() []Fault {
-	var faults []Fault
+// DeliveryErrors returns those of all systems.
+func (r *Run) DeliveryErrors() []DeliveryError {
+	var faults []DeliveryError
 	for _, f := range r.Figures {
-		if !f.Counts.Whole() {
-			faults = append(faults, Fault{f.Measure, f.Name, f.System, f.Counts})
+		if !f.Counts.Clean() {
+			faults = append(faults, DeliveryError{f.Measure, f.Name, f.System, f.Counts})
 		}
 	}
 	for _, s := range r.Series {
-		if !s.Counts.Whole() {
-			faults = append(faults, Fault{s.Measure, s.Name, s.System, s.Counts})
+		if !s.Counts.Clean() {
+			faults = append(faults, DeliveryError{s.Measure, s.Name, s.System, s.Counts})
 		}
 	}
 	return faults
 }
 
-// Failed is an error if Tidemark itself did not deliver everything once and in
-// order: then the run is worth nothing. That a peer did not is shown, and no more.
+// Failed returns an error if Tidemark did not deliver every event once and in order,
+// because such a run proves nothing. Delivery errors of a peer are reported but are not
+// a failure.
 func (r *Run) Failed() error {
-	for _, f := range r.Faults() {
+	for _, f := range r.DeliveryErrors() {
 		if f.System == Tidemark {
 			return fmt.Errorf("measure %d, %s: %s", f.Measure, f.Name, f.Counts)
 		}
@@ -167,7 +170,7 @@ func (r *Run) Write(path string) error {
 	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
-// Read reads what Write wrote.
+// Read reads a file written by Write.
 func Read(path string) (*Run, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -175,10 +178,10 @@ func Read(path string) (*Run, error) {
 	}
 	r := new(Run)
 	if err := json.Unmarshal(text, r); err != nil {
-		return nil, fmt.Errorf("%s is no result of a run: %w", path, err)
+		return nil, fmt.Errorf("read %s: not the result of a benchmark run: %w", path, err)
 	}
 	if slices.Contains(r.Figures, nil) || slices.Contains(r.Series, nil) {
-		return nil, errors.New(path + " has figures that are null")
+		return nil, errors.New("read " + path + ": a figure or series is null")
 	}
 	return r, nil
 }

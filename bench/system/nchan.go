@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/bench/load"
 )
 
-// Nchan is nginx with the module nchan, as Debian packages it.
+// Nchan is nginx with the nchan module, as packaged by Debian.
 type Nchan struct {
 	process *process
 	addr    string
@@ -20,33 +20,33 @@ type Nchan struct {
 
 var _ System = (*Nchan)(nil)
 
-// NewNchan is the nginx that is installed.
+// NewNchan uses the installed nginx.
 func NewNchan() *Nchan { return &Nchan{} }
 
-// Name is "nchan".
+// Name returns "nchan".
 func (n *Nchan) Name() string { return "nchan" }
 
-// nchanModule is the module where Debian puts it.
+// nchanModule is the path of the module in Debian's package.
 const nchanModule = "/usr/lib/nginx/modules/ngx_nchan_module.so"
 
-// Version is nginx's, and the Debian package's where it can be asked for.
+// Version returns the version of nginx and, if dpkg knows it, of the nchan package.
 func (n *Nchan) Version() (string, error) {
 	if _, err := os.Stat(nchanModule); err != nil {
 		return "", fmt.Errorf("nchan is not installed: %w", err)
 	}
-	nginx, err := output("nginx", "-v")
+	nginx, err := commandOutput("nginx", "-v")
 	if err != nil {
 		return "", err
 	}
 	_, nginx, _ = strings.Cut(nginx, "nginx version: ")
-	if module, err := output("dpkg-query", "--showformat=${Version}", "--show", "libnginx-mod-nchan"); err == nil {
+	if module, err := commandOutput("dpkg-query", "--showformat=${Version}", "--show", "libnginx-mod-nchan"); err == nil {
 		nginx += ", libnginx-mod-nchan " + module
 	}
 	return nginx, nil
 }
 
-// nchanConfig has the settings with which nchan does best: a worker for each core, its own
-// accept queue for each of them, no log, no limit on requests of one connection.
+// nchanConfig has the settings with which nchan performs best: a worker per core, an
+// accept queue per worker, no access log, and no limit on requests per connection.
 const nchanConfig = `
 load_module %[1]s;
 daemon off;
@@ -104,23 +104,24 @@ func (n *Nchan) Start(ctx context.Context, o Options) error {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return err
 	}
-	n.process, err = launch(o.Dir, filepath.Join(o.Dir, "nginx.log"), "nginx", "-p", o.Dir, "-c", config, "-e", "stderr")
+	n.process, err = startProcess(o.Dir, filepath.Join(o.Dir, "nginx.log"), "nginx", "-p", o.Dir, "-c", config, "-e", "stderr")
 	if err != nil {
 		return err
 	}
-	if err := n.process.await(ctx, func() bool { return n.takes() }); err != nil {
+	if err := n.process.waitUntil(ctx, func() bool { return n.acceptsPublishes() }); err != nil {
 		n.Stop()
 		return err
 	}
 	return nil
 }
 
-// takes reports whether publishes are taken by all workers: with Redis, to which each
-// has a connection of its own, that is not at once. Which of them answers is chance.
-func (n *Nchan) takes() bool {
+// acceptsPublishes reports whether all workers accept publishes. With Redis each worker
+// has its own connection, which takes time to open. The kernel picks the worker for a
+// request, so several requests are sent.
+func (n *Nchan) acceptsPublishes() bool {
 	request := "POST /pub/start HTTP/1.1\r\nHost: " + n.addr + "\r\nConnection: close\r\nContent-Length: 1\r\n\r\n1"
 	for range 20 {
-		answer, err := ask(n.addr, request, nil)
+		answer, err := exchange(n.addr, request, nil)
 		if err != nil || !strings.HasPrefix(answer, "HTTP/1.1 20") {
 			return false
 		}
@@ -134,21 +135,21 @@ func (n *Nchan) Stop() {
 	n.process = nil
 }
 
-// PIDs are the master's and the workers'.
+// PIDs returns the ids of the nginx main process and its workers.
 func (n *Nchan) PIDs() []int {
 	return n.process.pids()
 }
 
-// Follow follows over either transport.
+// Follow supports both transports.
 func (n *Nchan) Follow(t Transport) (load.Follow, bool) {
 	protocol := load.SSE
 	if t == WebSocket {
-		protocol = load.BareSocket
+		protocol = load.BareWebSocket
 	}
 	return load.Follow{Addr: n.addr, Protocol: protocol, Path: "/sub/{room}"}, true
 }
 
-// Publish posts the data as it is.
+// Publish sends a POST whose body is the data.
 func (n *Nchan) Publish() load.Publish {
 	return load.Publish{Addr: n.addr, How: load.Post, Path: "/pub/{room}", Body: "{data}"}
 }

@@ -17,40 +17,40 @@ import (
 )
 
 const (
-	// startWait is how long a system may take until it answers.
-	startWait = 30 * time.Second
-	// stopWait is how long the children of a process may take to end when they are killed.
-	stopWait = 5 * time.Second
-	// pollEvery is how often something is asked that does not tell by itself.
-	pollEvery = 20 * time.Millisecond
+	// startTimeout limits how long a system may take to answer after its start.
+	startTimeout = 30 * time.Second
+	// stopTimeout limits how long killed child processes may take to end.
+	stopTimeout = 5 * time.Second
+	// pollInterval is the time between two checks of a condition.
+	pollInterval = 20 * time.Millisecond
 )
 
-// A process is a program that has been started. It may have children, which end
-// with it. It is used by one goroutine.
+// A process is a running program. Its child processes end with it. It must be used by
+// one goroutine.
 type process struct {
-	cmd    *exec.Cmd
-	log    string        // the file with all that it says
-	exited chan struct{} // closed once it has been waited for
+	cmd     *exec.Cmd
+	logFile string        // file with its output
+	exited  chan struct{} // closed after the process has ended
 }
 
-// launch starts a program in dir, where it leaves what it says in the file log.
-func launch(dir, log, program string, args ...string) (*process, error) {
+// startProcess starts a program in dir and writes its output to the file log.
+func startProcess(dir, log, program string, args ...string) (*process, error) {
 	out, err := os.Create(log)
 	if err != nil {
 		return nil, err
 	}
 	defer out.Close()
-	p := &process{cmd: exec.Command(program, args...), log: log, exited: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = dir, out, out, attributes()
+	p := &process{cmd: exec.Command(program, args...), logFile: log, exited: make(chan struct{})}
+	p.cmd.Dir, p.cmd.Stdout, p.cmd.Stderr, p.cmd.SysProcAttr = dir, out, out, processAttributes()
 	started := make(chan error)
-	go func() { // until the process has ended: stop waits for it
+	go func() { // ends with the process; stop waits for it
 		defer close(p.exited)
-		runtime.LockOSThread() // as attributes asks for
+		runtime.LockOSThread() // required by processAttributes
 		defer runtime.UnlockOSThread()
 		err := p.cmd.Start()
 		started <- err
 		if err == nil {
-			_ = p.cmd.Wait() // how it ended shows in its log
+			_ = p.cmd.Wait() // the log shows how it ended
 		}
 	}()
 	if err := <-started; err != nil {
@@ -59,18 +59,18 @@ func launch(dir, log, program string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// await returns when ready says so, or with an error that has the process's last
-// words where that takes too long or the process ends. The process goes on then.
-func (p *process) await(ctx context.Context, ready func() bool) error {
-	ctx, cancel := context.WithTimeout(ctx, startWait)
+// waitUntil returns when ready returns true. It returns an error with the end of the
+// log if the process exits or startTimeout passes. It does not stop the process.
+func (p *process) waitUntil(ctx context.Context, ready func() bool) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	tick := time.NewTicker(pollEvery)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for !ready() {
 		select {
 		case <-tick.C:
 		case <-p.exited:
-			return p.failure(errors.New("it has ended"))
+			return p.failure(errors.New("the process has exited"))
 		case <-ctx.Done():
 			return p.failure(ctx.Err())
 		}
@@ -79,48 +79,48 @@ func (p *process) await(ctx context.Context, ready func() bool) error {
 }
 
 func (p *process) failure(err error) error {
-	return fmt.Errorf("%s does not come up: %w\n%s", filepath.Base(p.cmd.Path), err, p.lastWords())
+	return fmt.Errorf("%s did not become ready: %w; end of its log:\n%s", filepath.Base(p.cmd.Path), err, p.logTail())
 }
 
-// lastWords is the end of what the process said.
-func (p *process) lastWords() string {
+// logTail returns the end of the output.
+func (p *process) logTail() string {
 	const most = 4 << 10
-	said := p.said()
-	return said[max(0, len(said)-most):]
+	text := p.output()
+	return text[max(0, len(text)-most):]
 }
 
-// said is all that the process said.
-func (p *process) said() string {
-	text, err := os.ReadFile(p.log)
+// output returns everything that the process has written.
+func (p *process) output() string {
+	text, err := os.ReadFile(p.logFile)
 	if err != nil {
 		return err.Error()
 	}
 	return string(text)
 }
 
-// stop ends the process and its children, and waits for them. It kills: nobody
-// will want what they keep. Nil has ended already.
+// stop kills the process and its children and waits for them. A graceful end is
+// unnecessary because their data is not used again. Stopping a nil process does
+// nothing.
 func (p *process) stop() {
 	if p == nil {
 		return
 	}
-	family := p.pids()
-	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // or there is none left
+	tree := p.pids()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // fails if the group has already ended
 	<-p.exited
-	deadline := time.Now().Add(stopWait)
-	for slices.ContainsFunc(family, alive) && time.Now().Before(deadline) {
-		time.Sleep(pollEvery)
+	deadline := time.Now().Add(stopTimeout)
+	for slices.ContainsFunc(tree, alive) && time.Now().Before(deadline) {
+		time.Sleep(pollInterval)
 	}
 }
 
-// alive reports whether there is such a process, other than one that has ended and
-// that nobody has waited for.
+// alive reports whether a process exists and is not a zombie.
 func alive(pid int) bool {
 	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err == nil && !strings.Contains(string(status), ") Z ")
 }
 
-// pids are the process and its children; none if it has ended, and of nil.
+// pids returns the process and its children, or nil if the process is nil or has ended.
 func (p *process) pids() []int {
 	if p == nil {
 		return nil
@@ -129,26 +129,26 @@ func (p *process) pids() []int {
 	case <-p.exited:
 		return nil
 	default:
-		return family(p.cmd.Process.Pid)
+		return processTree(p.cmd.Process.Pid)
 	}
 }
 
-// family is a process and all that descend from it, as /proc has them.
-func family(pid int) []int {
+// processTree returns a process and all its descendants, according to /proc.
+func processTree(pid int) []int {
 	all := []int{pid}
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
 	for _, task := range tasks {
 		text, _ := os.ReadFile(task)
 		for _, child := range strings.Fields(string(text)) {
 			if n, err := strconv.Atoi(child); err == nil {
-				all = append(all, family(n)...)
+				all = append(all, processTree(n)...)
 			}
 		}
 	}
 	return all
 }
 
-// freePort is a TCP port of loopback that nobody listens on at the moment.
+// freePort returns a loopback TCP port that is currently free.
 func freePort() (int, error) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	if err != nil {

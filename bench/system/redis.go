@@ -9,55 +9,54 @@ import (
 	"strings"
 )
 
-// A Redis is a redis-server process that a system keeps its events in. It keeps
-// nothing on disk.
+// A Redis is a redis-server process for the events of a system. It has no persistence.
 type Redis struct {
 	addr    string
 	process *process
 }
 
-// StartRedis starts one with its files in dir.
+// StartRedis starts a Redis with its files in dir.
 func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	port, err := freePort()
 	if err != nil {
 		return nil, err
 	}
-	p, err := launch(dir, filepath.Join(dir, "redis.log"), "redis-server", "--bind", "127.0.0.1",
+	p, err := startProcess(dir, filepath.Join(dir, "redis.log"), "redis-server", "--bind", "127.0.0.1",
 		"--port", strconv.Itoa(port), "--dir", dir, "--save", "", "--appendonly", "no")
 	if err != nil {
 		return nil, err
 	}
 	r := &Redis{addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), process: p}
 	pong := func() bool {
-		got, err := r.ask("PING")
+		got, err := r.call("PING")
 		return err == nil && strings.HasPrefix(got, "+PONG")
 	}
-	if err := p.await(ctx, pong); err != nil {
+	if err := p.waitUntil(ctx, pong); err != nil {
 		p.stop()
 		return nil, err
 	}
 	return r, nil
 }
 
-// Stop ends it. A nil Redis has ended already.
+// Stop ends the process. Stopping a nil Redis does nothing.
 func (r *Redis) Stop() {
 	if r != nil {
 		r.process.stop()
 	}
 }
 
-// Addr is its address, host:port.
+// Addr returns the address, host:port.
 func (r *Redis) Addr() string { return r.addr }
 
-// URL is its address in the form that clients take.
+// URL returns the address as a URL.
 func (r *Redis) URL() string { return "redis://" + r.addr }
 
-// PIDs are that of its process.
+// PIDs returns the id of the process.
 func (r *Redis) PIDs() []int { return r.process.pids() }
 
-// ask sends a command in a line. Only the answers of PING and INFO are understood.
-func (r *Redis) ask(command string) (string, error) {
-	return ask(r.addr, command+"\r\n", func(answer string) bool {
+// call sends an inline command. It understands only the replies of PING and INFO.
+func (r *Redis) call(command string) (string, error) {
+	return exchange(r.addr, command+"\r\n", func(answer string) bool {
 		head, body, found := strings.Cut(answer, "\r\n")
 		if !found || !strings.HasPrefix(head, "$") {
 			return found
@@ -67,10 +66,10 @@ func (r *Redis) ask(command string) (string, error) {
 	})
 }
 
-// Commands is how often each command was called since the start, by its name in
-// lower case: those that clients send, and those that scripts call.
+// Commands returns how often each command was called since the start, by lower-case
+// name. It includes commands called by scripts.
 func (r *Redis) Commands() (map[string]int64, error) {
-	text, err := r.ask("INFO commandstats")
+	text, err := r.call("INFO commandstats")
 	if err != nil {
 		return nil, err
 	}
@@ -90,9 +89,9 @@ func (r *Redis) Commands() (map[string]int64, error) {
 	return calls, nil
 }
 
-// RedisVersion is that of the redis-server that is installed.
+// RedisVersion returns the version of the installed redis-server.
 func RedisVersion() (string, error) {
-	text, err := output("redis-server", "--version")
+	text, err := commandOutput("redis-server", "--version")
 	if err != nil {
 		return "", err
 	}

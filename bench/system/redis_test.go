@@ -2,7 +2,7 @@ package system
 
 import "testing"
 
-// Commands counts what clients send and what scripts call.
+// Commands counts the commands that clients send.
 func TestCommands(t *testing.T) {
 	r, err := StartRedis(t.Context(), t.TempDir())
 	if err != nil {
@@ -14,7 +14,7 @@ func TestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		if _, err := r.ask("PING"); err != nil {
+		if _, err := r.call("PING"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -23,13 +23,13 @@ func TestCommands(t *testing.T) {
 		t.Fatal(err)
 	}
 	if pings := after["ping"] - before["ping"]; pings != 3 {
-		t.Errorf("%d commands counted, want 3: %v, then %v", pings, before, after)
+		t.Errorf("%d PINGs counted, want 3: before %v, after %v", pings, before, after)
 	}
 	if used, err := CPU(r.PIDs()...); err != nil || used < 0 {
 		t.Errorf("CPU: %v, %v", used, err)
 	}
 	if memory, err := Memory(r.PIDs()...); err != nil || memory < 1<<20 {
-		t.Errorf("Memory: %d bytes, %v: want a megabyte at least", memory, err)
+		t.Errorf("Memory = %d bytes, %v, want at least 1 MiB", memory, err)
 	}
 }
 
@@ -37,6 +37,6 @@ func TestMetric(t *testing.T) {
 	const text = "HTTP/1.1 200 OK\r\n\r\n# TYPE tidemark_connections gauge\n" +
 		"tidemark_connections{transport=\"sse\"} 3\ntidemark_connections{transport=\"websocket\"} 4\ntidemark_connections_total 9\n"
 	if got, err := metric(text, "tidemark_connections"); got != 7 || err != nil {
-		t.Errorf("the sum is %v, want 7: %v", got, err)
+		t.Errorf("metric = %v, %v, want 7", got, err)
 	}
 }

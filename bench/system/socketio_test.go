@@ -11,7 +11,8 @@ import (
 	"github.com/tidemark/tidemark/bench/system"
 )
 
-// The Socket.IO server starts, takes a client and an event, and leaves nothing behind.
+// The Socket.IO server starts, serves a client, delivers an event, and leaves no
+// process running.
 func TestSocketIO(t *testing.T) {
 	s := system.NewSocketIO("../peers/socketio")
 	if version, err := s.Version(); err != nil || !strings.HasPrefix(version, "4.") {
@@ -22,14 +23,14 @@ func TestSocketIO(t *testing.T) {
 	}
 	defer s.Stop()
 	if pids := s.PIDs(); len(pids) < 2 {
-		t.Errorf("the processes are %v, want a primary and a worker", pids)
+		t.Errorf("processes %v, want a primary and a worker", pids)
 	}
 	if _, ok := s.Follow(system.SSE); ok {
-		t.Error("it claims to know SSE")
+		t.Error("Follow(SSE) is supported, want not")
 	}
 	follow, ok := s.Follow(system.WebSocket)
 	if !ok {
-		t.Fatal("it knows no WebSocket")
+		t.Fatal("Follow(WebSocket) is not supported")
 	}
 	conn, err := net.Dial("tcp", follow.Addr)
 	if err != nil {
@@ -39,11 +40,11 @@ func TestSocketIO(t *testing.T) {
 	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
 	fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", follow.Path)
-	hear(t, conn, `"pingInterval"`)
-	say(t, conn, "40")
-	hear(t, conn, `40{"sid"`)
-	say(t, conn, `42["join","lobby"]`)
-	hear(t, conn, `42["joined"`)
+	readUntil(t, conn, `"pingInterval"`)
+	sendText(t, conn, "40")
+	readUntil(t, conn, `40{"sid"`)
+	sendText(t, conn, `42["join","lobby"]`)
+	readUntil(t, conn, `42["joined"`)
 
 	p := s.Publish()
 	url := "http://" + p.Addr + strings.ReplaceAll(p.Path, "{room}", "lobby")
@@ -53,34 +54,34 @@ func TestSocketIO(t *testing.T) {
 	}
 	_ = answer.Body.Close()
 	if answer.StatusCode != http.StatusCreated {
-		t.Errorf("publishing answers %s", answer.Status)
+		t.Errorf("publish: status %s, want 201", answer.Status)
 	}
-	hear(t, conn, `42["event","hello"`)
+	readUntil(t, conn, `42["event","hello"`)
 
 	s.Stop()
 	if pids := s.PIDs(); len(pids) > 0 {
-		t.Errorf("after Stop there are %v", pids)
+		t.Errorf("processes after Stop: %v, want none", pids)
 	}
-	s.Stop() // once more does nothing
+	s.Stop() // a second Stop does nothing
 }
 
-// say sends a short text frame with a mask of zeros.
-func say(t *testing.T, conn net.Conn, text string) {
+// sendText sends a short text frame with a zero mask.
+func sendText(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	if _, err := conn.Write(append([]byte{0x81, 0x80 | byte(len(text)), 0, 0, 0, 0}, text...)); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// hear reads until it has read the text.
-func hear(t *testing.T, conn net.Conn, text string) {
+// readUntil reads until the received bytes contain text.
+func readUntil(t *testing.T, conn net.Conn, text string) {
 	t.Helper()
 	heard := make([]byte, 0, 1<<12)
 	for !strings.Contains(string(heard), text) {
 		buffer := make([]byte, 1<<10)
 		n, err := conn.Read(buffer)
 		if err != nil {
-			t.Fatalf("waiting for %q after %q: %v", text, heard, err)
+			t.Fatalf("wait for %q, received %q: %v", text, heard, err)
 		}
 		heard = append(heard, buffer[:n]...)
 	}

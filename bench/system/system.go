@@ -1,5 +1,5 @@
-// Package system starts what is measured: Tidemark and its peers, each as real
-// processes on loopback. None of them outlives the process that started it.
+// Package system starts the measured systems, Tidemark and its peers, as real processes
+// on loopback. They all end with the process that started them.
 package system
 
 import (
@@ -8,46 +8,48 @@ import (
 	"github.com/tidemark/tidemark/bench/load"
 )
 
-// A Transport is how clients follow.
+// A Transport is how clients follow a room.
 type Transport string
 
-// The transports.
+// Transports.
 const (
 	SSE       Transport = "SSE"
 	WebSocket Transport = "WebSocket"
 )
 
-// Options tell a system what it will have to do.
+// Options describes the work that a system must be ready for.
 type Options struct {
-	Dir    string // for its files; it exists, is empty, and the caller removes it
-	Retain int    // events that a room has to keep
-	Redis  *Redis // where the events are kept; nil: in the system's memory, or on its disk
+	Dir    string // empty directory for its files; the caller removes it
+	Retain int    // events that a room must keep
+	Redis  *Redis // where to keep events; nil means in the system's memory or on its disk
 }
 
-// A System is something that can be measured. It is started and stopped many times,
-// and used by one goroutine.
+// A System can be started, measured and stopped many times. It must be used by one
+// goroutine.
 type System interface {
-	// Name is the system's in tables: "tidemark", "nchan", "socket.io".
+	// Name returns the name in results: "tidemark", "nchan" or "socket.io".
 	Name() string
 
-	// Version is what the installed system says of itself. It may be asked for at
-	// any time.
+	// Version returns the version of the installed system. It can be called at any
+	// time.
 	Version() (string, error)
 
-	// Start returns once the system answers. It is stopped also when ctx ends.
-	// After an error nothing of it runs.
+	// Start returns once the system answers. If ctx ends first, Start fails. After an
+	// error no process is left running.
 	Start(ctx context.Context, o Options) error
 
-	// Stop ends what Start started, and waits for it. A system that does not run is
-	// left alone.
+	// Stop ends the started processes and waits for them. It does nothing if the system
+	// is not running.
 	Stop()
 
-	// PIDs are the processes whose work and memory count: all but Redis's.
+	// PIDs returns the processes whose processor time and memory count. Redis is not
+	// included.
 	PIDs() []int
 
-	// Follow says how to follow a room, or ok is false: not over this transport.
+	// Follow describes how to follow a room. ok is false if the system does not support
+	// the transport.
 	Follow(t Transport) (f load.Follow, ok bool)
 
-	// Publish says how to publish, one event with each request.
+	// Publish describes how to publish one event per request.
 	Publish() load.Publish
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/tidemark/tidemark/bench/load"
 )
 
-// Tidemark is one node or several. Without Redis it has its embedded log, fsynced,
-// and is one node.
+// Tidemark is one or several nodes. Without Redis it is one node with the embedded log,
+// which fsyncs every event.
 type Tidemark struct {
 	program string
 	nodes   []tidemarkNode
@@ -26,14 +26,14 @@ type tidemarkNode struct {
 
 var _ System = (*Tidemark)(nil)
 
-// NewTidemark is Tidemark as built at program.
+// NewTidemark uses the program at the given path.
 func NewTidemark(program string) *Tidemark { return &Tidemark{program: program} }
 
-// Name is "tidemark".
+// Name returns "tidemark".
 func (t *Tidemark) Name() string { return "tidemark" }
 
-// Version is what the program says.
-func (t *Tidemark) Version() (string, error) { return output(t.program, "version") }
+// Version returns the output of "tidemark version".
+func (t *Tidemark) Version() (string, error) { return commandOutput(t.program, "version") }
 
 // Start starts one node.
 func (t *Tidemark) Start(ctx context.Context, o Options) error {
@@ -68,22 +68,22 @@ func (t *Tidemark) startNode(ctx context.Context, o Options, i int) error {
 	} else {
 		args = append(args, "--data="+filepath.Join(dir, "data"))
 	}
-	p, err := launch(dir, filepath.Join(dir, "tidemark.log"), program, args...)
+	p, err := startProcess(dir, filepath.Join(dir, "tidemark.log"), program, args...)
 	if err != nil {
 		return err
 	}
 	node := tidemarkNode{process: p}
 	listening := func() bool {
-		node.addr = listeningAt(p.said())
-		return node.addr != "" && readyAt(node.addr)
+		node.addr = listenAddress(p.output())
+		return node.addr != "" && isReady(node.addr)
 	}
-	err = p.await(ctx, listening)
+	err = p.waitUntil(ctx, listening)
 	t.nodes = append(t.nodes, node)
 	return err
 }
 
-// listeningAt finds the address in a node's log.
-func listeningAt(log string) string {
+// listenAddress finds the listen address in a node's log, or returns "".
+func listenAddress(log string) string {
 	for line := range strings.Lines(log) {
 		var entry struct{ Msg, Address string }
 		if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "listening" {
@@ -93,15 +93,15 @@ func listeningAt(log string) string {
 	return ""
 }
 
-func readyAt(addr string) bool {
+func isReady(addr string) bool {
 	answer, err := get(addr, "/readyz")
 	return err == nil && strings.HasPrefix(answer, "HTTP/1.1 200")
 }
 
-// get is a node's answer, header included.
+// get returns a node's response, including the header.
 func get(addr, path string) (string, error) {
 	request := "GET " + path + " HTTP/1.1\r\nHost: " + addr + "\r\nConnection: close\r\n\r\n"
-	return ask(addr, request, nil)
+	return exchange(addr, request, nil)
 }
 
 // Stop ends all nodes.
@@ -112,7 +112,7 @@ func (t *Tidemark) Stop() {
 	t.nodes = nil
 }
 
-// PIDs are the nodes'.
+// PIDs returns the ids of the nodes.
 func (t *Tidemark) PIDs() []int {
 	var pids []int
 	for _, n := range t.nodes {
@@ -121,28 +121,28 @@ func (t *Tidemark) PIDs() []int {
 	return pids
 }
 
-// Follow follows at the first node.
+// Follow uses the first node.
 func (t *Tidemark) Follow(transport Transport) (load.Follow, bool) {
 	return t.FollowAt(0, transport), true
 }
 
-// FollowAt follows at a node.
+// FollowAt describes how to follow a room on the given node.
 func (t *Tidemark) FollowAt(node int, transport Transport) load.Follow {
 	if transport == WebSocket {
-		return load.Follow{Addr: t.nodes[node].addr, Protocol: load.TidemarkSocket, Path: "/v1/ws"}
+		return load.Follow{Addr: t.nodes[node].addr, Protocol: load.TidemarkWebSocket, Path: "/v1/ws"}
 	}
 	return load.Follow{Addr: t.nodes[node].addr, Protocol: load.SSE, Path: "/v1/rooms/{room}/events"}
 }
 
-// Publish publishes at the first node.
+// Publish uses the first node.
 func (t *Tidemark) Publish() load.Publish { return t.PublishAt(0) }
 
-// PublishAt publishes at a node.
+// PublishAt describes how to publish through the given node.
 func (t *Tidemark) PublishAt(node int) load.Publish {
 	return load.Publish{Addr: t.nodes[node].addr, How: load.Post, Path: "/v1/rooms/{room}/events", Body: `{"data":{data}}`}
 }
 
-// PublishBatch publishes so many events with each request, at the first node.
+// PublishBatch publishes the given number of events per request through the first node.
 func (t *Tidemark) PublishBatch(events int) load.Publish {
 	return load.Publish{
 		Addr: t.nodes[0].addr, How: load.Post, Path: "/v1/events",
@@ -150,15 +150,15 @@ func (t *Tidemark) PublishBatch(events int) load.Publish {
 	}
 }
 
-// PublishSocket publishes over WebSockets, at the first node.
-func (t *Tidemark) PublishSocket() load.Publish {
+// PublishWebSocket publishes over WebSockets through the first node.
+func (t *Tidemark) PublishWebSocket() load.Publish {
 	return load.Publish{
-		Addr: t.nodes[0].addr, How: load.PublishSocket, Path: "/v1/ws",
+		Addr: t.nodes[0].addr, How: load.PublishWebSocket, Path: "/v1/ws",
 		Body: `{"op":"publish","room":"{room}","data":{data}}`,
 	}
 }
 
-// Metric is the sum of a counter over its labels and all nodes.
+// Metric returns the sum of a counter over all labels and nodes.
 func (t *Tidemark) Metric(name string) (sum float64, err error) {
 	for _, n := range t.nodes {
 		text, err := get(n.addr, "/metrics")

@@ -8,18 +8,19 @@ import (
 	"time"
 )
 
-// clockTick is the unit of times in /proc/<pid>/stat: USER_HZ, which is 100 on all
-// that Linux runs on.
+// clockTick is the unit of times in /proc/<pid>/stat: USER_HZ, which is 100 on every
+// platform of Linux.
 const clockTick = 10 * time.Millisecond
 
-// CPU is the time that processes have used so far, in user mode and in the kernel.
+// CPU returns the processor time that the processes have used, in user mode and in the
+// kernel.
 func CPU(pids ...int) (sum time.Duration, err error) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		if err != nil {
 			return 0, err
 		}
-		_, text, _ = bytes.Cut(text, []byte(") ")) // the name before may have spaces
+		_, text, _ = bytes.Cut(text, []byte(") ")) // the process name before it may contain spaces
 		fields := bytes.Fields(text)
 		if len(fields) < 13 {
 			return 0, fmt.Errorf("/proc/%d/stat: %q", pid, text)
@@ -35,8 +36,8 @@ func CPU(pids ...int) (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// Memory is what processes have in memory, in bytes. What several of them share is
-// counted once.
+// Memory returns the resident memory of the processes in bytes. Memory that they share
+// is counted once.
 func Memory(pids ...int) (sum int64, err error) {
 	for _, pid := range pids {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))

@@ -1,13 +1,13 @@
-// A Socket.IO server as its documentation has it: rooms, connection state recovery,
-// and Redis Streams between its processes.
+// The Socket.IO server that the benchmarks compare Tidemark with. It follows the Socket.IO
+// documentation: rooms, connection state recovery, and Redis Streams between processes.
 //
 //   node server.js PORT [REDIS-URL]
 //
-// With Redis there is a process for each core, as nginx has them; without, one, which keeps its
-// events in memory. A line "ready" on standard output says that all of them answer.
+// With Redis it runs one process per core, like nginx. Without Redis it runs one process that
+// keeps events in memory. It prints "ready" on standard output once every process listens.
 //
-//   a client   emits "join" with a room and is answered "joined"; events come as "event"
-//   publish    POST /publish/ROOM with any JSON value: 201 once it is in the log
+//   follow     emit "join" with a room, wait for "joined"; events arrive as "event"
+//   publish    POST /publish/ROOM with any JSON value; 201 means that the event is stored
 import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import { availableParallelism } from 'node:os';
@@ -23,17 +23,17 @@ if (cluster.isPrimary) {
   cluster.on('listening', () => {
     if (++listening === workers) console.log('ready');
   });
-  cluster.on('exit', () => process.exit(1)); // half a server is none
+  cluster.on('exit', () => process.exit(1)); // a server without one of its workers must not be measured
   for (let i = 0; i < workers; i++) cluster.fork();
-  process.on('SIGTERM', () => process.exit(0)); // workers leave when they lose their primary
+  process.on('SIGTERM', () => process.exit(0)); // workers exit when they lose their primary
 } else {
   await serve();
 }
 
-/** Serves as one of the processes. */
+/** Runs one worker process. */
 async function serve() {
   const server = createServer(publish);
-  server.keepAliveTimeout = 60_000; // publishers pause between measures
+  server.keepAliveTimeout = 60_000; // publishers are idle between measures
   const io = new Server(server, {
     adapter: await streams(),
     connectionStateRecovery: { maxDisconnectionDuration: 10 * 60_000 },
@@ -42,18 +42,18 @@ async function serve() {
   io.on('connection', (socket) => {
     socket.on('join', (room) => {
       socket.join(room);
-      io.local.to(socket.id).emit('joined'); // past the log: it is for this client alone
+      io.local.to(socket.id).emit('joined'); // sent to this client only, so it bypasses Redis
     });
   });
   server.listen(Number(port), '127.0.0.1', 4096);
 
-  /** Answers one request of a publisher. */
+  /** Handles one publish request. */
   async function publish(request, response) {
     const room = /^\/publish\/(.+)$/.exec(request.url)?.[1];
     if (request.method !== 'POST' || !room) return response.writeHead(404).end();
     let body = '';
     for await (const chunk of request.setEncoding('utf8')) body += chunk;
-    // What io.to(room).emit("event", …) does, which does not say when it is done.
+    // Equivalent to io.to(room).emit("event", …), which does not report completion.
     await io.of('/').adapter.broadcast(
       { type: 2, data: ['event', JSON.parse(body)] },
       { rooms: new Set([decodeURIComponent(room)]), except: new Set(), flags: {} },
@@ -62,7 +62,7 @@ async function serve() {
   }
 }
 
-/** The adapter that keeps events in Redis, or undefined: that of Socket.IO itself, in memory. */
+/** Returns the Redis Streams adapter, or undefined for Socket.IO's own in-memory adapter. */
 async function streams() {
   if (!redisURL) return undefined;
   const redis = createClient({ url: redisURL });

@@ -1,11 +1,11 @@
-// Package floor is the least that a server can do to hand one event to many: a loop
-// of write(2) over their sockets, from two threads of one process. What a real
-// server takes is compared with it.
+// Package barewrites is the least work a server can do to send one event to many
+// clients: a loop of write(2) over their sockets, on two threads of one process. The
+// benchmarks compare real servers with it.
 //
-// It speaks as much HTTP as the load generator needs. GET is answered with a stream
-// of Server-Sent Events; whatever is posted goes to all streams, in blocks as
-// Tidemark sends them, and is answered when it is written.
-package floor
+// It speaks only the HTTP that the load generator needs. GET returns a stream of
+// Server-Sent Events. POST sends its body to every stream, framed like a Tidemark
+// event, and returns 201 after the last write.
+package barewrites
 
 import (
 	"bytes"
@@ -22,11 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// threads is how many write at once.
+// threads is the number of threads that write at the same time.
 const threads = 2
 
-// Run serves on a free port of loopback, the address of which it writes to w, until
-// it fails.
+// Run serves on a free loopback port and writes the address to w. It returns only on an
+// error.
 func Run(w io.Writer) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -50,9 +50,9 @@ func Run(w io.Writer) error {
 	return newServer().serve(fd)
 }
 
-// A server has streams, and writes to them.
+// A server keeps the open streams and writes each event to all of them.
 type server struct {
-	work    [threads]chan []byte // a block for each writer's part of the streams
+	work    [threads]chan []byte // one block for each writer's part of the streams
 	written sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below
@@ -60,18 +60,18 @@ type server struct {
 	events  int
 }
 
-// newServer starts the writers, which end with the process.
+// newServer starts the writers. They run until the process ends.
 func newServer() *server {
 	s := new(server)
 	for i := range threads {
 		s.work[i] = make(chan []byte)
-		go s.write(i)
+		go s.writeLoop(i)
 	}
 	return s
 }
 
-// write is the loop that is measured.
-func (s *server) write(part int) {
+// writeLoop is the loop that is measured.
+func (s *server) writeLoop(part int) {
 	runtime.LockOSThread()
 	for block := range s.work[part] {
 		first, end := len(s.streams)*part/threads, len(s.streams)*(part+1)/threads
@@ -91,18 +91,17 @@ func (s *server) serve(listener int) error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		if err := s.accepted(fd); err != nil {
+		if err := s.handleConn(fd); err != nil {
 			_ = unix.Close(fd)
-			fmt.Fprintln(os.Stderr, "floor:", err)
+			fmt.Fprintln(os.Stderr, "bare-writes:", err)
 		}
 	}
 }
 
 const streamHeader = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n: hi\n\n"
 
-// accepted waits for the first request. Clients that are slow to send it hold up
-// the others.
-func (s *server) accepted(fd int) error {
+// handleConn reads the first request. A client that sends it slowly delays the others.
+func (s *server) handleConn(fd int) error {
 	buf := make([]byte, 4096)
 	n, err := unix.Read(fd, buf)
 	if err != nil {
@@ -115,15 +114,16 @@ func (s *server) accepted(fd int) error {
 		_, err = unix.Write(fd, []byte(streamHeader))
 		return err
 	}
-	go s.publisher(fd, buf, n) // until the connection ends
+	go s.servePublisher(fd, buf, n) // returns when the connection ends
 	return nil
 }
 
-// publisher takes one request after the other, n bytes of which are in buf.
-func (s *server) publisher(fd int, buf []byte, n int) {
+// servePublisher serves one request after another. buf already holds n bytes of the
+// first one.
+func (s *server) servePublisher(fd int, buf []byte, n int) {
 	defer unix.Close(fd)
 	for {
-		if body, whole := request(buf[:n]); whole {
+		if body, complete := requestBody(buf[:n]); complete {
 			s.publish(body)
 			if _, err := unix.Write(fd, []byte("HTTP/1.1 201 Created\r\nContent-Length: 0\r\n\r\n")); err != nil {
 				return
@@ -138,11 +138,12 @@ func (s *server) publisher(fd int, buf []byte, n int) {
 	}
 }
 
-// request finds the body of a request, if b has all of it.
-func request(b []byte) (body []byte, whole bool) {
+// requestBody returns the body of the request in b. complete is false if part of it is
+// missing.
+func requestBody(b []byte) (body []byte, complete bool) {
 	head, body, found := bytes.Cut(b, []byte("\r\n\r\n"))
-	_, value, known := bytes.Cut(head, []byte("\r\nContent-Length: "))
-	if !found || !known {
+	_, value, hasLength := bytes.Cut(head, []byte("\r\nContent-Length: "))
+	if !found || !hasLength {
 		return nil, false
 	}
 	value, _, _ = bytes.Cut(value, []byte("\r\n"))
@@ -150,7 +151,7 @@ func request(b []byte) (body []byte, whole bool) {
 	return body, err == nil && len(body) >= size
 }
 
-// publish writes an event to all streams, and returns when that is done.
+// publish writes an event to all streams and returns after the last write.
 func (s *server) publish(data []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

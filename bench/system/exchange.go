@@ -11,15 +11,15 @@ import (
 	"time"
 )
 
-// ask sends a text to an address and returns what comes until the other side closes,
-// or until enough says that this is all.
-func ask(addr, text string, enough func(answer string) bool) (answer string, err error) {
-	c, err := net.DialTimeout("tcp", addr, startWait)
+// exchange sends a text to an address. It returns the answer once the other side closes
+// or complete returns true.
+func exchange(addr, text string, complete func(answer string) bool) (answer string, err error) {
+	c, err := net.DialTimeout("tcp", addr, startTimeout)
 	if err != nil {
 		return "", err
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(startWait)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(startTimeout)); err != nil {
 		return "", err
 	}
 	if _, err := io.WriteString(c, text); err != nil {
@@ -29,7 +29,7 @@ func ask(addr, text string, enough func(answer string) bool) (answer string, err
 	for b := make([]byte, 64<<10); ; {
 		n, err := c.Read(b)
 		got.Write(b[:n])
-		if errors.Is(err, io.EOF) || enough != nil && enough(got.String()) {
+		if errors.Is(err, io.EOF) || complete != nil && complete(got.String()) {
 			return got.String(), nil
 		}
 		if err != nil {
@@ -38,9 +38,9 @@ func ask(addr, text string, enough func(answer string) bool) (answer string, err
 	}
 }
 
-// output is what a program writes, standard error included.
-func output(program string, args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), startWait)
+// commandOutput returns the output of a program, including standard error.
+func commandOutput(program string, args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {
