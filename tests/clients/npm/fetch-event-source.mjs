@@ -1,20 +1,20 @@
-// Follows the address given with @microsoft/fetch-event-source, and prints each
-// event as a line of JSON. The package is made for browsers, and of a window it
-// needs the timers only.
+// Follows the given address with @microsoft/fetch-event-source and prints each event as a
+// line of JSON. The package is made for browsers; it needs only the timers of window.
 import { createRequire } from 'node:module';
-import { hear } from './hear.mjs';
+import { report } from './report.mjs';
 
 globalThis.window = globalThis;
 globalThis.document = { removeEventListener() {} };
 
-// Its ES modules leave out file extensions, which Node does not forgive.
+// The package's ES modules import without file extensions, which Node rejects. Its CommonJS
+// build works.
 const { fetchEventSource } = createRequire(import.meta.url)('@microsoft/fetch-event-source');
 
 await fetchEventSource(process.argv[2], {
-  openWhenHidden: true, // nothing here is ever visible
+  openWhenHidden: true, // Node has no visible page
   onmessage(e) {
-    if (e.data !== '') hear(e.id, e.event || 'message', e.data); // an id-only block arrives as an empty event
+    if (e.data !== '') report(e.id, e.event || 'message', e.data); // a block with only an id arrives as an empty event
   },
 });
-console.error('gave up: the server ended the stream');
+console.error('fetch-event-source gave up: the server ended the stream');
 process.exit(1);
