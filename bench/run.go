@@ -75,6 +75,9 @@ func (f runFlags) measures() ([]int, error) {
 // runMeasures executes "bench run".
 func runMeasures(args []string) error {
 	f, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		return nil // parseFlags has printed the flags
+	}
 	if err != nil {
 		return err
 	}
