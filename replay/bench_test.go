@@ -9,24 +9,24 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A thousand events, merged over a number of rooms, from a log that costs nothing.
+// Merges a thousand events of a number of rooms, from a log in memory.
 func BenchmarkReader(b *testing.B) {
 	for _, n := range []int{1, 10, 100} {
 		b.Run(fmt.Sprintf("rooms=%d", n), func(b *testing.B) {
 			w := newWorld()
 			rooms := make([]streams.Room, n)
-			tracks := make([]replay.Track, n)
+			starts := make([]replay.RoomStart, n)
 			for i := range rooms {
 				rooms[i] = streams.Room(fmt.Sprint("r", i))
-				tracks[i] = replay.Track{Room: rooms[i], Pos: w.last()}
+				starts[i] = replay.RoomStart{Room: rooms[i], Pos: w.last()}
 			}
 			for i := range 1000 {
 				w.publish(rooms[i%n])
 			}
-			edges := w.edges(rooms)
+			watermarks := w.watermarks(rooms)
 			b.ReportAllocs()
 			for b.Loop() {
-				r := replay.NewReader(w, edges, tracks)
+				r := replay.NewReader(w, watermarks, starts)
 				total := 0
 				for {
 					items, err := r.Next(context.Background(), 256)

@@ -9,21 +9,21 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// MaxCursor bounds a cursor's text, in characters: one ULID and a dot for each
-// of 128 partitions, eight times the default of a cluster.
+// MaxCursor bounds a cursor's text, in characters: a ULID and a dot for each of 128
+// partitions, which is eight times the default number of a cluster.
 const MaxCursor = 128 * (streams.IDLen + 1)
 
 // ErrCursor reports text that is not a cursor.
 var ErrCursor = errors.New("not a cursor")
 
-// A Cursor is what a client hands back: a position in each partition that its
-// connection was about, in partition order. The zero Cursor has none. A Cursor is
-// immutable and safe for concurrent use.
+// A Cursor is the position that a client hands back: one ULID for each partition that its
+// connection followed. The zero Cursor has no position. A Cursor is immutable and safe for
+// concurrent use.
 type Cursor struct {
-	ids []streams.ID // at most one of each partition, in partition order
+	ids []streams.ID // at most one per partition, in partition order
 }
 
-// CursorAt returns the cursor of the given positions, at most one of each partition.
+// CursorAt returns the cursor with the given positions, at most one per partition.
 func CursorAt(ids ...streams.ID) Cursor {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, byPartition)
@@ -43,7 +43,7 @@ func ParseCursor(s string) (Cursor, error) {
 			return Cursor{}, fmt.Errorf("%w: %v", ErrCursor, err)
 		}
 		if i > 0 && id.Partition() <= ids[i-1].Partition() {
-			return Cursor{}, fmt.Errorf("%w: its partitions do not rise", ErrCursor)
+			return Cursor{}, fmt.Errorf("%w: the ULIDs are not in partition order", ErrCursor)
 		}
 		ids[i] = id
 	}
@@ -60,7 +60,7 @@ func (c Cursor) String() string {
 		if i > 0 {
 			b = append(b, '.')
 		}
-		b, _ = id.AppendText(b) // never fails
+		b, _ = id.AppendText(b) // the error is always nil
 	}
 	return string(b)
 }
@@ -68,9 +68,9 @@ func (c Cursor) String() string {
 // MarshalText implements encoding.TextMarshaler.
 func (c Cursor) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
 
-// Position returns the position in partition p. In a partition that the cursor
-// does not speak of (a room was added since) it is the oldest moment that the
-// cursor names, so that the added room starts where the others do, or earlier.
+// Position returns the position in partition p. If the cursor has none, because the client
+// added a room of p since, Position returns the time of the cursor's oldest position. So the
+// added room starts where the other rooms do, or earlier.
 func (c Cursor) Position(p streams.Partition) streams.ID {
 	if len(c.ids) == 0 {
 		return streams.MakeID(0, 0, p)
@@ -88,7 +88,7 @@ func (c Cursor) Position(p streams.Partition) streams.ID {
 // IDs returns the positions, in partition order. Do not change them.
 func (c Cursor) IDs() []streams.ID { return c.ids }
 
-// With returns the cursor moved to id in the partition of id.
+// With returns the cursor with id as its position in the partition of id.
 func (c Cursor) With(id streams.ID) Cursor {
 	if len(c.ids) == 1 && c.ids[0].Partition() == id.Partition() {
 		return Cursor{[]streams.ID{id}}
@@ -103,7 +103,8 @@ func (c Cursor) With(id streams.ID) Cursor {
 	return Cursor{ids}
 }
 
-// beyond reports whether the cursor speaks of a partition that a log of n does not have.
+// beyond reports whether the cursor has a position in a partition that a log of n
+// partitions does not have.
 func (c Cursor) beyond(n int) bool {
 	return len(c.ids) > 0 && int(c.ids[len(c.ids)-1].Partition()) >= n
 }

@@ -1,18 +1,19 @@
-// Package replay gives a returning subscriber what it missed.
+// Package replay reads the events that a returning client missed.
 //
-// It knows what a cursor is ([Cursor]), where a follow starts ([Start]), and how
-// to read the log from there up to a barrier ([Reader]): the events of all rooms
-// in one order, with a [Gap] in its place wherever the log can't prove that
-// nothing is missing. The hand-over to live is the caller's, and needs no more
-// than the barrier: the log up to it, live after it.
+// A [Cursor] is the position that a client hands back. A [Start] says where a follow
+// begins, and [Locate] finds its position in each room. A [Reader] reads the log from there
+// up to a barrier: the events of all rooms in one order, with a [Gap] wherever the log
+// cannot prove that nothing is missing. The caller takes over after the barrier, with the
+// live events.
 //
 // Promised, for the rooms of one partition:
 //
 //   - events come in the order of ids, each once;
-//   - between two events of a room that come one after the other, without a gap
-//     notice between them, the log held no third one;
-//   - a client that is cut after any item and returns with that item's Position
-//     gets exactly what it would have got.
+//   - between two consecutive events of a room, with no gap between them, the log had no
+//     other event;
+//   - a client that disconnects after any item, and returns with that item's Position,
+//     receives the remaining items. A gap notice may repeat; an event does not.
 //
-// Not promised: order between partitions.
+// Not promised: order between partitions, and events that the log no longer keeps. A gap
+// notice stands in for these.
 package replay

@@ -8,8 +8,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A cursor that can be read is written as it was, but for the case of letters;
-// moving it changes one partition and no other.
+// A parsed cursor prints as the same text, in upper case. Moving it changes one partition
+// and no other.
 func FuzzCursor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := ParseCursor(text)
@@ -17,7 +17,7 @@ func FuzzCursor(f *testing.F) {
 			return
 		}
 		if got := c.String(); got != strings.ToUpper(text) || len(got) > MaxCursor {
-			t.Fatalf("%q is written as %q", text, got)
+			t.Fatalf("%q prints as %q", text, got)
 		}
 		for _, id := range c.ids {
 			moved := c.With(id.Next())
@@ -31,15 +31,15 @@ func FuzzCursor(f *testing.F) {
 	})
 }
 
-// Whatever a client says of where to start is a start: of two ways to say it the
-// same one where both can, and one that can be located in every partition.
+// Any text of a client gives a start that can be located in every partition. A cursor gives
+// the same start as since parameter and as Last-Event-ID.
 func FuzzStart(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		now := time.Unix(1<<31, 0)
 		start := ParseSince(text, now)
 		if _, err := ParseCursor(text); err == nil {
 			if same := ParseLastEventID(text); same.String() != start.String() {
-				t.Errorf("%q is %s, and as a last event id %s", text, start, same)
+				t.Errorf("%q is %s, but as a last event id %s", text, start, same)
 			}
 		}
 		if start.kind == fromTime && strings.HasPrefix(text, "-") && start.at.After(now) {
@@ -50,13 +50,13 @@ func FuzzStart(f *testing.F) {
 				t.Errorf("%q is %s in partition %d", text, id, p)
 			}
 		}
-		edges := streams.Watermarks{Last: streams.MakeID(1<<40, 7, 0), Tails: []streams.ID{{}}}
+		w := streams.Watermarks{Last: streams.MakeID(1<<40, 7, 0), Tails: []streams.ID{{}}}
 		if start.kind == fromLast {
-			return // it reads the log
+			return // Locate reads the log
 		}
-		tracks, err := Locate(t.Context(), nil, 16, 0, edges, []streams.Room{"lobby"}, start)
-		if err != nil || len(tracks) != 1 || tracks[0].Pos.Partition() != 0 {
-			t.Errorf("%q is located at %+v, %v", text, tracks, err)
+		starts, err := Locate(t.Context(), nil, 16, 0, w, []streams.Room{"lobby"}, start)
+		if err != nil || len(starts) != 1 || starts[0].Pos.Partition() != 0 {
+			t.Errorf("%q is located at %+v, %v", text, starts, err)
 		}
 	})
 }

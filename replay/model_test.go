@@ -13,24 +13,24 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// world is the whole truth about one partition: what a log keeps of it, and what
-// there ever was.
+// A world is a model of one partition: the events that a log keeps, and every event that
+// was ever published.
 type world struct {
-	clock   uint64 // sequence of the last id; all within one millisecond is enough
-	floor   streams.ID
-	floors  []streams.ID // all that there were
-	horizon streams.ID
-	kept    map[streams.Room][]*streams.Event
-	tails   map[streams.Room]streams.ID
-	logged  map[streams.Room][]*streams.Event // kept or dropped since, but never lost
-	ever    map[streams.Room][]*streams.Event
+	clock            uint64 // sequence of the last id; every id has the same millisecond
+	floor            streams.ID
+	floors           []streams.ID // every floor so far
+	unrecordedBefore streams.ID
+	kept             map[streams.Room][]*streams.Event
+	tails            map[streams.Room]streams.ID
+	logged           map[streams.Room][]*streams.Event // kept or trimmed, but not lost
+	ever             map[streams.Room][]*streams.Event
 
-	fail int // the next so many reads fail
+	fail int // number of reads that fail next
 }
 
 func newWorld() *world {
 	return &world{
-		clock: 100, floor: at(100), floors: []streams.ID{at(100)}, horizon: at(1),
+		clock: 100, floor: at(100), floors: []streams.ID{at(100)}, unrecordedBefore: at(1),
 		kept:   map[streams.Room][]*streams.Event{},
 		tails:  map[streams.Room]streams.ID{},
 		logged: map[streams.Room][]*streams.Event{},
@@ -45,7 +45,7 @@ func (w *world) last() streams.ID { return at(w.clock) }
 func (w *world) publish(room streams.Room) *streams.Event {
 	prev := streams.Later(w.tails[room], w.floor)
 	if w.tails[room].IsZero() {
-		prev = streams.Later(prev, w.horizon)
+		prev = streams.Later(prev, w.unrecordedBefore)
 	}
 	w.clock++
 	e := &streams.Event{ID: at(w.clock), Prev: prev, Room: room, Type: "message"}
@@ -56,23 +56,23 @@ func (w *world) publish(room streams.Room) *streams.Event {
 	return e
 }
 
-// trim drops the oldest n events of a room; all of them is what expiry does.
+// trim drops the oldest n events of a room. Dropping all of them models expiry.
 func (w *world) trim(room streams.Room, n int) {
 	w.kept[room] = w.kept[room][min(n, len(w.kept[room])):]
 }
 
-// forget drops the tail record of an expired room, and moves the horizon past it.
+// forget drops the tail record of an expired room, and moves UnrecordedBefore past it.
 func (w *world) forget(room streams.Room) {
 	if len(w.kept[room]) == 0 {
-		w.horizon = streams.Later(w.horizon, w.tails[room])
+		w.unrecordedBefore = streams.Later(w.unrecordedBefore, w.tails[room])
 		delete(w.tails, room)
 		delete(w.logged, room)
 	}
 }
 
-// goBack loses everything after the position, as a restored snapshot does, and
-// raises the floor as a node does that notices.
-func (w *world) goBack(to streams.ID) {
+// loseAfter loses every event after the position, as restoring a snapshot does, and raises
+// the floor, as a node does that notices the loss.
+func (w *world) loseAfter(to streams.ID) {
 	upTo := func(events []*streams.Event) []*streams.Event {
 		i, _ := slices.BinarySearchFunc(events, to.Next(), func(e *streams.Event, id streams.ID) int { return e.ID.Compare(id) })
 		return events[:i:i]
@@ -90,20 +90,20 @@ func (w *world) goBack(to streams.ID) {
 	w.floors = append(w.floors, w.floor)
 }
 
-func (w *world) edges(rooms []streams.Room) streams.Watermarks {
-	e := streams.Watermarks{Last: w.last(), Floor: w.floor, UnrecordedBefore: w.horizon}
+func (w *world) watermarks(rooms []streams.Room) streams.Watermarks {
+	e := streams.Watermarks{Last: w.last(), Floor: w.floor, UnrecordedBefore: w.unrecordedBefore}
 	for _, r := range rooms {
 		e.Tails = append(e.Tails, w.tails[r])
 	}
 	return e
 }
 
-var errAway = errors.New("away")
+var errUnavailable = errors.New("unavailable")
 
 func (w *world) After(_ context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
 	if w.fail > 0 {
 		w.fail--
-		return nil, errAway
+		return nil, errUnavailable
 	}
 	var found []*streams.Event
 	for _, e := range w.kept[room] {
@@ -124,13 +124,13 @@ func (w *world) Before(_ context.Context, room streams.Room, before streams.ID, 
 	return found[max(0, len(found)-limit):], nil
 }
 
-// drain reads to the barrier; disturb runs before each read.
+// drain reads to the barrier. It calls disturb before each read.
 func drain(t *rapid.T, r *replay.Reader, most int, disturb func()) []replay.Item {
 	var all []replay.Item
 	for range 10_000 {
 		disturb()
 		items, err := r.Next(context.Background(), most)
-		if errors.Is(err, errAway) {
+		if errors.Is(err, errUnavailable) {
 			continue
 		}
 		if err != nil {
@@ -141,12 +141,13 @@ func drain(t *rapid.T, r *replay.Reader, most int, disturb func()) []replay.Item
 		}
 		all = append(all, items...)
 	}
-	t.Fatal("the reader does not come to its end")
+	t.Fatal("the reader does not end")
 	return nil
 }
 
-// verify holds what a client is told, from one position per room, against the truth.
-// The cursor must never be past what it was not told of: it may be cut after any item.
+// verify compares the items that a client received, from one position per room, with the
+// model. The client may disconnect after any item, so its cursor must never pass an event
+// that it did not receive.
 func (w *world) verify(t *rapid.T, from map[streams.Room]streams.ID, barrier streams.ID, items []replay.Item) {
 	var place streams.ID
 	pos := map[streams.Room]streams.ID{}
@@ -164,51 +165,51 @@ func (w *world) verify(t *rapid.T, from map[streams.Room]streams.ID, barrier str
 		cursor = it.Position
 		switch g := it.Gap; {
 		case g != nil:
-			w.owed(t, g, pos[g.Room], barrier)
+			w.justified(t, g, pos[g.Room], barrier)
 			pos[g.Room] = it.Place
 		case it.Event == nil:
-			t.Fatal("an item that says nothing")
+			t.Fatal("an item without event and gap")
 		case it.Place.Before(place):
 			t.Fatalf("out of order: %v after %v", it.Place, place)
 		case it.Place == place:
 			t.Fatalf("repeated: %v", it.Place)
 		default:
-			w.none(t, it.Event.Room, pos[it.Event.Room], it.Event.ID)
+			w.nothingBetween(t, it.Event.Room, pos[it.Event.Room], it.Event.ID)
 			pos[it.Event.Room], place = it.Event.ID, it.Event.ID
 		}
-		for room := range pos { // were the client cut here
-			w.none(t, room, pos[room], cursor.Next())
+		for room := range pos { // if the client disconnected here
+			w.nothingBetween(t, room, pos[room], cursor.Next())
 		}
 	}
 	for room := range pos {
-		w.none(t, room, pos[room], barrier.Next())
+		w.nothingBetween(t, room, pos[room], barrier.Next())
 	}
 }
 
-// none checks that there never was an event strictly between two positions that
-// a client sees one after the other.
-func (w *world) none(t *rapid.T, room streams.Room, after, before streams.ID) {
+// nothingBetween checks that no event was ever published strictly between two consecutive
+// positions of a client.
+func (w *world) nothingBetween(t *rapid.T, room streams.Room, after, before streams.ID) {
 	for _, e := range w.ever[room] {
 		if after.Before(e.ID) && e.ID.Before(before) {
-			t.Fatalf("missing: %v of %s, between %v and %v, and no notice", e.ID, room, after, before)
+			t.Fatalf("missing: %v of %s, between %v and %v, without a gap notice", e.ID, room, after, before)
 		}
 	}
 }
 
-// owed checks that a notice tells of something.
-func (w *world) owed(t *rapid.T, g *replay.Gap, pos, barrier streams.ID) {
+// justified checks that events may be missing in a gap.
+func (w *world) justified(t *rapid.T, g *replay.Gap, pos, barrier streams.ID) {
 	switch g.Reason {
 	case replay.Reset:
 		if !pos.Before(w.floor) && !barrier.Before(pos) {
-			t.Fatalf("a reset notice that is not owed: at %v, floor %v", pos, w.floor)
+			t.Fatalf("an unjustified reset notice: at %v, floor %v", pos, w.floor)
 		}
 	case replay.Trimmed, replay.Expired:
-		if pos.Before(w.horizon) {
-			return // what is not recorded may have been
+		if pos.Before(w.unrecordedBefore) {
+			return // unrecorded events may have existed
 		}
 		for _, floor := range w.floors {
 			if pos.Before(floor) && floor.Before(g.Before) {
-				return // a loss of before the last one: only the last has its name
+				return // an earlier loss: only the last one is reported as reset
 			}
 		}
 		for _, e := range w.ever[g.Room] {
@@ -216,14 +217,14 @@ func (w *world) owed(t *rapid.T, g *replay.Gap, pos, barrier streams.ID) {
 				return
 			}
 		}
-		t.Fatalf("a %s notice that is not owed: %s from %v to %v", g.Reason, g.Room, pos, g.Before)
+		t.Fatalf("an unjustified %s notice: %s from %v to %v", g.Reason, g.Room, pos, g.Before)
 	default:
 		t.Fatalf("reason %q", g.Reason)
 	}
 }
 
-// Whatever happened to a log, a replay from any position tells all that is
-// there, in order and once, and a gap wherever something is missing and only there.
+// A replay from any position of a log with any history returns every kept event, in order
+// and once, and a gap exactly where events may be missing.
 func TestReplayAgainstTheTruth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()
@@ -231,7 +232,7 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 		someRoom := rapid.SampledFrom(rooms)
 		for range rapid.IntRange(0, 60).Draw(t, "steps") {
 			room := someRoom.Draw(t, "room")
-			switch rapid.SampledFrom([]string{"publish", "publish", "publish", "publish", "trim", "expire", "forget", "goBack"}).Draw(t, "step") {
+			switch rapid.SampledFrom([]string{"publish", "publish", "publish", "publish", "trim", "expire", "forget", "lose"}).Draw(t, "step") {
 			case "publish":
 				w.publish(room)
 			case "trim":
@@ -240,20 +241,20 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 				w.trim(room, 1000)
 			case "forget":
 				w.forget(room)
-			case "goBack":
-				w.goBack(at(rapid.Uint64Range(w.floor.Seq(), w.clock).Draw(t, "to")))
+			case "lose":
+				w.loseAfter(at(rapid.Uint64Range(w.floor.Seq(), w.clock).Draw(t, "to")))
 			}
 		}
 		barrier := w.last()
 		cursor := at(rapid.Uint64Range(90, w.clock+5).Draw(t, "cursor"))
-		edges := w.edges(rooms)
-		tracks, err := replay.Locate(context.Background(), w, 1, 0, edges, rooms, replay.After(replay.CursorAt(cursor)))
+		marks := w.watermarks(rooms)
+		starts, err := replay.Locate(context.Background(), w, 1, 0, marks, rooms, replay.After(replay.CursorAt(cursor)))
 		if err != nil {
 			t.Fatal(err)
 		}
 		most := rapid.IntRange(1, 20).Draw(t, "page")
-		items := drain(t, replay.NewReader(w, edges, tracks), most, func() {
-			if rapid.IntRange(0, 3).Draw(t, "away") == 0 {
+		items := drain(t, replay.NewReader(w, marks, starts), most, func() {
+			if rapid.IntRange(0, 3).Draw(t, "unavailable") == 0 {
 				w.fail = 1
 			}
 		})
@@ -264,14 +265,14 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 		if barrier.Before(cursor) {
 			for _, it := range items {
 				if it.Gap == nil || it.Gap.Reason != replay.Reset || it.Place != barrier {
-					t.Fatalf("a cursor of the future got %+v", it)
+					t.Fatalf("a cursor ahead of the log got %+v", it)
 				}
 			}
 			if len(items) != len(rooms) {
-				t.Fatalf("%d notices, want one a room", len(items))
+				t.Fatalf("%d gap notices, want one per room", len(items))
 			}
 			if at := items[len(items)-1].Position; at != barrier {
-				t.Fatalf("the cursor is at %v then, and nothing before it would be heard; want %v", at, barrier)
+				t.Fatalf("the last cursor is %v, and later events before it would be missed; want %v", at, barrier)
 			}
 			return
 		}
@@ -281,35 +282,36 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 	})
 }
 
-// checkResume cuts the client after each item in turn and lets it come back with
-// the position that it was given: together it must have been told the same.
+// checkResume disconnects the client after each item in turn and resumes with the item's
+// Position. The client must receive the same items in total.
 func checkResume(t *rapid.T, w *world, rooms []streams.Room, cursor streams.ID, items []replay.Item) {
-	edges := w.edges(rooms)
+	marks := w.watermarks(rooms)
 	for i, it := range items {
-		tracks, err := replay.Locate(context.Background(), w, 1, 0, edges, rooms, replay.After(replay.CursorAt(it.Position)))
+		starts, err := replay.Locate(context.Background(), w, 1, 0, marks, rooms, replay.After(replay.CursorAt(it.Position)))
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest := drain(t, replay.NewReader(w, edges, tracks), 7, func() {})
-		want := told(items[i+1:])
-		got := told(rest)
+		rest := drain(t, replay.NewReader(w, marks, starts), 7, func() {})
+		want := describe(items[i+1:])
+		got := describe(rest)
 		for _, s := range want {
 			if !slices.Contains(got, s) {
-				t.Fatalf("cut after item %d of cursor %v: %s is not told again\nhave %v", i, cursor, s, got)
+				t.Fatalf("disconnected after item %d of cursor %v: %s is missing\nhave %v", i, cursor, s, got)
 			}
 		}
 		for _, s := range got {
-			if !slices.Contains(want, s) && !slices.Contains(told(items[:i+1]), s) {
-				t.Fatalf("cut after item %d: %s is new", i, s)
+			if !slices.Contains(want, s) && !slices.Contains(describe(items[:i+1]), s) {
+				t.Fatalf("disconnected after item %d: %s is new", i, s)
 			}
 			if s[0] == 'e' && !slices.Contains(want, s) {
-				t.Fatalf("cut after item %d: %s is repeated", i, s)
+				t.Fatalf("disconnected after item %d: %s is repeated", i, s)
 			}
 		}
 	}
 }
 
-func told(items []replay.Item) []string {
+// describe returns one line per item.
+func describe(items []replay.Item) []string {
 	var s []string
 	for _, it := range items {
 		if it.Event != nil {

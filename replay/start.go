@@ -7,7 +7,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A Start says where a follow begins. The zero Start is now.
+// A Start says where a follow begins. The zero Start is Now.
 type Start struct {
 	kind   startKind
 	cursor Cursor
@@ -29,18 +29,17 @@ const (
 // Now starts after the newest event.
 func Now() Start { return Start{} }
 
-// Earliest starts with the oldest event that the log keeps, and asks for no
-// promise about the ones before.
+// Earliest starts with the oldest event that the log keeps. It gives no gap notice for
+// events before that one.
 func Earliest() Start { return Start{kind: fromEarliest} }
 
-// After starts after a cursor. The zero ULID is the position before everything:
-// the same as Earliest.
+// After starts after a cursor. A cursor of the zero ULID is the same as Earliest.
 func After(c Cursor) Start { return Start{kind: fromCursor, cursor: c} }
 
-// Since starts with the first event of the moment t or later.
+// Since starts with the first event at time t or later.
 func Since(t time.Time) Start { return Start{kind: fromTime, at: t} }
 
-// Last starts with the newest n events of each room. Less than one means Now.
+// Last starts with the newest n events of each room. If n is less than 1, it is Now.
 func Last(n int) Start {
 	if n < 1 {
 		return Now()
@@ -48,13 +47,13 @@ func Last(n int) Start {
 	return Start{kind: fromLast, last: n}
 }
 
-// Unknown starts with everything that the log keeps, after a gap notice: what a
-// cursor that can't be read deserves, for a browser would never come back from a
-// refusal.
+// Unknown starts with a gap notice, and then with the oldest event that the log keeps. It
+// is the start of a client whose cursor cannot be read. An error would not do, because a
+// browser does not reconnect after one.
 func Unknown() Start { return Start{kind: fromUnknown} }
 
-// ParseSince reads "now", "earliest", a cursor, an RFC 3339 time, or a duration
-// back from now such as "-15m". Whatever else is Unknown.
+// ParseSince reads "now", "earliest", a cursor, an RFC 3339 time, or a negative duration
+// before now such as "-15m". For any other text it returns Unknown.
 func ParseSince(s string, now time.Time) Start {
 	switch s {
 	case "now":
@@ -74,8 +73,8 @@ func ParseSince(s string, now time.Time) Start {
 	return Unknown()
 }
 
-// ParseLastEventID reads what a client hands back: a cursor, or "earliest".
-// Whatever else is Unknown.
+// ParseLastEventID reads a Last-Event-ID header: a cursor, or "earliest". For any other
+// text it returns Unknown.
 func ParseLastEventID(s string) Start {
 	if s == "earliest" {
 		return Earliest()
@@ -87,8 +86,8 @@ func ParseLastEventID(s string) Start {
 	return After(c)
 }
 
-// Position returns where in p the start is, for a log of n partitions; ok is
-// false where that depends on what the log holds.
+// Position returns the start's position in partition p of a log of n partitions. ok is false
+// if the position depends on the contents of the log.
 func (s Start) Position(p streams.Partition, n int) (id streams.ID, ok bool) {
 	if s.kind != fromCursor || s.cursor.beyond(n) {
 		return streams.ID{}, false
@@ -97,10 +96,10 @@ func (s Start) Position(p streams.Partition, n int) (id streams.ID, ok bool) {
 	return id, !id.IsZero()
 }
 
-// IsNow reports whether nothing older than the follow itself is asked for.
+// IsNow reports whether the start is Now.
 func (s Start) IsNow() bool { return s.kind == fromNow }
 
-// String says where the start is, for logs.
+// String describes the start, for logs.
 func (s Start) String() string {
 	switch s.kind {
 	case fromEarliest:

@@ -101,7 +101,7 @@ func (n *Node) fromLog(ctx context.Context, room streams.Room, q HistoryQuery) (
 }
 
 func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (HistoryPage, error) {
-	reader := replay.NewReader(n.log, edges, []replay.Track{{Room: room, Pos: q.After, Lax: q.After.IsZero()}})
+	reader := replay.NewReader(n.log, edges, []replay.RoomStart{{Room: room, Pos: q.After, FromOldest: q.After.IsZero()}})
 	var page HistoryPage
 	for {
 		items, err := reader.Next(ctx, q.Limit)

@@ -397,11 +397,11 @@ func (p *pump) readHole(ctx context.Context, r *room, through streams.ID) error 
 
 func (p *pump) read(ctx context.Context, rooms []*room, edges streams.Watermarks) error {
 	byName := make(map[streams.Room]*room, len(rooms))
-	tracks := make([]replay.Track, len(rooms))
+	tracks := make([]replay.RoomStart, len(rooms))
 	for i, r := range rooms {
 		byName[r.name] = r
 		pos, _ := r.position()
-		tracks[i] = replay.Track{Room: r.name, Pos: pos}
+		tracks[i] = replay.RoomStart{Room: r.name, Pos: pos}
 	}
 	reader := replay.NewReader(p.log, edges, tracks)
 	for {

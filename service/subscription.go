@@ -574,7 +574,7 @@ func (l *leg) begin(ctx context.Context) error {
 	}
 	l.trusted = !edges.Last.Before(l.pos)
 	l.reader = replay.NewReader(log, edges, tracks)
-	l.uneven = slices.ContainsFunc(tracks, func(t replay.Track) bool { return t.Pos != tracks[0].Pos })
+	l.uneven = slices.ContainsFunc(tracks, func(t replay.RoomStart) bool { return t.Pos != tracks[0].Pos })
 	l.pump.metrics.catchUps.Inc()
 	return nil
 }

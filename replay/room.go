@@ -1,0 +1,127 @@
+package replay
+
+import (
+	"context"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A roomReader reads one room for a Reader. It moves its Pos forward as it reads.
+type roomReader struct {
+	RoomStart
+	tail    streams.ID
+	pending []entry // read and not returned yet, in order
+	ended   bool    // nothing follows pending
+}
+
+// An entry is an item and its rank in the order of the partition.
+//
+// An event's rank is its place. A gap's place is where the gap ends, but its rank is where
+// the gap begins. Events of other rooms within the gap move the cursor forward. A client
+// that disconnects among them, or continues from memory there, must know of the gap already.
+type entry struct {
+	place, order streams.ID
+	event        *streams.Event
+	gap          *Gap
+}
+
+// read appends the next page of the room to pending, with the gaps before, between and
+// after its events. After an error it may be called again, and continues after pending.
+func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks, page int) error {
+	if w.Last.Before(r.Pos) {
+		// The cursor is ahead of the log: this log never held the client's last event.
+		r.addGap(r.Pos, Reset, w.Last, w.Last.Next())
+		r.ended = true
+		return nil
+	}
+	if !r.Pos.Before(r.tail) { // no later event; also without a tail record, hence without events
+		return r.end(ctx, log, w)
+	}
+	events, err := log.After(ctx, r.Room, r.Pos, w.Last, page)
+	if err != nil {
+		return err
+	}
+	for _, e := range events {
+		r.addEvent(e, w)
+	}
+	if len(events) < page {
+		return r.end(ctx, log, w)
+	}
+	return nil
+}
+
+// addEvent appends e, after a gap if the log does not prove that e follows Pos.
+func (r *roomReader) addEvent(e *streams.Event, w *streams.Watermarks) {
+	from := e.Prev // from here to e, no event is missing
+	lost := r.Pos.Before(w.Floor) && w.Floor.Before(e.ID)
+	if lost {
+		from = streams.Later(from, w.Floor)
+	}
+	switch {
+	case r.Unknown:
+		r.addGap(r.Pos, UnknownCursor, from, e.ID)
+	case r.FromOldest:
+	case lost:
+		r.addReset(w, from, e.ID)
+	case r.Pos.Before(from):
+		r.addGap(r.Pos, Trimmed, from, e.ID)
+	}
+	r.FromOldest, r.Unknown = false, false
+	r.pending = append(r.pending, entry{place: e.ID, order: e.ID, event: e})
+	r.Pos = e.ID
+}
+
+// end appends a gap if events may be missing between Pos and the barrier. The log must
+// have no more events there. After an error it may be called again.
+func (r *roomReader) end(ctx context.Context, log Source, w *streams.Watermarks) error {
+	to := r.tail
+	if to.IsZero() {
+		to = w.Base()
+	}
+	if w.Last.Before(to) {
+		to = w.Last // the tail was read after the barrier
+	}
+	lost := r.Pos.Before(w.Floor)
+	if lost {
+		to = streams.Later(to, w.Floor)
+	}
+	switch {
+	case r.Unknown:
+		r.addGap(r.Pos, UnknownCursor, to, to.Next())
+	case r.FromOldest:
+	case lost:
+		r.addReset(w, to, to.Next())
+	case r.Pos.Before(to):
+		later, err := log.After(ctx, r.Room, r.Pos, streams.MakeID(1<<48-1, 1<<64-1, to.Partition()), 1)
+		if err != nil {
+			return err
+		}
+		switch {
+		case len(later) == 0:
+			r.addGap(r.Pos, Expired, to, to.Next())
+		case r.Pos.Before(later[0].Prev):
+			r.addGap(r.Pos, Trimmed, to, to.Next()) // by events published since the barrier
+		}
+	}
+	r.ended = true
+	return nil
+}
+
+// addReset appends the gap of a loss. The missing events may lie before Pos: a node that
+// did not know of the loss logged events over it, and these seemed to follow the events
+// before the loss.
+func (r *roomReader) addReset(w *streams.Watermarks, place, before streams.ID) {
+	from := r.Pos
+	if !w.LostAfter.IsZero() && w.LostAfter.Before(from) {
+		from = w.LostAfter
+	}
+	r.addGap(from, Reset, place, before)
+}
+
+// addGap appends a gap. After place, the room is complete again.
+func (r *roomReader) addGap(after streams.ID, why Reason, place, before streams.ID) {
+	r.pending = append(r.pending, entry{place: place, order: r.Pos, gap: &Gap{
+		Room: r.Room, After: after, Before: before, Reason: why,
+	}})
+	r.Pos = place
+}
