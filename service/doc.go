@@ -1,14 +1,21 @@
-// Package service is the node: it publishes into a log, and hands what the log
-// brings to the connections that follow.
+// Package service is a Tidemark node as a library: it publishes events into a log and
+// delivers the events of the log to subscriptions.
 //
-// One event's way through it: the feed of the event's partition brings it to the
-// [pump], which proves by its Prev that nothing is missing and repairs what is
-// from the log; the pump hands it to its [room], which keeps it in the hot tail
-// and offers it to each [Subscription]; the connection takes it from there with
-// Subscription.Next.
+// An event takes this way through a node. The feed of its partition brings it to the
+// [pump]. The pump proves with the event's Prev that no event before it is missing, and
+// reads missing events from the log first. It hands the event to its [room], which keeps
+// it in the hot tail and offers it to each [Subscription]. The connection takes it with
+// [Subscription.Ready] or [Subscription.Next].
 //
-// Promised: a Subscription gives the events of its rooms in the order of ids,
-// each once, without a hole that is not told, from any Start; a slow one has a
-// bounded queue, delays nobody, and catches up from the log. The zero Options
-// are ready for use.
+// Promised:
+//
+//   - a subscription returns the events of its rooms in the order of ids, each once,
+//     from any start;
+//   - where events may be missing, it returns a gap notice in their place;
+//   - a slow subscription has a bounded queue, delays no other, and catches up from the
+//     log;
+//   - the zero [Options] are ready for use.
+//
+// Not promised: order between partitions, and delivery of an ephemeral event to a
+// subscription that was not live when it was published.
 package service

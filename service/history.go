@@ -17,53 +17,53 @@ type HistoryQuery struct {
 	Newest        bool       // newest first
 }
 
-// A HistoryPage is the answer.
+// A HistoryPage is the answer to a HistoryQuery.
 type HistoryPage struct {
 	Events []*streams.Event
 
-	// Next, if not zero, goes on from here: as After, or as Before where the
-	// newest come first.
+	// Next, if not zero, asks for the next page: as After, or as Before if the newest
+	// come first.
 	Next streams.ID
 
-	// Truncated says that events within the bounds may be missing from the page:
+	// Truncated says that events within the bounds may be missing from the page, because
 	// the log no longer has them.
 	Truncated bool
 }
 
-// History returns a page of what the log keeps of a room. While the log does not
-// answer, it is the page as the node last knew it, if it holds all of that in memory.
-// Errors are those of streams.Log.After.
+// History returns a page of the events that the log keeps of a room. While the log does
+// not answer, History returns the page from memory, if the node holds all of it there.
+// Such a page may lack the newest events. Errors are those of streams.Log.After.
 func (n *Node) History(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
-	pump := n.pumps[room.Partition(len(n.pumps))]
-	if pump.away.Load() { // why wait until it has failed again
-		if page, ok := pump.fromHot(room, q); ok {
+	p := n.pumps[room.Partition(len(n.pumps))].partition
+	if p.health.down.Load() { // do not wait for the log to fail again
+		if page, ok := p.historyFromMemory(room, q); ok {
 			return page, nil
 		}
 	}
-	page, err := n.fromLog(ctx, room, q)
+	page, err := n.historyFromLog(ctx, room, q)
 	if errors.Is(err, streams.ErrUnavailable) {
-		if page, ok := pump.fromHot(room, q); ok {
+		if page, ok := p.historyFromMemory(room, q); ok {
 			return page, nil
 		}
 	}
 	return page, err
 }
 
-// fromHot returns a page from the hot tail of a room, if that has all of it.
-func (p *pump) fromHot(name streams.Room, q HistoryQuery) (page HistoryPage, ok bool) {
-	r := p.lookup(name)
+// historyFromMemory returns a page from the hot tail of a room, if that holds all of it.
+func (p *partition) historyFromMemory(name streams.Room, q HistoryQuery) (page HistoryPage, ok bool) {
+	r := p.registry.lookup(name)
 	if r == nil {
 		return page, false
 	}
-	events, whole, ok := r.between(q.After, q.Before)
-	if !ok || !whole && (!q.Newest || len(events) < q.Limit) {
+	events, complete, ok := r.hotBetween(q.After, q.Before)
+	if !ok || !complete && (!q.Newest || len(events) < q.Limit) {
 		return page, false
 	}
 	events = slices.Clone(events)
 	if q.Newest {
 		slices.Reverse(events)
 	}
-	more := len(events) > q.Limit || !whole
+	more := len(events) > q.Limit || !complete
 	page.Events = events[:min(q.Limit, len(events))]
 	if more && len(page.Events) > 0 {
 		page.Next = page.Events[len(page.Events)-1].ID
@@ -71,37 +71,38 @@ func (p *pump) fromHot(name streams.Room, q HistoryQuery) (page HistoryPage, ok 
 	return page, true
 }
 
-// between returns what the hot tail has with after < id < before, where zero is no
-// bound. whole says that there were no others.
-func (r *room) between(after, before streams.ID) (events []*streams.Event, whole, ok bool) {
+// hotBetween returns the events of the hot tail with after < id < before, where zero means
+// no bound. complete says that the room had no other events there. ok is false if the hot
+// tail cannot answer.
+func (r *room) hotBetween(after, before streams.ID) (events []*streams.Event, complete, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	from := streams.Later(after, r.start)
-	events, ok = r.afterLocked(from, false)
+	events, ok = r.hotAfterLocked(streams.Later(after, r.tail.start), false)
 	if !before.IsZero() {
 		i := sort.Search(len(events), func(i int) bool { return !events[i].ID.Before(before) })
 		events = events[:i]
 	}
-	return events, !after.Before(r.start), ok
+	return events, !after.Before(r.tail.start), ok
 }
 
-func (n *Node) fromLog(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
+func (n *Node) historyFromLog(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
 	p := room.Partition(len(n.pumps))
-	edges, err := n.log.Watermarks(ctx, p, []streams.Room{room})
+	w, err := n.log.Watermarks(ctx, p, []streams.Room{room})
 	if err != nil {
 		return HistoryPage{}, err
 	}
-	if q.Before.IsZero() || edges.Last.Before(q.Before) {
-		q.Before = edges.Last.Next()
+	if q.Before.IsZero() || w.Last.Before(q.Before) {
+		q.Before = w.Last.Next()
 	}
 	if q.Newest {
-		return n.newest(ctx, room, q, edges)
+		return n.newest(ctx, room, q, w)
 	}
-	return n.oldest(ctx, room, q, edges)
+	return n.oldest(ctx, room, q, w)
 }
 
-func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (HistoryPage, error) {
-	reader := replay.NewReader(n.log, edges, []replay.RoomStart{{Room: room, Pos: q.After, FromOldest: q.After.IsZero()}})
+// oldest returns the oldest events within the bounds. q.Before must be set.
+func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (HistoryPage, error) {
+	reader := replay.NewReader(n.log, w, []replay.RoomStart{{Room: room, Pos: q.After, FromOldest: q.After.IsZero()}})
 	var page HistoryPage
 	for {
 		items, err := reader.Next(ctx, q.Limit)
@@ -127,23 +128,24 @@ func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 	}
 }
 
-func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (HistoryPage, error) {
+// newest returns the newest events within the bounds. q.Before must be set.
+func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (HistoryPage, error) {
 	events, err := n.log.Before(ctx, room, q.Before, q.Limit+1)
 	if err != nil {
 		return HistoryPage{}, err
 	}
 	if len(events) == 0 {
-		truncated, err := n.emptied(ctx, room, q, edges)
+		truncated, err := n.lostAll(ctx, room, q, w)
 		return HistoryPage{Truncated: truncated}, err
 	}
 	var page HistoryPage
 	oldest := events[len(events)-1].ID // the page is complete down to here
-	if lo := streams.Later(q.After, oldest); lo.Before(edges.Floor) && !q.Before.Before(edges.Floor) {
-		page.Truncated = true // the log has lost what was newest
+	if lo := streams.Later(q.After, oldest); lo.Before(w.Floor) && !q.Before.Before(w.Floor) {
+		page.Truncated = true // the log has lost the newest events
 	}
 	for i := len(events) - 1; i >= 0; i-- {
 		e := events[i]
-		if e.ID.Before(oldest) { // there were others between it and the one after
+		if e.ID.Before(oldest) { // events between this one and the next are gone
 			page.Truncated = page.Truncated || q.After.Before(oldest)
 		}
 		if !q.After.Before(e.ID) {
@@ -162,17 +164,17 @@ func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, ed
 	return page, nil
 }
 
-// emptied reports whether there may have been events after q.After that the log no
-// longer has, where it has none before q.Before.
-func (n *Node) emptied(ctx context.Context, room streams.Room, q HistoryQuery, edges streams.Watermarks) (bool, error) {
+// lostAll reports whether the log may have had events after q.After that it no longer has,
+// if it has none between q.After and q.Before.
+func (n *Node) lostAll(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (bool, error) {
 	if q.After.IsZero() {
 		return false, nil
 	}
-	next, err := n.log.After(ctx, room, q.After, edges.Last, 1)
+	next, err := n.log.After(ctx, room, q.After, w.Last, 1)
 	if err != nil {
 		return false, err
 	}
-	complete := edges.CompleteAt(0)
+	complete := w.CompleteAt(0)
 	if len(next) > 0 {
 		complete = next[0].Prev
 	}

@@ -6,9 +6,9 @@ import (
 	"github.com/tidemark/tidemark/replay"
 )
 
-// metrics counts what a node does. The names are part of the surface: they are
-// listed in docs/metrics.md. Whatever has a label is there from the start, at zero: a
-// series that begins with its first count has no rise that Prometheus could see.
+// metrics are a node's counters. Their names are public: docs/metrics.md lists them. Every
+// series with a label exists from the start, at zero. Prometheus would not see the first
+// increase of a series that begins with it.
 type metrics struct {
 	subscriptions prometheus.Gauge
 	rooms         prometheus.Gauge
@@ -22,11 +22,11 @@ type metrics struct {
 	logErrors     *prometheus.CounterVec // operation
 }
 
-// Why the pump reads the log.
+// The causes of a repair.
 const (
-	causeHole = "hole" // an event shows that one before it has not come
+	causeHole = "hole" // the Prev of a live event shows that an earlier one is missing
 	causeFeed = "feed" // the feed was lost
-	causeTail = "tail" // a room is behind what the log said of it
+	causeTail = "tail" // the tail check found a room behind the log
 )
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -44,19 +44,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		return v
 	}
 	m := &metrics{
-		subscriptions: gauge("subscriptions", "Subscriptions that stand."),
-		rooms:         gauge("rooms", "Rooms that this node follows."),
-		received:      counter("received_total", "Events that passed the pump."),
-		overflows:     counter("queue_overflows_total", "Full queues that were dropped."),
-		catchUps:      counter("catch_ups_total", "Reads of the log begun for a subscription."),
-		repairs: vec("repairs_total", "Reads of the log begun because live events were missing, by cause.", "cause",
+		subscriptions: gauge("subscriptions", "Subscriptions now."),
+		rooms:         gauge("rooms", "Rooms that the node follows now."),
+		received:      counter("received_total", "Events that the node received from the log."),
+		overflows:     counter("queue_overflows_total", "Queues of connections that were full and were dropped."),
+		catchUps:      counter("catch_ups_total", "Replays from the log that were started for a subscription."),
+		repairs: vec("repairs_total", "Reads of the log that were started because live events were missing, by cause.", "cause",
 			causeHole, causeFeed, causeTail),
-		feedLosses: counter("feed_losses_total", "Live feeds that were lost and joined again."),
-		away:       gauge("partitions_away", "Partitions of the log that do not answer."),
-		gaps: vec("gap_notices_total", "Gap notices handed to subscriptions, by reason.", "reason",
+		feedLosses: counter("feed_losses_total", "Live feeds that were lost."),
+		away:       gauge("partitions_away", "Partitions of the log that do not answer now."),
+		gaps: vec("gap_notices_total", "Gap notices given to subscriptions, by reason.", "reason",
 			string(replay.Trimmed), string(replay.Expired), string(replay.Reset), string(replay.UnknownCursor)),
-		logErrors: vec("log_errors_total", "Calls of the log that failed, by operation.", "operation",
-			opAppend, opEdges, opRead, opPing),
+		logErrors: vec("log_errors_total", "Failed calls of the log, by operation.", "operation",
+			opAppend, opWatermarks, opRead, opPing),
 	}
 	if r != nil {
 		r.MustRegister(m.subscriptions, m.rooms, m.received, m.overflows,
@@ -64,3 +64,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	return m
 }
+
+// countGap counts a gap notice that a subscription is given.
+func (m *metrics) countGap(g *replay.Gap) { m.gaps.WithLabelValues(string(g.Reason)).Inc() }

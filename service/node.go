@@ -11,26 +11,29 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// openLimit bounds how long Subscribe waits for the feed and the log.
-const openLimit = 10 * time.Second
+const (
+	// openLimit bounds how long Subscribe waits for the feed and the log.
+	openLimit = 10 * time.Second
 
-// feedLimit is how long the feed may announce nothing that it owes before the node
-// is not ready: it would be an island, where nothing arrives that others publish.
-const feedLimit = 5 * time.Second
+	// feedLimit bounds how long the feed may confirm none of its pending joins before the
+	// node reports that it is not ready. Without its feed, a node delivers no event that
+	// other nodes publish.
+	feedLimit = 5 * time.Second
+)
 
-// A Node publishes into a log and serves the connections of one process. All
-// methods may be called concurrently.
+// A Node publishes into a log and serves the connections of one process. All methods may
+// be called concurrently.
 type Node struct {
 	log     streams.Log
-	prober  streams.FeedProber // the log, if it is one; else nil
+	prober  streams.FeedProber // the log, if it implements it; else nil
 	opts    Options
 	metrics *metrics
 	pumps   []*pump // by partition
 	outages outages
 }
 
-// New returns a running node on log, which stays the caller's: close the node
-// first, then the log. nil options mean the defaults.
+// New returns a running node on log. Nil options mean the defaults. The log stays the
+// caller's: close the node first, then the log.
 func New(log streams.Log, o *Options) *Node {
 	if o == nil {
 		o = &Options{}
@@ -38,8 +41,10 @@ func New(log streams.Log, o *Options) *Node {
 	n := &Node{opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
 	n.log = countedLog{log, n.metrics.logErrors}
 	n.prober, _ = log.(streams.FeedProber)
+	tracer := newTracer(n.opts.Tracing)
 	for p := range log.Partitions() {
-		n.pumps = append(n.pumps, newPump(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages))
+		part := newPartition(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages)
+		n.pumps = append(n.pumps, startPump(part, tracer))
 	}
 	return n
 }
@@ -47,41 +52,44 @@ func New(log streams.Log, o *Options) *Node {
 // Name returns the node's name.
 func (n *Node) Name() string { return n.opts.Name }
 
-// Close stops the node and waits for its goroutines. Subscriptions must have
-// been closed before.
+// Close stops the node and waits for its goroutines. Close every subscription before.
 func (n *Node) Close() {
 	for _, p := range n.pumps {
 		p.close()
 	}
 }
 
-// Ready reports whether the node can serve now: nil, or why not.
+// Ready returns nil if the node can serve now, and otherwise the reason why not.
 func (n *Node) Ready(ctx context.Context) error {
 	if err := n.log.Ping(ctx); err != nil {
 		return fmt.Errorf("the log does not answer: %w", err)
 	}
 	for _, p := range n.pumps {
-		if d := p.stuck(); d > feedLimit {
-			return fmt.Errorf("%w: live delivery of partition %d has waited for %v", streams.ErrUnavailable, p.partition, d.Round(time.Second))
+		if d := p.registry.stalled(); d > feedLimit {
+			return fmt.Errorf("%w: live delivery of partition %d has waited for %v", streams.ErrUnavailable, p.id, d.Round(time.Second))
 		}
 	}
 	return nil
 }
 
-// Publish stores drafts, whose Keep and Trace it fills in, and returns a receipt for each,
-// in their order: see streams.Log.Append. Nothing is delivered ahead of the log:
-// this node's own connections get the events as every other node's do.
+// Publish sets the Retention and Trace of each draft, stores the drafts, and returns one
+// receipt per draft, in their order: see streams.Log.Append. The node's own subscriptions
+// receive the events from the log's feed, as those of every other node do.
 func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	for i := range drafts {
 		drafts[i].Retention = n.opts.retention(drafts[i].Room)
 	}
-	n.trace(ctx, drafts)
+	if n.opts.Tracing != nil {
+		t := currentTrace(ctx)
+		for i := range drafts {
+			drafts[i].Trace = t
+		}
+	}
 	return n.log.Append(ctx, drafts)
 }
 
-// Probe returns how long what is published through the log took lately to come back to
-// this process: see streams.Prober. ok is false for a log that does not measure it, or
-// has not yet.
+// Probe returns how long a message took lately from the log's publish to this process: see
+// streams.FeedProber. ok is false if the log does not measure it, or has not yet.
 func (n *Node) Probe() (p streams.FeedProbe, ok bool) {
 	if n.prober == nil {
 		return streams.FeedProbe{}, false
@@ -89,50 +97,53 @@ func (n *Node) Probe() (p streams.FeedProbe, ok bool) {
 	return n.prober.FeedProbe()
 }
 
-// UnavailablePartitions returns how many partitions of the log do not answer, as far as the node knows.
+// UnavailablePartitions returns how many partitions of the log did not answer the node's
+// last call.
 func (n *Node) UnavailablePartitions() (partitions int) {
 	for _, p := range n.pumps {
-		if p.away.Load() {
+		if p.health.down.Load() {
 			partitions++
 		}
 	}
 	return partitions
 }
 
-// Subscribe follows rooms (at least one) from start. notify is called, from any
-// goroutine and under locks, whenever there is something to take after Next
-// came back without More; it must not block nor call the subscription. The caller calls Next or
-// Ready at once, and closes the subscription in the end.
+// Subscribe follows rooms, at least one, from start. The caller must call Next or Ready at
+// once, and must close the subscription.
 //
-// Errors: ErrUnavailable when the log is needed to find the start and does not
-// answer within 10 s; or ctx's.
+// notify is called when there are items to take, or an outage to report, after a batch
+// without More was returned. It is called from any goroutine and under locks: it must not
+// block, and must not call the subscription.
+//
+// Errors: ErrUnavailable if finding the start needs the log and the log does not answer
+// within 10 s, or ctx's error.
 func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*Subscription, error) {
 	bounded, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	s := &Subscription{node: n, notify: notify, notified: true}
-	s.restLocked() // nobody else has it yet
+	s := &Subscription{opts: &n.opts, metrics: n.metrics, notify: notify, notified: true}
+	s.queue.shrink() // no other goroutine has the subscription yet
 	for p, names := range byPartition(rooms, len(n.pumps)) {
 		if len(names) > 0 {
-			s.legs = append(s.legs, newLeg(s, n.pumps[p], names, start))
+			s.parts = append(s.parts, newPartitionSub(s, n.pumps[p].partition, names, start))
 		}
 	}
 	n.metrics.subscriptions.Inc()
-	ids := make([]streams.ID, len(s.legs))
-	for i, l := range s.legs {
-		if err := l.open(bounded); err != nil {
+	ids := make([]streams.ID, len(s.parts))
+	for i, ps := range s.parts {
+		if err := ps.open(bounded); err != nil {
 			s.Close()
 			if ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 				err = fmt.Errorf("%w: no answer within %v", streams.ErrUnavailable, openLimit)
 			}
 			return nil, err
 		}
-		ids[i] = l.pos
+		ids[i] = ps.pos
 	}
-	s.opening = replay.CursorAt(ids...)
+	s.initial = replay.CursorAt(ids...)
 	return s, nil
 }
 
-// byPartition returns the rooms of each partition, each room once.
+// byPartition returns the rooms of each of n partitions, each room once.
 func byPartition(rooms []streams.Room, n int) [][]streams.Room {
 	parts := make([][]streams.Room, n)
 	rooms = slices.Clone(rooms)

@@ -13,39 +13,39 @@ import (
 
 // Options tunes a Node. The zero value of each field means its default.
 type Options struct {
-	// Name tells nodes apart in logs and to clients; default "tidemark".
+	// Name identifies the node in logs and to clients; default "tidemark".
 	Name string
 
-	// Retention says what the log keeps: the first rule whose pattern matches a
-	// room counts; where none does, DefaultRetention.
+	// Retention says how much the log keeps of each room. The first rule whose pattern
+	// matches the room applies. Without one, DefaultRetention does.
 	Retention []RetentionRule
 
-	// Queue bounds the events that wait for one connection; default 256. A
-	// connection whose queue is full catches up from the log.
+	// Queue bounds the events that wait for one connection; default 256. A connection
+	// whose queue is full catches up from the log.
 	Queue int
 
-	// Hot bounds the newest events of a followed room that are kept in memory,
-	// shared by all its connections; default 1,000, and 1 MiB of data.
+	// Hot bounds the newest events of a followed room that the node keeps in memory. All
+	// connections share them. Default 1,000, and at most 1 MiB of data.
 	Hot int
 
-	// CheckEvery is how often each followed room's last id is looked up, which
-	// finds what was lost at the tail of a room gone quiet within two periods;
-	// default 3 s.
+	// CheckEvery is the period of the tail check, which looks up the last id of each
+	// followed room. It finds a lost newest event within two periods. Default 3 s.
 	CheckEvery time.Duration
 
-	// Linger is how long a room stays followed after its last connection left,
-	// so that one that comes back finds it warm; default 30 s.
+	// Linger is how long the node follows a room after its last connection left, so that
+	// a returning client finds the room in memory; default 30 s.
 	Linger time.Duration
 
-	Logger  *slog.Logger          // default: none
-	Metrics prometheus.Registerer // default: none
+	Logger  *slog.Logger          // default: no logging
+	Metrics prometheus.Registerer // default: no metrics
 
-	// Tracing has events carry the trace of their publish, and makes a span of the
-	// delivery of each that has one; default: neither.
+	// Tracing makes events carry the trace of their publish, and creates a span for each
+	// delivery of a traced event; default: no tracing.
 	Tracing trace.TracerProvider
 }
 
-// DefaultRetention is what the log keeps of a room for which no rule is given.
+// DefaultRetention returns the retention of a room that matches no rule: 1,000 events for
+// 24 hours.
 func DefaultRetention() streams.Retention {
 	return streams.Retention{Events: 1000, Age: 24 * time.Hour}
 }
@@ -53,11 +53,11 @@ func DefaultRetention() streams.Retention {
 const (
 	// hotBytes bounds the data of a room's hot tail: a thousand events of 1 KiB.
 	hotBytes = 1 << 20
-	// queueBytes bounds the data that waits for one connection. The data is
-	// shared, but a stalled connection may be the last to hold it.
+	// queueBytes bounds the data that waits for one connection. The data is shared, but a
+	// stalled connection may be the last one that keeps it in memory.
 	queueBytes = 1 << 20
-	// batch bounds the events that one call of Next returns, so that a
-	// connection that catches up yields to the others.
+	// batch bounds the events that one call of Next returns, so that a connection that
+	// catches up yields to the others.
 	batch = 256
 )
 
@@ -73,11 +73,11 @@ func (o Options) withDefaults() Options {
 
 // A RetentionRule gives the rooms whose names match Pattern a retention.
 type RetentionRule struct {
-	Pattern string // "*" stands for any characters, also none
-	Retention    streams.Retention
+	Pattern   string // "*" matches any characters, or none
+	Retention streams.Retention
 }
 
-// retention returns what the log keeps of room.
+// retention returns how much the log keeps of room.
 func (o *Options) retention(room streams.Room) streams.Retention {
 	for _, rule := range o.Retention {
 		if room.Matches(rule.Pattern) {

@@ -1,91 +1,91 @@
 package service
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/streams"
 )
 
-// outages counts the times in which the log, or a partition of it, did not answer
-// this node. Connections are told of each once.
+// outages numbers the periods in which at least one partition of the log does not answer
+// this node. Each subscription reports a number once.
 type outages struct {
-	mu   sync.Mutex // guards the fields below
-	away int        // partitions that do not answer
-	id   uint64     // of the present outage, or of the last one
+	mu         sync.Mutex // guards the fields below
+	partitions int        // that do not answer
+	id         uint64     // of the current outage, or of the last one
 }
 
 func (o *outages) begin() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.away == 0 {
+	if o.partitions == 0 {
 		o.id++
 	}
-	o.away++
+	o.partitions++
 }
 
 func (o *outages) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away--
+	o.partitions--
 }
 
-func (o *outages) present() uint64 {
+func (o *outages) current() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.id
 }
 
-// Outage returns a number for the present outage of the log, as far as it concerns
-// the subscription's rooms: another one each time, and 0 while the log answers. What
-// the node holds in memory is delivered all the same, and all else when the log is
-// back. notify is called when an outage begins.
-func (s *Subscription) Outage() uint64 {
-	for _, l := range s.legs {
-		if l.pump.away.Load() {
-			return s.node.outages.present()
-		}
+// A health records whether one partition of the log answers. It changes only by the
+// outcome of calls that the node makes anyway. Its methods may be called concurrently.
+type health struct {
+	outages  *outages // of the node
+	count    prometheus.Gauge
+	logger   *slog.Logger
+	onOutage func() // called when an outage begins
+
+	down atomic.Bool // the log did not answer the last call
+}
+
+// record notes the outcome of a call, unless the caller gave it up: then ctx has ended.
+func (h *health) record(ctx context.Context, err error) {
+	switch {
+	case err == nil:
+		h.answered()
+	case ctx.Err() == nil:
+		h.failed(err)
 	}
-	return 0
 }
 
 // answered notes that the log answers.
-func (p *pump) answered() {
-	if p.away.Load() && p.away.CompareAndSwap(true, false) {
-		p.outages.end()
-		p.metrics.away.Dec()
-		p.logger.Info("the log answers again")
+func (h *health) answered() {
+	if h.down.Load() && h.down.CompareAndSwap(true, false) {
+		h.outages.end()
+		h.count.Dec()
+		h.logger.Info("the log answers again")
 	}
 }
 
-// unanswered notes that the log did not answer, if that is what err says, and has
-// every connection look at it.
-func (p *pump) unanswered(err error) {
-	if !errors.Is(err, streams.ErrUnavailable) || !p.away.CompareAndSwap(false, true) {
+// failed notes that the log does not answer, if err says so.
+func (h *health) failed(err error) {
+	if !errors.Is(err, streams.ErrUnavailable) || !h.down.CompareAndSwap(false, true) {
 		return
 	}
-	p.outages.begin()
-	p.metrics.away.Inc()
-	p.logger.Warn("the log does not answer", "error", err)
-	for _, r := range p.all() {
-		r.wake()
-	}
+	h.outages.begin()
+	h.count.Inc()
+	h.logger.Warn("the log does not answer; clients stay connected", "error", err)
+	h.onOutage()
 }
 
-// wake has every member's owner look whether there is something to take, or to know.
-func (r *room) wake() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for _, m := range r.members {
-		m.leg.sub.wake()
+// outage returns the number of the current outage, or 0 while the log answers.
+func (h *health) outage() uint64 {
+	if !h.down.Load() {
+		return 0
 	}
-}
-
-func (s *Subscription) wake() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.notified && !s.closed {
-		s.notified = true
-		s.notify()
-	}
+	return h.outages.current()
 }

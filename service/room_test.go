@@ -11,15 +11,15 @@ import (
 	"github.com/tidemark/tidemark/streams/embedded"
 )
 
-// A room holds little more than the events that it keeps, however many have passed.
+// A hot tail holds little more memory than its events need, after any number of events.
 func TestHotTailLetsGo(t *testing.T) {
 	const keeps, events, lookEvery = 1000, 4000, 50
-	r, o := newRoom("a", 1), Options{Hot: keeps}
+	var tail hotTail
 	var all []weak.Pointer[streams.Event]
 	for i := range events {
 		e := &streams.Event{ID: streams.MakeID(uint64(i+1), 1, 0)}
 		all = append(all, weak.Make(e))
-		r.keepLocked(e, &o)
+		tail.add(e, keeps)
 		if i%lookEvery > 0 {
 			continue
 		}
@@ -31,13 +31,13 @@ func TestHotTailLetsGo(t *testing.T) {
 			}
 		}
 		if held > keeps*9/8+lookEvery {
-			t.Fatalf("after %d events, %d are held, want %d and an eighth of it", i, held, keeps)
+			t.Fatalf("after %d events, %d are in memory, want %d and an eighth of it", i, held, keeps)
 		}
 	}
-	runtime.KeepAlive(r)
+	runtime.KeepAlive(&tail)
 }
 
-// A node that nobody is connected to any more holds nothing of the rooms that it has left.
+// A node without connections keeps nothing of the rooms that it has left in memory.
 func TestRoomsAreLetGoOf(t *testing.T) {
 	log, err := embedded.Open(t.TempDir(), embedded.Options{})
 	if err != nil {
@@ -50,11 +50,11 @@ func TestRoomsAreLetGoOf(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	room := weak.Make(n.pumps[0].lookup("a"))
+	room := weak.Make(n.pumps[0].registry.lookup("a"))
 	s.Close()
 	for deadline := time.Now().Add(20 * time.Second); room.Value() != nil; runtime.GC() {
 		if time.Now().After(deadline) {
-			t.Fatal("somebody holds the room")
+			t.Fatal("the node still holds the room")
 		}
 		time.Sleep(time.Millisecond)
 	}

@@ -10,28 +10,22 @@ import (
 	"github.com/tidemark/tidemark/tracing"
 )
 
-// trace gives drafts the trace of ctx, if there is one.
-func (n *Node) trace(ctx context.Context, drafts []streams.Draft) {
-	if n.opts.Tracing == nil {
-		return
-	}
-	t := tracing.Of(ctx)
-	for i := range drafts {
-		drafts[i].Trace = t
-	}
-}
+// newTracer returns the tracer of this package's spans, or nil for a nil provider.
+func newTracer(p trace.TracerProvider) trace.Tracer { return tracing.Tracer(p) }
 
-// deliver begins the span of handing e to the subscriptions of its room, one for each
-// event and node; nil where the event or this node is not traced. It is a child of the
-// publish's span, and not only linked to it: whoever asks where an event has gone looks
-// at one trace.
+// currentTrace returns the trace of the span in ctx, or "" if it is not sampled.
+func currentTrace(ctx context.Context) streams.Trace { return tracing.Of(ctx) }
+
+// startDelivery starts the span of delivering e to the subscriptions of its room: one
+// span per event and node. It returns nil if the event or the node is not traced. The
+// span is a child of the publish's span, so that one trace shows the event's whole way.
 //
 // https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/
-func (p *pump) deliver(e *streams.Event) trace.Span {
-	if p.tracer == nil || e.Trace == "" {
+func startDelivery(tracer trace.Tracer, e *streams.Event) trace.Span {
+	if tracer == nil || e.Trace == "" {
 		return nil
 	}
-	_, span := p.tracer.Start(tracing.Within(context.Background(), e.Trace), "deliver",
+	_, span := tracer.Start(tracing.Within(context.Background(), e.Trace), "deliver",
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "tidemark"),
@@ -43,11 +37,8 @@ func (p *pump) deliver(e *streams.Event) trace.Span {
 	return span
 }
 
-// endDelivery ends the span of an event that was handed to those who follow r.
-func endDelivery(span trace.Span, r *room) {
-	r.mu.Lock()
-	n := len(r.members)
-	r.mu.Unlock()
+// endDelivery ends the span of an event that was offered to n subscriptions.
+func endDelivery(span trace.Span, n int) {
 	span.SetAttributes(attribute.Int("tidemark.subscriptions", n))
 	span.End()
 }

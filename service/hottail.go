@@ -1,0 +1,72 @@
+package service
+
+import (
+	"sort"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// A hotTail keeps a room's newest events in memory, oldest first. It holds every logged
+// event after start, up to the room's position. Slices of events are shared with readers:
+// the tail appends at the end and cuts at the front, and never changes an element.
+type hotTail struct {
+	start  streams.ID
+	events []*streams.Event
+	bytes  int // data of events
+}
+
+// restart empties the tail. From then on it holds the events after start.
+func (t *hotTail) restart(start streams.ID) { *t = hotTail{start: start} }
+
+// add appends e and drops the oldest events above max events or hotBytes.
+func (t *hotTail) add(e *streams.Event, max int) {
+	if n := len(t.events); n == cap(t.events) {
+		// The old array keeps dropped events alive until here. append would leave room for
+		// half as many dropped events as the tail keeps: hundreds of megabytes over all
+		// rooms of a node.
+		t.events = append(make([]*streams.Event, 0, n+n/8+8), t.events...)
+	}
+	t.events = append(t.events, e)
+	t.bytes += len(e.Data)
+	for len(t.events) > max || t.bytes > hotBytes && len(t.events) > 0 {
+		t.start = t.events[0].ID
+		t.bytes -= len(t.events[0].Data)
+		t.events = t.events[1:]
+	}
+}
+
+// after returns the events after pos, which must not be before start.
+func (t *hotTail) after(pos streams.ID) []*streams.Event {
+	i := sort.Search(len(t.events), func(i int) bool { return pos.Before(t.events[i].ID) })
+	return t.events[i:]
+}
+
+// prepend puts events in front of the tail. older must end at or before start, with no
+// event between. prepend takes the part of it that is an unbroken chain after floor and
+// that fits into hotBytes.
+func (t *hotTail) prepend(older []*streams.Event, floor streams.ID) {
+	bytes, start := t.bytes, t.start
+	from := len(older)
+	for i := len(older) - 1; i >= 0; i-- {
+		e := older[i]
+		if from < len(older) && older[from].Prev != e.ID || !floor.Before(e.ID) || bytes+len(e.Data) > hotBytes {
+			break
+		}
+		bytes += len(e.Data)
+		from, start = i, streams.Later(e.Prev, floor)
+	}
+	if from == len(older) {
+		return
+	}
+	joined := make([]*streams.Event, 0, len(older)-from+len(t.events))
+	joined = append(append(joined, older[from:]...), t.events...)
+	*t = hotTail{start: start, events: joined, bytes: bytes}
+}
+
+// newest returns the id of the newest event, or zero if the tail is empty.
+func (t *hotTail) newest() streams.ID {
+	if len(t.events) == 0 {
+		return streams.ID{}
+	}
+	return t.events[len(t.events)-1].ID
+}
