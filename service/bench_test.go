@@ -13,12 +13,12 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// crowd is n connections that are live in one room, and write to nobody.
+// A crowd is n live connections of one room. They discard their events.
 type crowd struct {
-	log  *memLog
-	node *service.Node
-	subs []*service.Subscription
-	told sync.WaitGroup // done when each was notified of an event
+	log      *memLog
+	node     *service.Node
+	subs     []*service.Subscription
+	notified sync.WaitGroup // done when each was notified of an event
 }
 
 func newCrowd(b *testing.B, n int) *crowd {
@@ -26,7 +26,7 @@ func newCrowd(b *testing.B, n int) *crowd {
 	c := &crowd{log: log, node: service.New(log, nil), subs: make([]*service.Subscription, n)}
 	b.Cleanup(c.node.Close)
 	for i := range c.subs {
-		sub, err := c.node.Subscribe(b.Context(), []streams.Room{"a"}, replay.Now(), c.told.Done)
+		sub, err := c.node.Subscribe(b.Context(), []streams.Room{"a"}, replay.Now(), c.notified.Done)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -37,14 +37,14 @@ func newCrowd(b *testing.B, n int) *crowd {
 	return c
 }
 
-// broadcast returns when everybody was notified of an event.
+// broadcast publishes an event and returns when every connection was notified.
 func (c *crowd) broadcast(b *testing.B) {
-	c.told.Add(len(c.subs))
+	c.notified.Add(len(c.subs))
 	c.log.Append(b.Context(), []streams.Draft{{Room: "a", Data: []byte(`{"text":"hello"}`)}})
-	c.told.Wait()
+	c.notified.Wait()
 }
 
-// take has everybody take what there is.
+// take makes every connection take its items.
 func (c *crowd) take(b *testing.B) {
 	for _, s := range c.subs {
 		for more := true; more; {
@@ -60,8 +60,7 @@ func (c *crowd) take(b *testing.B) {
 	}
 }
 
-// From an event in the feed to every connection of its room having been notified,
-// and having taken it.
+// Measures from an event in the feed until every connection of its room has taken it.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1, 100, 10_000} {
 		b.Run(fmt.Sprintf("subscriptions=%d", n), func(b *testing.B) {
@@ -76,7 +75,7 @@ func BenchmarkFanOut(b *testing.B) {
 	}
 }
 
-// The first half of it: until everybody was notified.
+// Measures the first half of a fan-out: until every connection was notified.
 func BenchmarkEnqueue(b *testing.B) {
 	c := newCrowd(b, 10_000)
 	var spent time.Duration
@@ -89,8 +88,7 @@ func BenchmarkEnqueue(b *testing.B) {
 	b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N), "ns/broadcast")
 }
 
-// A connection comes and goes while one event after the other is handed to ten
-// thousand others.
+// Measures subscribing and closing while events are delivered to 10,000 other connections.
 func BenchmarkRegister(b *testing.B) {
 	c := newCrowd(b, 10_000)
 	var others sync.WaitGroup
@@ -118,8 +116,8 @@ func BenchmarkRegister(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*999/1000].Nanoseconds()), "p99.9-ns")
 }
 
-// A client comes back for the newest hundred of a thousand events: from the hot
-// tail, and, with a tail too small to hold them, in pages from the log.
+// Measures a client that returns for the newest 100 of 1,000 events: from the hot tail, and
+// from the log, where the tail is too small to hold them.
 func BenchmarkResume(b *testing.B) {
 	for name, hot := range map[string]int{"hot": 1000, "log": 10} {
 		b.Run(name, func(b *testing.B) {

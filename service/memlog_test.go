@@ -9,39 +9,39 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// memLog is a streams.Log for tests, with switches for what a real one won't do
-// on demand. It has one partition, and its clock is a counter.
+// memLog is a streams.Log in memory, with switches for failures that a real log does not
+// produce on demand. It has one partition, and its clock is a counter.
 type memLog struct {
-	mu      sync.Mutex
-	clock   uint64
-	floor   streams.ID
-	horizon streams.ID
-	cap     int
-	logged  map[streams.Room][]*streams.Event // kept
-	tails   map[streams.Room]streams.ID
-	chain   map[streams.Room][]*streams.Event // kept or trimmed, and not lost
-	ever    map[streams.Room][]*streams.Event
-	feeds   []*memFeed
-	reads   int // calls of After and Before
-	looks   int // calls of Edges
+	mu               sync.Mutex
+	clock            uint64
+	floor            streams.ID
+	unrecordedBefore streams.ID
+	cap              int
+	logged           map[streams.Room][]*streams.Event // kept
+	tails            map[streams.Room]streams.ID
+	chain            map[streams.Room][]*streams.Event // kept or trimmed, but not lost
+	ever             map[streams.Room][]*streams.Event
+	feeds            []*memFeed
+	reads            int // calls of After and Before
+	looks            int // calls of Watermarks
 
-	away      bool                      // every call fails
-	failReads int                       // so many reads of events fail, each after a second
-	loseFrame func(*streams.Event) bool // logged, and not sent live
-	frames    bool                      // a frame was lost
-	slow      bool                      // signals of the feeds wait for flow
-	held      []func()                  // those that wait, in order
-	ephemeral streams.Room              // is never logged
+	down      bool                      // every call fails
+	failReads int                       // number of reads of events that fail next, each after a second
+	loseFrame func(*streams.Event) bool // reports which events are logged but not sent live
+	frameLost bool                      // loseFrame was used
+	slow      bool                      // messages of the feeds wait for flow
+	held      []func()                  // the waiting messages, in order
+	ephemeral streams.Room              // the room that is never logged
 
-	// Each runs once, unlocked: before a read of events, before Edges reads, and
-	// before it answers what it has read.
-	onRead, beforeEdges, onEdges func()
-	hooks                        sync.WaitGroup // those that run
+	// Each hook runs once, without the lock: before a read of events, before Watermarks
+	// reads, and before Watermarks returns.
+	onRead, beforeWatermarks, onWatermarks func()
+	hooks                                  sync.WaitGroup // running hooks
 }
 
 func newMemLog() *memLog {
 	return &memLog{
-		clock: 1, floor: streams.MakeID(1, 1, 0), horizon: streams.MakeID(1, 0, 0), cap: 1000,
+		clock: 1, floor: streams.MakeID(1, 1, 0), unrecordedBefore: streams.MakeID(1, 0, 0), cap: 1000,
 		logged: map[streams.Room][]*streams.Event{},
 		tails:  map[streams.Room]streams.ID{},
 		chain:  map[streams.Room][]*streams.Event{},
@@ -58,7 +58,7 @@ func (l *memLog) Append(_ context.Context, drafts []streams.Draft) []streams.Rec
 	defer l.mu.Unlock()
 	receipts := make([]streams.Receipt, len(drafts))
 	for i, d := range drafts {
-		if l.away {
+		if l.down {
 			receipts[i].Err = streams.ErrUnavailable
 			continue
 		}
@@ -78,7 +78,7 @@ func (l *memLog) appendLocked(d streams.Draft) *streams.Event {
 	}
 	prev, recorded := l.tails[d.Room]
 	if !recorded {
-		prev = l.horizon
+		prev = l.unrecordedBefore
 	}
 	e := &streams.Event{Prev: streams.Later(prev, l.floor), Room: d.Room, Type: d.Type, Data: d.Data, Trace: d.Trace}
 	l.clock++
@@ -103,20 +103,20 @@ func (l *memLog) trim(room streams.Room, n int) {
 	l.logged[room] = slices.Clone(l.logged[room][min(n, len(l.logged[room])):])
 }
 
-// expire removes a room's events, and if it is forgotten its tail record too, as
-// Redis does when their time is over.
+// expire removes a room's events, and its tail record if it is forgotten, as Redis does
+// when they expire.
 func (l *memLog) expire(room streams.Room, forgotten bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.logged, room)
 	if forgotten {
 		delete(l.tails, room)
-		l.horizon = l.lastLocked()
+		l.unrecordedBefore = l.lastLocked()
 	}
 }
 
-// loseEnd loses the newest n events of the partition and raises the floor, as a
-// log does that has noticed.
+// loseEnd loses the newest n events of the partition and raises the floor, as a log does
+// that notices the loss.
 func (l *memLog) loseEnd(n uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -140,13 +140,13 @@ func (l *memLog) loseEnd(n uint64) {
 }
 
 func (l *memLog) Watermarks(_ context.Context, _ streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
-	l.hook(&l.beforeEdges)
-	e, err := l.edges(rooms)
-	l.hook(&l.onEdges)
-	return e, err
+	l.hook(&l.beforeWatermarks)
+	w, err := l.readWatermarks(rooms)
+	l.hook(&l.onWatermarks)
+	return w, err
 }
 
-// hook runs what is in at, once, without the lock.
+// hook runs the function at *at, once, without the lock.
 func (l *memLog) hook(at *func()) {
 	l.mu.Lock()
 	run := *at
@@ -161,18 +161,18 @@ func (l *memLog) hook(at *func()) {
 	}
 }
 
-func (l *memLog) edges(rooms []streams.Room) (streams.Watermarks, error) {
+func (l *memLog) readWatermarks(rooms []streams.Room) (streams.Watermarks, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.away {
+	if l.down {
 		return streams.Watermarks{}, streams.ErrUnavailable
 	}
 	l.looks++
-	e := streams.Watermarks{Last: l.lastLocked(), Floor: l.floor, UnrecordedBefore: l.horizon}
+	w := streams.Watermarks{Last: l.lastLocked(), Floor: l.floor, UnrecordedBefore: l.unrecordedBefore}
 	for _, r := range rooms {
-		e.Tails = append(e.Tails, l.tails[r])
+		w.Tails = append(w.Tails, l.tails[r])
 	}
-	return e, nil
+	return w, nil
 }
 
 func (l *memLog) After(_ context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
@@ -199,7 +199,7 @@ func (l *memLog) read(room streams.Room, pick func([]*streams.Event) []*streams.
 		return nil, streams.ErrUnavailable
 	}
 	defer l.mu.Unlock()
-	if l.away {
+	if l.down {
 		return nil, streams.ErrUnavailable
 	}
 	l.reads++
@@ -212,12 +212,12 @@ func (l *memLog) Close() error               { return nil }
 func (l *memLog) Feed(streams.Partition) streams.Feed {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	f := &memFeed{log: l, joined: map[streams.Room]uint64{}, signals: make(chan streams.FeedMessage, 1<<16)}
+	f := &memFeed{log: l, joined: map[streams.Room]uint64{}, messages: make(chan streams.FeedMessage, 1<<16)}
 	l.feeds = append(l.feeds, f)
 	return f
 }
 
-// loseFeeds cuts every feed; what is published until rejoin is not sent live.
+// loseFeeds disconnects every feed. Events published until rejoinFeeds are not sent live.
 func (l *memLog) loseFeeds() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -242,7 +242,7 @@ func (l *memLog) rejoinFeeds() {
 	}
 }
 
-// flow lets go what was held back.
+// flow sends the messages that were held back.
 func (l *memLog) flow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -255,11 +255,11 @@ func (l *memLog) flow() {
 
 // memFeed is guarded by its log's lock.
 type memFeed struct {
-	log     *memLog
-	joined  map[streams.Room]uint64
-	signals chan streams.FeedMessage
-	down    bool
-	closed  bool
+	log      *memLog
+	joined   map[streams.Room]uint64
+	messages chan streams.FeedMessage
+	down     bool
+	closed   bool
 }
 
 func (f *memFeed) send(e *streams.Event) {
@@ -268,17 +268,17 @@ func (f *memFeed) send(e *streams.Event) {
 	}
 }
 
-// tell sends a signal, or holds it back while the log is slow.
-func (f *memFeed) tell(s streams.FeedMessage) {
+// tell sends a message, or holds it back while the log is slow.
+func (f *memFeed) tell(m streams.FeedMessage) {
 	if f.log.slow || len(f.log.held) > 0 {
 		f.log.held = append(f.log.held, func() {
 			if !f.closed {
-				f.signals <- s
+				f.messages <- m
 			}
 		})
 		return
 	}
-	f.signals <- s
+	f.messages <- m
 }
 
 func (f *memFeed) Join(room streams.Room, ticket uint64) {
@@ -296,11 +296,11 @@ func (f *memFeed) Leave(room streams.Room) {
 	delete(f.joined, room)
 }
 
-func (f *memFeed) Messages() <-chan streams.FeedMessage { return f.signals }
+func (f *memFeed) Messages() <-chan streams.FeedMessage { return f.messages }
 
 func (f *memFeed) Close() {
 	f.log.mu.Lock()
 	defer f.log.mu.Unlock()
 	f.closed = true
-	close(f.signals)
+	close(f.messages)
 }

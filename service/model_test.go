@@ -17,30 +17,30 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A follower is a client: it takes what a subscription gives, checks it against
-// the truth as far as one client can see, and can be stalled and cut.
-type follower struct {
+// A testClient takes the items of a subscription and checks them as far as one client can.
+// It can be stalled and disconnected.
+type testClient struct {
 	name  string
 	rooms []streams.Room
 	sub   *service.Subscription
 	wake  chan struct{}
 	quit  chan struct{}
 	done  chan struct{}
-	gate  chan struct{} // holds a token; taken to stall it
+	gate  chan struct{} // holds a token; taking it stalls the client
 
 	mu     sync.Mutex // guards the fields below
 	cursor replay.Cursor
-	told   []replay.Item // of this connection
-	lives  int
+	items  []replay.Item // received on this connection
+	lives  int           // batches with ReplayDone
 	failed error
 }
 
-// keepAlive is how often an idle follower asks for its position.
+// keepAlive is the period in which an idle client asks for its position.
 const keepAlive = 700 * time.Millisecond
 
-// follow connects; cursor of the zero value means from now.
-func follow(node *service.Node, name string, rooms []streams.Room, start replay.Start) (*follower, error) {
-	f := &follower{
+// follow connects a client.
+func follow(node *service.Node, name string, rooms []streams.Room, start replay.Start) (*testClient, error) {
+	f := &testClient{
 		name: name, rooms: rooms,
 		wake: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{}),
 		gate: make(chan struct{}, 1),
@@ -60,7 +60,7 @@ func follow(node *service.Node, name string, rooms []streams.Room, start replay.
 	return f, nil
 }
 
-func (f *follower) run() {
+func (f *testClient) run() {
 	defer close(f.done)
 	tick := time.NewTicker(keepAlive)
 	defer tick.Stop()
@@ -71,15 +71,15 @@ func (f *follower) run() {
 		if !ok {
 			batch, err = f.sub.Next(context.Background())
 		}
-		away := errors.Is(err, streams.ErrUnavailable)
-		if !away {
+		unavailable := errors.Is(err, streams.ErrUnavailable)
+		if !unavailable {
 			f.take(batch, err)
 		}
 		f.gate <- struct{}{}
 		wake := f.wake
 		var again <-chan time.Time
 		switch {
-		case away:
+		case unavailable:
 			wake, again = nil, time.After(100*time.Millisecond)
 		case batch.More:
 			again = closedTime
@@ -90,16 +90,16 @@ func (f *follower) run() {
 	}
 }
 
-// closedTime is a time that has come.
+// closedTime is always ready.
 var closedTime = func() <-chan time.Time {
 	c := make(chan time.Time)
 	close(c)
 	return c
 }()
 
-// wait returns true when Next is to be called. Keep-alives do not lead to it: only
-// notify does, as for a WebSocket.
-func (f *follower) wait(wake chan struct{}, again, tick <-chan time.Time) bool {
+// wait returns true when the client must take again, and false when it must end. It sends
+// keep-alives meanwhile. These do not take: only notify leads to that, as for a WebSocket.
+func (f *testClient) wait(wake chan struct{}, again, tick <-chan time.Time) bool {
 	for {
 		select {
 		case <-f.quit:
@@ -121,7 +121,7 @@ func (f *follower) wait(wake chan struct{}, again, tick <-chan time.Time) bool {
 	}
 }
 
-func (f *follower) keepAlive() {
+func (f *testClient) keepAlive() {
 	c, ok := f.sub.Position()
 	if !ok {
 		return
@@ -129,12 +129,12 @@ func (f *follower) keepAlive() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c.Position(0).Before(f.cursor.Position(0)) {
-		f.failed = fmt.Errorf("the keep-alive goes back from %v to %v", f.cursor, c)
+		f.failed = fmt.Errorf("the keep-alive moves the cursor back from %v to %v", f.cursor, c)
 	}
 	f.cursor = c
 }
 
-func (f *follower) take(b service.Batch, err error) {
+func (f *testClient) take(b service.Batch, err error) {
 	f.mu.Lock()
 	f.failed = errors.Join(f.failed, err)
 	for _, it := range b.Items {
@@ -143,26 +143,26 @@ func (f *follower) take(b service.Batch, err error) {
 		}
 		f.cursor = f.cursor.With(it.Position)
 	}
-	f.told = append(f.told, b.Items...)
+	f.items = append(f.items, b.Items...)
 	if b.ReplayDone {
 		f.lives++
 	}
 	f.mu.Unlock()
 	if b.ReplayDone {
-		f.keepAlive() // the live block carries it
+		f.keepAlive() // the live block carries the position
 	}
 }
 
-// cut ends the connection and returns the cursor that the client holds.
-func (f *follower) cut() replay.Cursor {
+// cut disconnects the client and returns its cursor.
+func (f *testClient) cut() replay.Cursor {
 	close(f.quit)
 	<-f.done
 	f.sub.Close()
 	return f.cursor
 }
 
-// verify checks all that one connection was told, from where it opened to upTo.
-func (l *memLog) verify(f *follower, upTo streams.ID) error {
+// verify checks the items of one connection, from its initial cursor to upTo.
+func (l *memLog) verify(f *testClient, upTo streams.ID) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.failed != nil {
@@ -175,13 +175,13 @@ func (l *memLog) verify(f *follower, upTo streams.ID) error {
 	}
 	var last streams.ID
 	var gaps []gap
-	for _, it := range f.told {
+	for _, it := range f.items {
 		if g := (gap{it.Gap}); it.Gap != nil {
-			if err := l.owed(it.Gap); err != nil {
+			if err := l.justified(it.Gap); err != nil {
 				return err
 			}
-			if g.Reason != replay.UnknownCursor && (l.knew(it.Gap, pos[g.Room]) || slices.ContainsFunc(gaps, g.within)) {
-				return fmt.Errorf("a notice that tells nothing new: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
+			if g.Reason != replay.UnknownCursor && (l.redundant(it.Gap, pos[g.Room]) || slices.ContainsFunc(gaps, g.within)) {
+				return fmt.Errorf("a redundant gap notice: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
 			}
 			gaps = append(gaps, g)
 			pos[g.Room] = streams.Later(pos[g.Room], g.Before)
@@ -195,99 +195,100 @@ func (l *memLog) verify(f *follower, upTo streams.ID) error {
 			return fmt.Errorf("out of order: %v after %v", seq(e.ID), seq(last))
 		}
 		last = e.ID
-		if err := l.none(e.Room, pos[e.Room], e.ID); err != nil {
+		if err := l.nothingBetween(e.Room, pos[e.Room], e.ID); err != nil {
 			return err
 		}
 		pos[e.Room] = e.ID
 	}
 	for r, p := range pos {
-		if err := l.none(r, p, upTo.Next()); err != nil {
+		if err := l.nothingBetween(r, p, upTo.Next()); err != nil {
 			return fmt.Errorf("at the end: %w", err)
 		}
 	}
 	return nil
 }
 
-// knew reports whether a client that was told everything up to pos learns nothing from
-// a notice. What may have come and gone unrecorded was not told with the rest.
-func (l *memLog) knew(g *replay.Gap, pos streams.ID) bool {
+// redundant reports whether a gap notice tells nothing to a client that has every event up to
+// pos. A notice of unrecorded events is never redundant.
+func (l *memLog) redundant(g *replay.Gap, pos streams.ID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !pos.Before(g.Before) && !g.After.Before(l.horizon)
+	return !pos.Before(g.Before) && !g.After.Before(l.unrecordedBefore)
 }
 
 type gap struct{ *replay.Gap }
 
-// within reports whether other tells of all that g does.
+// within reports whether other includes g.
 func (g gap) within(other gap) bool {
 	return g.Room == other.Room && !g.After.Before(other.After) && !other.Before.Before(g.Before)
 }
 
-// none says which event there was strictly between two positions, if any.
-func (l *memLog) none(room streams.Room, after, before streams.ID) error {
+// nothingBetween returns an error if an event was ever published strictly between two
+// positions.
+func (l *memLog) nothingBetween(room streams.Room, after, before streams.ID) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.ever[room] {
 		if after.Before(e.ID) && e.ID.Before(before) {
-			return fmt.Errorf("missing: %v of %s, between %v and %v, and no notice", seq(e.ID), room, seq(after), seq(before))
+			return fmt.Errorf("missing: %v of %s, between %v and %v, without a gap notice", seq(e.ID), room, seq(after), seq(before))
 		}
 	}
 	return nil
 }
 
-// owed says so if a notice tells of nothing.
-func (l *memLog) owed(g *replay.Gap) error {
-	if g.Reason == replay.UnknownCursor && !l.frames {
-		return fmt.Errorf("a notice for want of order, and no frame was lost: in %s, %v to %v", g.Room, seq(g.After), seq(g.Before))
+// justified returns an error if no event can be missing in a gap.
+func (l *memLog) justified(g *replay.Gap) error {
+	if g.Reason == replay.UnknownCursor && !l.frameLost {
+		return fmt.Errorf("a gap notice for a late event, but no frame was lost: in %s, %v to %v", g.Room, seq(g.After), seq(g.Before))
 	}
 	if g.Reason == replay.Reset {
-		return nil // the floor has moved since; TestReplayAgainstTheTruth checks these
+		return nil // the floor may have moved since; TestReplayAgainstTheTruth checks these
 	}
-	if l.none(g.Room, g.After, g.Before) == nil && !g.After.Before(l.floor) && !g.After.Before(l.horizon) {
-		return fmt.Errorf("a notice that is not owed: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
+	if l.nothingBetween(g.Room, g.After, g.Before) == nil && !g.After.Before(l.floor) && !g.After.Before(l.unrecordedBefore) {
+		return fmt.Errorf("an unjustified gap notice: %s in %s, %v to %v", g.Reason, g.Room, seq(g.After), seq(g.Before))
 	}
 	return nil
 }
 
 func seq(id streams.ID) uint64 { return id.Seq() }
 
-// A step is one thing that happens to the nodes; which of its fields count
-// depends on what.
+// A step is one action on the nodes, their log or their clients. Its kind decides which
+// fields are used.
 type step struct {
-	what  string
+	kind  string
 	node  int
 	room  streams.Room
 	rooms []streams.Room
-	n     int // events, or which of those there are
-	when  int // in a race
-	how   int // in a race
+	n     int // number of events, or index of a client or cursor
+	when  int // the moment of a race
+	how   int // the event of a race
 	wait  time.Duration
 	start replay.Start
 }
 
-// GoString keeps a failing life readable.
+// GoString keeps the steps of a failing run readable.
 func (s step) GoString() string {
-	return fmt.Sprintf("%s(node %d %s %v %d %d/%d %v %v)", s.what, s.node, s.room, s.rooms, s.n, s.when, s.how, s.wait, s.start)
+	return fmt.Sprintf("%s(node %d %s %v %d %d/%d %v %v)", s.kind, s.node, s.room, s.rooms, s.n, s.when, s.how, s.wait, s.start)
 }
 
-// rooms are those of the model; the last one is ephemeral.
+// rooms are the rooms of the model. The last one is ephemeral.
 var rooms = []streams.Room{"a", "b", "c", "d", "e"}
 
-// someStep draws a step; drawing must end before the bubble of virtual time begins.
-// Single frames are lost only where every connection follows one room: what several
-// then mean is in docs/delivery.md, and TestLateEvent.
+// someStep draws a step. Drawing must end before the test enters virtual time. Single frames
+// are lost only if every connection follows one room. docs/delivery.md describes what happens
+// with several.
 func someStep(several bool) func(*rapid.T) step {
-	whats := []string{
+	kinds := []string{
 		"publish", "publish", "publish", "publish", "burst", "lose feed", "rejoin", "join", "return", "return", "return",
-		"stall", "go on", "cut", "cut", "leave", "wait", "wait", "away", "back", "lose end", "settle", "settle",
+		"stall", "go on", "cut", "cut", "leave", "wait", "wait", "outage", "outage over", "lose end", "settle", "settle",
 		"slow", "slow", "flow", "flow", "flow", "race", "race", "race", "history", "trim", "expire", "forget",
 	}
 	if !several {
-		whats = append(whats, "lose frame")
+		kinds = append(kinds, "lose frame")
 	}
 	return func(t *rapid.T) step {
 		s := step{
-			what:  rapid.SampledFrom(whats).Draw(t, "what"),
+			kind:  rapid.SampledFrom(kinds).Draw(t, "kind"),
 			node:  rapid.IntRange(0, 1).Draw(t, "node"),
 			room:  rapid.SampledFrom(rooms).Draw(t, "room"),
 			n:     rapid.IntRange(0, 40).Draw(t, "n"),
@@ -301,27 +302,26 @@ func someStep(several bool) func(*rapid.T) step {
 			s.rooms = rapid.SliceOfNDistinct(rapid.SampledFrom(rooms), 1, len(rooms), rapid.ID).Draw(t, "rooms")
 		}
 		if len(s.rooms) > 1 {
-			s.start = replay.Now() // the newest of each of several begin in several places
+			s.start = replay.Now() // Last of several rooms starts at several positions
 		}
 		return s
 	}
 }
 
-// Random lives of two nodes on one log: whatever happens to feeds, log and
-// clients, every connection is told everything, in order, once, or that something
-// is missing.
+// Random runs of two nodes on one log. After any failure of feeds, log and clients, every
+// connection has every event in order and once, or a gap notice in its place.
 func TestNodeAgainstTheTruth(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		several := rapid.Bool().Draw(rt, "several")
 		steps := rapid.SliceOfN(rapid.Custom(someStep(several)), 5, 70).Draw(rt, "steps")
 		var err error
 		synctest.Test(t, func(*testing.T) {
-			l := newLife()
-			defer l.end()
+			r := newRun()
+			defer r.end()
 			for _, s := range steps {
-				l.step(s)
+				r.step(s)
 			}
-			err = l.judge()
+			err = r.verify()
 		})
 		if err != nil {
 			rt.Fatalf("%v\n%#v", err, steps)
@@ -329,165 +329,165 @@ func TestNodeAgainstTheTruth(t *testing.T) {
 	})
 }
 
-// A life is two nodes, their log, and all clients that there ever were.
-type life struct {
+// A run is two nodes, their log, and every client that ever connected.
+type run struct {
 	log     *memLog
 	nodes   [2]*service.Node
-	all     []*follower
-	now     []*follower // those that are connected
-	stalled map[*follower]bool
-	cursors []replay.Cursor // of those that left
+	all     []*testClient
+	now     []*testClient // the connected ones
+	stalled map[*testClient]bool
+	cursors []replay.Cursor // of the disconnected ones
 	failed  error
 }
 
-func newLife() *life {
+func newRun() *run {
 	log := newMemLog()
 	log.cap, log.ephemeral = 30, rooms[len(rooms)-1]
-	l := &life{log: log, stalled: map[*follower]bool{}}
-	for i := range l.nodes {
-		l.nodes[i] = service.New(log, &service.Options{Queue: 4, Hot: 16, Linger: 4 * time.Second})
+	r := &run{log: log, stalled: map[*testClient]bool{}}
+	for i := range r.nodes {
+		r.nodes[i] = service.New(log, &service.Options{Queue: 4, Hot: 16, Linger: 4 * time.Second})
 	}
-	return l
+	return r
 }
 
-func (l *life) end() {
-	l.leave()
-	for _, n := range l.nodes {
+func (r *run) end() {
+	r.leave()
+	for _, n := range r.nodes {
 		n.Close()
 	}
 }
 
-func (l *life) leave() {
-	for len(l.now) > 0 {
-		l.treat(0, "cut")
+func (r *run) leave() {
+	for len(r.now) > 0 {
+		r.treat(0, "cut")
 	}
 }
 
-func (l *life) step(s step) {
-	switch s.what {
+func (r *run) step(s step) {
+	switch s.kind {
 	case "publish":
-		l.log.publish(s.room, 1)
+		r.log.publish(s.room, 1)
 	case "burst":
-		l.log.publish(s.room, s.n)
+		r.log.publish(s.room, s.n)
 	case "lose frame":
-		l.log.set(func() { l.log.loseFrame = func(*streams.Event) bool { l.log.loseFrame = nil; return true } })
-		l.log.frames = true
+		r.log.set(func() { r.log.loseFrame = func(*streams.Event) bool { r.log.loseFrame = nil; return true } })
+		r.log.frameLost = true
 	case "lose feed":
-		l.log.loseFeeds()
+		r.log.loseFeeds()
 	case "rejoin":
-		l.log.rejoinFeeds()
+		r.log.rejoinFeeds()
 	case "join":
-		l.connect(s, s.start)
+		r.connect(s, s.start)
 	case "return":
-		l.connect(s, l.cursor(s))
+		r.connect(s, r.cursor(s))
 	case "race":
-		l.race(s)
+		r.race(s)
 	case "stall", "go on", "cut":
-		if len(l.now) > 0 {
-			l.treat(s.n%len(l.now), s.what)
+		if len(r.now) > 0 {
+			r.treat(s.n%len(r.now), s.kind)
 		}
 	case "leave":
-		l.leave()
+		r.leave()
 	case "wait":
 		time.Sleep(s.wait)
 	case "settle":
 		synctest.Wait()
 	case "slow":
-		l.log.set(func() { l.log.slow = true })
+		r.log.set(func() { r.log.slow = true })
 	case "flow":
-		l.log.flow()
-	case "away":
-		l.log.set(func() { l.log.away = true })
-	case "back":
-		l.log.set(func() { l.log.away = false })
+		r.log.flow()
+	case "outage":
+		r.log.set(func() { r.log.down = true })
+	case "outage over":
+		r.log.set(func() { r.log.down = false })
 	case "lose end":
-		l.log.flow()
-		synctest.Wait() // what is live has arrived
-		l.log.loseEnd(uint64(s.n))
+		r.log.flow()
+		synctest.Wait() // events sent live have arrived
+		r.log.loseEnd(uint64(s.n))
 	case "trim":
-		l.log.trim(s.room, s.n%5)
+		r.log.trim(s.room, s.n%5)
 	case "expire", "forget":
-		l.log.expire(s.room, s.what == "forget")
+		r.log.expire(s.room, s.kind == "forget")
 	case "history":
-		l.failed = errors.Join(l.failed, l.history(s))
+		r.failed = errors.Join(r.failed, r.history(s))
 	}
 }
 
-// race connects, and has something happen at one moment of that.
-func (l *life) race(s step) {
-	happens := func() {
+// race connects a client, and something happens at one moment of connecting.
+func (r *run) race(s step) {
+	event := func() {
 		switch s.how {
 		case 0:
-			l.log.set(func() { l.log.slow = true })
+			r.log.set(func() { r.log.slow = true })
 		case 1:
-			l.log.loseFeeds()
+			r.log.loseFeeds()
 		case 2:
-			l.log.loseFeeds()
-			l.log.publish(s.room, 1)
-			l.log.rejoinFeeds()
+			r.log.loseFeeds()
+			r.log.publish(s.room, 1)
+			r.log.rejoinFeeds()
 		}
-		for _, r := range rooms {
-			l.log.publish(r, s.n%3)
+		for _, room := range rooms {
+			r.log.publish(room, s.n%3)
 		}
 	}
-	moments := []*func(){&l.log.beforeEdges, &l.log.onEdges, &l.log.onRead}
-	l.log.set(func() { *moments[s.when] = happens })
-	l.connect(s, l.cursor(s))
-	l.log.set(func() { *moments[s.when] = nil })
-	l.log.hooks.Wait() // another client's goroutine may run it
+	moments := []*func(){&r.log.beforeWatermarks, &r.log.onWatermarks, &r.log.onRead}
+	r.log.set(func() { *moments[s.when] = event })
+	r.connect(s, r.cursor(s))
+	r.log.set(func() { *moments[s.when] = nil })
+	r.log.hooks.Wait() // another client's goroutine may run the event
 }
 
-// cursor starts at that of one of the last clients that left, if any did.
-func (l *life) cursor(s step) replay.Start {
-	n := len(l.cursors)
+// cursor returns a start at the cursor of one of the last clients that disconnected, if any.
+func (r *run) cursor(s step) replay.Start {
+	n := len(r.cursors)
 	if n == 0 {
 		return s.start
 	}
-	return replay.After(l.cursors[n-1-s.n%min(n, 4)])
+	return replay.After(r.cursors[n-1-s.n%min(n, 4)])
 }
 
-func (l *life) connect(s step, start replay.Start) {
-	f, err := follow(l.nodes[s.node], fmt.Sprintf("f%d", len(l.all)), s.rooms, start)
-	if err == nil { // else the log is away
-		l.all, l.now = append(l.all, f), append(l.now, f)
+func (r *run) connect(s step, start replay.Start) {
+	f, err := follow(r.nodes[s.node], fmt.Sprintf("f%d", len(r.all)), s.rooms, start)
+	if err == nil { // otherwise the log does not answer
+		r.all, r.now = append(r.all, f), append(r.now, f)
 	}
 }
 
-func (l *life) treat(i int, how string) {
-	f := l.now[i]
+func (r *run) treat(i int, how string) {
+	f := r.now[i]
 	switch how {
 	case "stall":
-		if !l.stalled[f] {
+		if !r.stalled[f] {
 			<-f.gate
-			l.stalled[f] = true
+			r.stalled[f] = true
 		}
 	case "go on":
-		l.goOn(f)
+		r.goOn(f)
 	case "cut":
-		l.goOn(f)
-		l.cursors = append(l.cursors, f.cut())
-		l.now = slices.Delete(l.now, i, i+1)
+		r.goOn(f)
+		r.cursors = append(r.cursors, f.cut())
+		r.now = slices.Delete(r.now, i, i+1)
 	}
 }
 
-func (l *life) goOn(f *follower) {
-	if l.stalled[f] {
-		delete(l.stalled, f)
+func (r *run) goOn(f *testClient) {
+	if r.stalled[f] {
+		delete(r.stalled, f)
 		f.gate <- struct{}{}
 	}
 }
 
-// history pages through a room, and holds that against the truth.
-func (l *life) history(s step) error {
+// history pages through a room and compares the events with the model.
+func (r *run) history(s step) error {
 	after := streams.MakeID(1, uint64(s.n), 0)
 	var kept, missing []streams.ID
-	away := false
-	l.log.set(func() {
-		away = l.log.away
-		for _, e := range l.log.ever[s.room] {
+	down := false
+	r.log.set(func() {
+		down = r.log.down
+		for _, e := range r.log.ever[s.room] {
 			switch {
 			case !after.Before(e.ID):
-			case slices.Contains(l.log.logged[s.room], e):
+			case slices.Contains(r.log.logged[s.room], e):
 				kept = append(kept, e.ID)
 			default:
 				missing = append(missing, e.ID)
@@ -499,12 +499,12 @@ func (l *life) history(s step) error {
 		truncated := false
 		q := service.HistoryQuery{After: after, Limit: 1 + s.n%5, Newest: newest}
 		for more := true; more; {
-			page, err := l.nodes[s.node].History(context.Background(), s.room, q)
+			page, err := r.nodes[s.node].History(context.Background(), s.room, q)
 			if err != nil {
-				return nil // the log is away
+				return nil // the log does not answer
 			}
-			if away {
-				if err := l.log.unbroken(s.room, q, page); err != nil {
+			if down {
+				if err := r.log.unbroken(s.room, q, page); err != nil {
 					return err
 				}
 			}
@@ -521,58 +521,58 @@ func (l *life) history(s step) error {
 		if newest {
 			slices.Reverse(got)
 		}
-		if !away && (!slices.Equal(got, kept) || len(missing) > 0 && !truncated) {
-			return fmt.Errorf("history of %s after %d, newest first %v: got %d of %d, %d are missing, truncated %v",
+		if !down && (!slices.Equal(got, kept) || len(missing) > 0 && !truncated) {
+			return fmt.Errorf("history of %s after %d, newest first %v: got %d of %d, %d are gone from the log, truncated %v",
 				s.room, s.n, newest, len(got), len(kept), len(missing), truncated)
 		}
 	}
 	return nil
 }
 
-// unbroken checks a page of history from memory: nothing is missing between its
-// events, nor between the place that was asked for and the first of them. It may end
-// before the log does, which nobody can know.
+// unbroken checks a page of history from memory. No event is missing between its events, nor
+// between the requested position and the first of them. The page may end before the log
+// does, because the node cannot know of later events.
 func (l *memLog) unbroken(room streams.Room, q service.HistoryQuery, page service.HistoryPage) error {
 	events := slices.Clone(page.Events)
 	if q.Newest {
 		slices.Reverse(events)
 	} else if len(events) > 0 {
-		if err := l.none(room, q.After, events[0].ID); err != nil {
+		if err := l.nothingBetween(room, q.After, events[0].ID); err != nil {
 			return fmt.Errorf("history from memory: %w", err)
 		}
 	}
 	for i := 1; i < len(events); i++ {
-		if err := l.none(room, events[i-1].ID, events[i].ID); err != nil {
+		if err := l.nothingBetween(room, events[i-1].ID, events[i].ID); err != nil {
 			return fmt.Errorf("history from memory: %w", err)
 		}
 	}
 	return nil
 }
 
-// judge mends everything, gives the nodes the time of two tail checks, and holds
-// what each client was told against the truth.
-func (l *life) judge() error {
-	if l.failed != nil {
-		return l.failed
+// verify ends every failure, gives the nodes the time of two tail checks, and compares the
+// items of each client with the model.
+func (r *run) verify() error {
+	if r.failed != nil {
+		return r.failed
 	}
-	for _, f := range l.now {
-		l.goOn(f)
+	for _, f := range r.now {
+		r.goOn(f)
 	}
-	l.log.set(func() { l.log.away, l.log.loseFrame = false, nil })
-	l.log.flow()
-	l.log.rejoinFeeds()
+	r.log.set(func() { r.log.down, r.log.loseFrame = false, nil })
+	r.log.flow()
+	r.log.rejoinFeeds()
 	time.Sleep(20 * time.Second)
 	synctest.Wait()
-	for _, f := range l.all {
+	for _, f := range r.all {
 		upTo := f.cursor.Position(0)
-		if slices.Contains(l.now, f) {
+		if slices.Contains(r.now, f) {
 			if f.lives != 1 {
-				return fmt.Errorf("%s was told %d times that it is live", f.name, f.lives)
+				return fmt.Errorf("%s went live %d times", f.name, f.lives)
 			}
-			upTo = l.log.lastLocked()
+			upTo = r.log.lastLocked()
 		}
-		if err := l.log.verify(f, upTo); err != nil {
-			return fmt.Errorf("%s of %v: %w\ntold%s", f.name, f.rooms, err, tell(f.told))
+		if err := r.log.verify(f, upTo); err != nil {
+			return fmt.Errorf("%s of %v: %w\nreceived%s", f.name, f.rooms, err, describe(f.items))
 		}
 	}
 	return nil
@@ -584,7 +584,7 @@ func (l *memLog) set(change func()) {
 	change()
 }
 
-func tell(items []replay.Item) (s string) {
+func describe(items []replay.Item) (s string) {
 	for _, it := range items {
 		if it.Event != nil {
 			s += fmt.Sprintf(" %d", seq(it.Event.ID))

@@ -19,18 +19,18 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-// lives is how many random ones the model goes through; -rapid.checks says another
-// number. A hundred, rapid's own, were too few to find what ten thousand did.
-const lives = "3000"
+// checks is the number of random runs of the model test; the flag -rapid.checks overrides
+// it. Rapid's default of 100 missed failures that 10,000 runs found.
+const checks = "3000"
 
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", lives); err != nil { // before the command line is read
+	if err := flag.Set("rapid.checks", checks); err != nil { // before flags are parsed
 		panic(err)
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// ids are those of the events among items.
+// ids returns the ids of the events among items.
 func ids(items []replay.Item) []streams.ID {
 	var out []streams.ID
 	for _, it := range items {
@@ -49,26 +49,26 @@ func (l *memLog) publish(room streams.Room, n int) []streams.ID {
 	return out
 }
 
-func (f *follower) received() []streams.ID {
+func (f *testClient) received() []streams.ID {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return ids(f.told)
+	return ids(f.items)
 }
 
 func cursorAt(seq uint64) replay.Start {
 	return replay.After(replay.CursorAt(streams.MakeID(1, seq, 0)))
 }
 
-// The feed is lost, something is published, and the feed is back, all between a
-// subscription's look at the log and its going live. Were the look still believed,
-// the event would wait for the tail check.
+// The feed is lost, an event is published, and the feed reconnects, all between a
+// subscription's read of the watermarks and the moment when it goes live. If the
+// subscription still used these watermarks, the event would wait for the tail check.
 func TestFeedLostWhileASubscriptionOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
 		node := service.New(log, &service.Options{CheckEvery: time.Hour})
 		defer node.Close()
 		var missed []streams.ID
-		log.onEdges = func() {
+		log.onWatermarks = func() {
 			log.loseFeeds()
 			missed = log.publish("a", 1)
 			log.rejoinFeeds()
@@ -86,9 +86,9 @@ func TestFeedLostWhileASubscriptionOpens(t *testing.T) {
 	})
 }
 
-// Ten thousand clients come back at once with a hundred different cursors: the
-// room is read about once, and everybody gets exactly the rest.
-func TestStormReadsTheLogOnce(t *testing.T) {
+// 10,000 clients return at once with 100 different cursors. The room is read about once,
+// and each client receives exactly the events after its cursor.
+func TestReconnectStormReadsTheLogOnce(t *testing.T) {
 	log := newMemLog()
 	sent := log.publish("a", 500)
 	node := service.New(log, nil)
@@ -121,19 +121,19 @@ func TestStormReadsTheLogOnce(t *testing.T) {
 	}
 	all.Wait()
 	if n := wrong.Load(); n > 0 {
-		t.Errorf("%d of %d clients did not get exactly the rest", n, clients)
+		t.Errorf("%d of %d clients did not receive exactly the events after their cursor", n, clients)
 	}
-	// Each look is shared by those who ask while it is under way: one would do if
-	// all asked at one moment, which ten thousand goroutines do not.
+	// Clients that ask during a read of the watermarks share it. One read would be enough if
+	// all asked at the same moment, but 10,000 goroutines do not.
 	log.set(func() {
 		if log.reads > 2 || log.looks > clients/20 {
-			t.Errorf("%d reads and %d looks at the log for %d clients", log.reads, log.looks, clients)
+			t.Errorf("%d reads of events and %d of watermarks for %d clients", log.reads, log.looks, clients)
 		}
 	})
 }
 
-// A connection that does not read holds a bounded queue, delays nobody, and gets
-// everything in order when it reads on.
+// A connection that does not read has a bounded queue and delays no other. When it reads
+// again, it receives every event in order.
 func TestStalledConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -158,7 +158,7 @@ func TestStalledConnection(t *testing.T) {
 			synctest.Wait()
 		}
 		if d := logtest.Compare(sent, other.received()); !d.OK() {
-			t.Errorf("beside a stalled connection: %v", d)
+			t.Errorf("with a stalled connection beside it: %v", d)
 		}
 		stalled.gate <- struct{}{}
 		time.Sleep(time.Second)
@@ -168,7 +168,8 @@ func TestStalledConnection(t *testing.T) {
 	})
 }
 
-// A connection that falls off the end of the log is told, and gets the oldest kept.
+// A connection that falls behind the oldest event of the log receives a gap notice and then
+// the oldest events kept.
 func TestFallsOffTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -189,15 +190,15 @@ func TestFallsOffTheLog(t *testing.T) {
 		if d := logtest.Compare(sent[150:], f.received()); !d.OK() {
 			t.Error(d)
 		}
-		gap := f.told[0].Gap
+		gap := f.items[0].Gap
 		if gap == nil || gap.Reason != replay.Trimmed || gap.Before != sent[150] {
-			t.Errorf("the first thing told is %+v, want a notice up to %v", f.told[0], sent[150])
+			t.Errorf("the first item is %+v, want a gap notice up to %v", f.items[0], sent[150])
 		}
 	})
 }
 
-// A connection that received nothing has a cursor, and it moves on while the room
-// is silent: proven by the tail check, not by time.
+// The position of a connection that received nothing moves forward while its room is silent.
+// The tail check proves it, not the passing of time.
 func TestPositionOfASilentRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -233,10 +234,11 @@ func TestPositionOfASilentRoom(t *testing.T) {
 	})
 }
 
-func TestSubscribeWhileTheLogIsAway(t *testing.T) {
+// Subscribe fails if the log or the feed does not answer.
+func TestSubscribeDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
-		log.away = true
+		log.down = true
 		node := service.New(log, nil)
 		defer node.Close()
 		_, err := node.Subscribe(t.Context(), []streams.Room{"a"}, replay.Earliest(), func() {})
@@ -252,7 +254,7 @@ func TestSubscribeWhileTheLogIsAway(t *testing.T) {
 	})
 }
 
-// Rooms that nobody follows any more are left, but not at once.
+// A room without followers is left after the linger time, and not before.
 func TestLinger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -321,30 +323,30 @@ func TestHistory(t *testing.T) {
 	}
 }
 
-// Rooms are kept by the first rule that matches.
+// The first rule that matches decides about a room.
 func TestRetentionRules(t *testing.T) {
 	log := newMemLog()
-	var kept []streams.Retention
-	node := service.New(recordKeep{log, &kept}, &service.Options{Retention: []service.RetentionRule{
+	var seen []streams.Retention
+	node := service.New(retentionRecorder{log, &seen}, &service.Options{Retention: []service.RetentionRule{
 		{Pattern: "chat:*:typing", Retention: streams.Retention{}},
 		{Pattern: "chat:*", Retention: streams.Retention{Events: 7, Age: time.Hour}},
 	}})
 	defer node.Close()
 	node.Publish(t.Context(), []streams.Draft{{Room: "chat:a:typing"}, {Room: "chat:a"}, {Room: "chat:"}, {Room: "other:chat:a"}})
 	want := []streams.Retention{{}, {Events: 7, Age: time.Hour}, {Events: 7, Age: time.Hour}, service.DefaultRetention()}
-	if d := logtest.Compare([]string{fmt.Sprint(want)}, []string{fmt.Sprint(kept)}); !d.OK() {
-		t.Errorf("kept %v, want %v", kept, want)
+	if d := logtest.Compare([]string{fmt.Sprint(want)}, []string{fmt.Sprint(seen)}); !d.OK() {
+		t.Errorf("the drafts have %v, want %v", seen, want)
 	}
 }
 
-type recordKeep struct {
+type retentionRecorder struct {
 	*memLog
-	kept *[]streams.Retention
+	seen *[]streams.Retention
 }
 
-func (l recordKeep) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
+func (l retentionRecorder) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	for _, d := range drafts {
-		*l.kept = append(*l.kept, d.Retention)
+		*l.seen = append(*l.seen, d.Retention)
 	}
 	return l.memLog.Append(ctx, drafts)
 }

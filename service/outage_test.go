@@ -14,15 +14,15 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-// An idle subscription hears of each outage, by a notice of its own, although it
-// has nothing to ask the log; and nobody hears of one that is over.
+// An idle subscription is notified once of each outage, although it does not read the log.
+// It is not notified of the end of an outage.
 func TestOutageIsNoticed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
 		node := service.New(log, nil)
 		defer node.Close()
-		var notices atomic.Int64
-		sub, err := node.Subscribe(t.Context(), []streams.Room{"a", "b"}, replay.Now(), func() { notices.Add(1) })
+		var notified atomic.Int64
+		sub, err := node.Subscribe(t.Context(), []streams.Room{"a", "b"}, replay.Now(), func() { notified.Add(1) })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,32 +45,32 @@ func TestOutageIsNoticed(t *testing.T) {
 			if id := sub.Outage(); id != 0 {
 				t.Fatalf("outage %d while the log answers", id)
 			}
-			before := notices.Load()
-			log.set(func() { log.away = true })
+			before := notified.Load()
+			log.set(func() { log.down = true })
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 			id := sub.Outage()
-			if id == 0 || id == last || notices.Load() != before+1 {
-				t.Fatalf("outage %d after %d, %d notices", id, last, notices.Load()-before)
+			if id == 0 || id == last || notified.Load() != before+1 {
+				t.Fatalf("outage %d after %d, %d calls of notify", id, last, notified.Load()-before)
 			}
 			last = id
 			idle()
 			time.Sleep(time.Minute)
-			if sub.Outage() != id || notices.Load() != before+1 {
-				t.Fatal("told again in the same outage")
+			if sub.Outage() != id || notified.Load() != before+1 {
+				t.Fatal("notified twice of one outage")
 			}
-			log.set(func() { log.away = false })
+			log.set(func() { log.down = false })
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 		}
 		if id := sub.Outage(); id != 0 {
-			t.Errorf("outage %d after the end of it", id)
+			t.Errorf("outage %d after its end", id)
 		}
 	})
 }
 
-// While the log is away, what the node holds in memory is read and resumed from,
-// and no more than that: a page that may lack something is an error.
+// During an outage the node serves history and resumes clients from memory. A page that may
+// lack an event is an error.
 func TestServesFromMemoryInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -85,7 +85,7 @@ func TestServesFromMemoryInAnOutage(t *testing.T) {
 		synctest.Wait()
 		sent := log.publish("a", 20)
 		synctest.Wait()
-		log.set(func() { log.away = true })
+		log.set(func() { log.down = true })
 
 		history := func(q service.HistoryQuery) ([]streams.ID, streams.ID, error) {
 			page, err := node.History(t.Context(), "a", q)
@@ -116,7 +116,7 @@ func TestServesFromMemoryInAnOutage(t *testing.T) {
 		for name, q := range map[string]service.HistoryQuery{
 			"from the beginning":   {Limit: 100},
 			"from before the tail": {After: old[0], Limit: 100},
-			"more than there is":   {Newest: true, Limit: 11},
+			"more than the tail":   {Newest: true, Limit: 11},
 			"another log's cursor": {After: streams.MakeID(9, 1, 0), Limit: 1},
 		} {
 			if got, _, err := history(q); !errors.Is(err, streams.ErrUnavailable) {
@@ -136,7 +136,7 @@ func TestServesFromMemoryInAnOutage(t *testing.T) {
 		if d := logtest.Compare(sent[13:], back.received()); !d.OK() {
 			t.Errorf("resumed in the outage: %v", d)
 		}
-		log.set(func() { log.away = false })
+		log.set(func() { log.down = false })
 		more := log.publish("a", 3)
 		synctest.Wait()
 		if d := logtest.Compare(append(sent[13:], more...), back.received()); !d.OK() {
@@ -145,8 +145,8 @@ func TestServesFromMemoryInAnOutage(t *testing.T) {
 	})
 }
 
-// A node whose feed does not come back is not ready, though the log answers: it
-// would be an island.
+// A node whose feed does not reconnect is not ready, although the log answers: it would not
+// deliver the events that other nodes publish.
 func TestNotReadyWithoutAFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -167,7 +167,7 @@ func TestNotReadyWithoutAFeed(t *testing.T) {
 		time.Sleep(time.Minute)
 		ready(true)
 		log.loseFeeds()
-		ready(true) // it may be back in a moment
+		ready(true) // the feed may reconnect in a moment
 		time.Sleep(10 * time.Second)
 		ready(false)
 		log.rejoinFeeds()

@@ -13,19 +13,19 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-// Each test here is a defect that there was, in the smallest form that shows it.
+// Each test in this file shows a defect of an earlier version, in its smallest form.
 
-// told checks what a follower was told against the truth, after all has settled.
-func told(t *testing.T, log *memLog, f *follower) {
+// verifySettled lets everything settle, and compares the items of a client with the log.
+func verifySettled(t *testing.T, log *memLog, f *testClient) {
 	t.Helper()
 	time.Sleep(time.Minute)
 	synctest.Wait()
 	if err := log.verify(f, log.lastLocked()); err != nil {
-		t.Errorf("%s: %v\ntold%s", f.name, err, tell(f.told))
+		t.Errorf("%s: %v\nreceived%s", f.name, err, describe(f.items))
 	}
 }
 
-func mustFollow(t *testing.T, node *service.Node, name string, rooms []streams.Room, start replay.Start) *follower {
+func mustFollow(t *testing.T, node *service.Node, name string, rooms []streams.Room, start replay.Start) *testClient {
 	t.Helper()
 	f, err := follow(node, name, rooms, start)
 	if err != nil {
@@ -34,9 +34,9 @@ func mustFollow(t *testing.T, node *service.Node, name string, rooms []streams.R
 	return f
 }
 
-// The first look at a room may see further than the pump has come: its hot tail and
-// that of another room are then not of one moment, and a connection of both that
-// went live after the first lost what the pump still had of the second.
+// The first read of a room's watermarks may be ahead of the pump. The hot tails of this room
+// and another then do not show one moment. A connection of both rooms that went live after
+// the first lost the events of the second that the pump had not delivered yet.
 func TestHotTailsOfOneMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -47,7 +47,7 @@ func TestHotTailsOfOneMoment(t *testing.T) {
 		defer warm.cut()
 		mark := log.publish("a", 1)[0]
 		synctest.Wait()
-		log.beforeEdges = func() {
+		log.beforeWatermarks = func() {
 			log.set(func() { log.slow = true })
 			log.publish("a", 1)
 			log.publish("b", 1)
@@ -56,12 +56,12 @@ func TestHotTailsOfOneMoment(t *testing.T) {
 		defer f.cut()
 		synctest.Wait()
 		log.flow()
-		told(t, log, f)
+		verifySettled(t, log, f)
 	})
 }
 
-// A look from before the log went back, and a hot tail that had begun anew since:
-// filled with what the look allowed, it hid the loss from all who came back.
+// A subscription read the watermarks before the log lost its end, and the hot tail restarted
+// after the loss. Filled back to the old floor, the tail hid the loss from returning clients.
 func TestHotTailDoesNotReachBehindALoss(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -71,22 +71,22 @@ func TestHotTailDoesNotReachBehindALoss(t *testing.T) {
 		warm := mustFollow(t, node, "warm", []streams.Room{"a"}, cursorAt(9))
 		defer warm.cut()
 		synctest.Wait()
-		log.onEdges = func() {
+		log.onWatermarks = func() {
 			log.loseEnd(4)
-			log.publish("a", 1) // which shows the loss to the pump
+			log.publish("a", 1) // shows the loss to the pump
 			synctest.Wait()
 		}
 		for _, name := range []string{"first", "second"} {
 			f := mustFollow(t, node, name, []streams.Room{"a"}, cursorAt(3))
 			defer f.cut()
-			told(t, log, f)
+			verifySettled(t, log, f)
 		}
 	})
 }
 
-// The queue overflowed between two looks at whether a subscription is live, and
-// Next came back empty without anybody left to notify. The moment is short, and
-// can't be made longer from outside: of runs on the old code, some find it.
+// The queue overflowed between two checks of whether the subscription is live. Next returned
+// an empty batch, and notify was never called again. A test cannot make that moment longer:
+// only some runs on the old code fail.
 func TestEmptyMeansNotified(t *testing.T) {
 	log := newMemLog()
 	node := service.New(log, &service.Options{Queue: 1})
@@ -121,7 +121,8 @@ func TestEmptyMeansNotified(t *testing.T) {
 	publisher.Wait()
 }
 
-// firstBatches takes what a new subscription has until it is live, or can't be.
+// firstBatches takes the items of a new subscription until it is live. It reports whether
+// that succeeded.
 func firstBatches(t *testing.T, node *service.Node, from streams.ID) bool {
 	sub, err := node.Subscribe(t.Context(), []streams.Room{"a"}, replay.After(replay.CursorAt(from)), func() {})
 	if err != nil {
@@ -144,8 +145,8 @@ func firstBatches(t *testing.T, node *service.Node, from streams.ID) bool {
 	}
 }
 
-// Events of an ephemeral room that come faster than the log answers kept its
-// followers from ever going live, and had them ask the log without end.
+// Events of an ephemeral room arrived faster than the log answered. Its subscriptions never
+// went live, and read the log without end.
 func TestBusyEphemeralRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -156,7 +157,7 @@ func TestBusyEphemeralRoom(t *testing.T) {
 		busy = func() {
 			log.publish("e", 2)
 			synctest.Wait()
-			log.set(func() { log.onEdges = busy })
+			log.set(func() { log.onWatermarks = busy })
 		}
 		busy()
 		f := mustFollow(t, node, "f", []streams.Room{"e"}, replay.Now())
@@ -164,15 +165,16 @@ func TestBusyEphemeralRoom(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		log.set(func() {
-			log.onEdges = nil
+			log.onWatermarks = nil
 			if f.lives != 1 || log.looks > 3 {
-				t.Errorf("live %d times after %d looks at the log", f.lives, log.looks)
+				t.Errorf("live %d times after %d reads of the watermarks", f.lives, log.looks)
 			}
 		})
 	})
 }
 
-// The feed broke before it had confirmed a room: whoever waited for that waited on.
+// The feed broke before it had confirmed a room. A subscription that waited for the
+// confirmation waited until its time limit.
 func TestSubscribeWhileTheFeedBreaks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -191,8 +193,8 @@ func TestSubscribeWhileTheFeedBreaks(t *testing.T) {
 	})
 }
 
-// A loss that one room's event shows is told to all rooms before anything later: a
-// cursor that had gone past the floor would hide it from whoever left then.
+// When an event of one room shows a loss, every room receives its gap notice before any later
+// event. Otherwise a client that left with a cursor past the floor would never learn of it.
 func TestLossIsToldInItsPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -208,15 +210,15 @@ func TestLossIsToldInItsPlace(t *testing.T) {
 		synctest.Wait()
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		last := f.told[len(f.told)-1]
-		if len(f.told) != 7 || last.Event == nil {
-			t.Errorf("told%s, want four events, two notices, and then the event", tell(f.told))
+		last := f.items[len(f.items)-1]
+		if len(f.items) != 7 || last.Event == nil {
+			t.Errorf("received%s, want four events, two gap notices, and then the event", describe(f.items))
 		}
 	})
 }
 
-// The newest few of several rooms begin in several places: the hot tails, which
-// know of one cursor only, gave all that came after the earliest.
+// The newest n events of several rooms start at several positions. The hot tails, which know
+// one position only, returned every event after the earliest.
 func TestNewestOfSeveralRooms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -235,8 +237,8 @@ func TestNewestOfSeveralRooms(t *testing.T) {
 	})
 }
 
-// The page of the newest did not say what was missing within it, or instead of it.
-func TestHistoryOfTheNewestTellsOfLoss(t *testing.T) {
+// A page of the newest events did not report that events were missing.
+func TestNewestHistoryReportsLoss(t *testing.T) {
 	log := newMemLog()
 	node := service.New(log, nil)
 	defer node.Close()
@@ -255,8 +257,8 @@ func TestHistoryOfTheNewestTellsOfLoss(t *testing.T) {
 	}
 }
 
-// When the one read that all who came back waited for failed, each read for
-// itself: a log that was slow was asked by everybody at once.
+// When the read that all returning clients shared failed, each client read on its own: every
+// one of them read the slow log at once.
 func TestSlowLogIsAskedByOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -267,7 +269,7 @@ func TestSlowLogIsAskedByOneAtATime(t *testing.T) {
 		var failed atomic.Int64
 		var all sync.WaitGroup
 		var mu sync.Mutex // guards back
-		back := map[int]*follower{}
+		back := map[int]*testClient{}
 		for i := range 200 {
 			all.Go(func() {
 				f, err := follow(node, "f", []streams.Room{"a"}, replay.After(replay.CursorAt(sent[i])))
@@ -290,16 +292,16 @@ func TestSlowLogIsAskedByOneAtATime(t *testing.T) {
 		}
 		log.set(func() {
 			if failed.Load() != 3 || log.reads != 1 {
-				t.Errorf("%d clients failed and %d reads went well, want the 3 that tried and 1", failed.Load(), log.reads)
+				t.Errorf("%d clients failed and %d reads succeeded, want the 3 clients that read and 1", failed.Load(), log.reads)
 			}
 		})
 	})
 }
 
-// A notice for a room whose connection has gone past it, and must now read the log
-// for what did not fit the queue: taking turns, the log's event came before the
-// notice of what is missing before it.
-func TestNoticeComesBeforeWhatFollowsIt(t *testing.T) {
+// A connection of several rooms is past a gap when it gets the notice, and its queue
+// overflows. It alternated between queue and log, and so an event from the log was
+// returned before the notice of the gap before it.
+func TestGapNoticeComesBeforeLaterEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
 		log.ephemeral = "e"
@@ -320,12 +322,12 @@ func TestNoticeComesBeforeWhatFollowsIt(t *testing.T) {
 		}
 		next() // live
 		log.loseEnd(1)
-		log.publish("e", 1) // past the floor, and shows nothing
+		log.publish("e", 1) // past the floor, but does not show the loss
 		synctest.Wait()
 		if items := next(); len(items) != 1 {
-			t.Fatalf("told%s, want the ephemeral event", tell(items))
+			t.Fatalf("received%s, want the ephemeral event", describe(items))
 		}
-		log.publish("a", 1) // shows the loss, and is too much for the queue with the notices
+		log.publish("a", 1) // shows the loss, and overflows the queue together with the notices
 		synctest.Wait()
 		noticed := false
 		for range 4 {
@@ -333,18 +335,18 @@ func TestNoticeComesBeforeWhatFollowsIt(t *testing.T) {
 				if it.Gap != nil && it.Gap.Room == "a" {
 					noticed = true
 				} else if it.Event != nil && !noticed {
-					t.Errorf("event %d before the notice of what is missing before it", seq(it.Event.ID))
+					t.Errorf("event %d before the gap notice", seq(it.Event.ID))
 				}
 			}
 		}
 		if !noticed {
-			t.Error("no notice")
+			t.Error("no gap notice")
 		}
 	})
 }
 
-// A room's tail record is forgotten while its newest event is still on its way: the
-// record's absence proves nothing, and must not vouch for what has not come.
+// A room's tail record expires while its newest event has not arrived yet. A missing record
+// must not prove the room complete.
 func TestTailRecordForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -369,8 +371,8 @@ func TestTailRecordForgotten(t *testing.T) {
 	})
 }
 
-// The newest events of a room are lost: a page that ends with older ones says so,
-// and one of before the loss does not.
+// The newest events of a room are lost. A page that ends with older events reports it, and a
+// page of events before the loss does not.
 func TestHistoryOfALoss(t *testing.T) {
 	log := newMemLog()
 	node := service.New(log, nil)
@@ -396,9 +398,9 @@ func TestHistoryOfALoss(t *testing.T) {
 	}
 }
 
-// A replay of two rooms goes over from the log to memory in the middle of a hole of
-// one of them, which the log has trimmed and memory holds: what lies before the place
-// where it goes over was in neither, and the notice of it was still to come.
+// A replay of two rooms changes from the log to memory within a gap of one of them. The log
+// has trimmed these events, but memory holds some. Events before the change were in neither,
+// and their gap notice was not sent.
 func TestGoesOverToMemoryWithinAHole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()

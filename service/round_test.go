@@ -10,17 +10,17 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// While an event is handed round a room, nobody is kept from coming, from leaving and
-// from asking how far they are. What happens in these tests happens in the middle of a
-// round: when the first of the room's connections is notified, and the others are not.
+// While a room offers an event to its members, other connections may subscribe, close, and
+// ask for their position. These tests act in the middle of a fan-out: when the first
+// connection of the room was notified, and the others were not.
 
-// A listener is a live connection, and what it was notified of.
+// A listener is a live connection that counts its notifications.
 type listener struct {
 	*service.Subscription
 	calls int
 }
 
-// listen follows room "a" from now, and has everything taken.
+// listen follows room "a" from now and takes every item.
 func listen(t *testing.T, node *service.Node, notify func()) *listener {
 	t.Helper()
 	l := new(listener)
@@ -51,8 +51,9 @@ func (l *listener) take(t *testing.T) (got []streams.ID) {
 	return got
 }
 
-// inRound runs test with act being called in the middle of the round of an event.
-func inRound(t *testing.T, test func(t *testing.T, log *memLog, node *service.Node, act func(func()))) {
+// duringFanOut runs test. The function that test passes to act runs in the middle of the
+// next event's fan-out.
+func duringFanOut(t *testing.T, test func(t *testing.T, log *memLog, node *service.Node, act func(func()))) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
 		node := service.New(log, nil)
@@ -66,16 +67,16 @@ func inRound(t *testing.T, test func(t *testing.T, log *memLog, node *service.No
 		})
 		defer first.Close()
 		test(t, log, node, func(f func()) {
-			first.take(t) // or it would not be notified again
+			first.take(t) // without this it would not be notified again
 			once = f
 		})
 	})
 }
 
-// A connection that the event has not come to yet must not say that it is past it:
-// it would never be given it.
+// A connection that was not offered the event yet must not report a position past it: a
+// client that resumed there would miss the event.
 func TestPositionInARound(t *testing.T) {
-	inRound(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
+	duringFanOut(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
 		l := listen(t, node, nil)
 		defer l.Close()
 		var before replay.Cursor
@@ -83,20 +84,20 @@ func TestPositionInARound(t *testing.T) {
 		sent := log.publish("a", 1)
 		synctest.Wait()
 		if got := before.IDs(); len(got) != 1 || !got[0].Before(sent[0]) {
-			t.Errorf("in the round of %v the position is %v", sent, before)
+			t.Errorf("during the fan-out of %v the position is %v", sent, before)
 		}
 		if got := l.take(t); !slices.Equal(got, sent) {
 			t.Errorf("got %v, want %v", got, sent)
 		}
 		if after, ok := l.Position(); !ok || after.IDs()[0] != sent[0] {
-			t.Errorf("after the round of %v the position is %v, %v", sent, after, ok)
+			t.Errorf("after the fan-out of %v the position is %v, %v", sent, after, ok)
 		}
 	})
 }
 
-// Whoever leaves is not notified any more, and takes nobody's place.
+// A subscription that closes during a fan-out is not notified, and the others still are.
 func TestLeavingInARound(t *testing.T) {
-	inRound(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
+	duringFanOut(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
 		leaves := listen(t, node, nil)
 		others := []*listener{listen(t, node, nil), listen(t, node, nil), listen(t, node, nil)}
 		for _, l := range others {
@@ -108,7 +109,7 @@ func TestLeavingInARound(t *testing.T) {
 		sent = append(sent, log.publish("a", 1)...)
 		synctest.Wait()
 		if leaves.calls != 0 {
-			t.Errorf("the one who left was notified %d times", leaves.calls)
+			t.Errorf("the closed subscription was notified %d times", leaves.calls)
 		}
 		for i, l := range others {
 			if got := l.take(t); !slices.Equal(got, sent) {
@@ -118,9 +119,10 @@ func TestLeavingInARound(t *testing.T) {
 	})
 }
 
-// Whoever comes stands after the event, or has it from the hot tail: once.
-func TestComingInARound(t *testing.T) {
-	inRound(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
+// A subscription that starts during a fan-out starts after the event, or receives it once
+// from the hot tail.
+func TestSubscribingInARound(t *testing.T) {
+	duringFanOut(t, func(t *testing.T, log *memLog, node *service.Node, act func(func())) {
 		mark := log.publish("a", 1)
 		synctest.Wait()
 		var now *listener

@@ -17,14 +17,14 @@ import (
 
 const aTrace = streams.Trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 
-// recorder returns a provider, and what its spans are recorded by.
+// recorder returns a provider and the recorder of its spans.
 func recorder() (trace.TracerProvider, *tracetest.SpanRecorder) {
 	spans := tracetest.NewSpanRecorder()
 	return sdk.NewTracerProvider(sdk.WithSpanProcessor(spans)), spans
 }
 
-// An event has one span for each node that hands it over, however many connections it has
-// there: a child of the publish.
+// An event has one delivery span per node, for any number of connections. The span is a
+// child of the publish's span.
 func TestDeliverySpan(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		provider, spans := recorder()
@@ -58,12 +58,12 @@ func TestDeliverySpan(t *testing.T) {
 			attribute.Int("tidemark.subscriptions", 3),
 		)
 		if !got.Equals(&want) {
-			t.Errorf("the span says %v", got.ToSlice())
+			t.Errorf("the span's attributes are %v", got.ToSlice())
 		}
 	})
 }
 
-// A node that is not traced takes the traces of others along, and begins none.
+// A node without tracing keeps the traces of other nodes' events, and starts none.
 func TestTraceWithoutProvider(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()
@@ -86,7 +86,7 @@ func TestTraceWithoutProvider(t *testing.T) {
 	})
 }
 
-// publishWithin publishes into room "a" in the trace of another.
+// publishWithin publishes into room "a" within the trace parent.
 func publishWithin(t *testing.T, node *service.Node, parent streams.Trace, data string) streams.ID {
 	t.Helper()
 	ctx := tracing.Within(context.Background(), parent)
