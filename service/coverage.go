@@ -3,8 +3,8 @@ package service
 import "github.com/tidemark/tidemark/streams"
 
 // A coverage records which events a connection certainly has, independent of what the pump
-// finds out later: the cursor that the client came with, and the part of
-// the log read since. Live events are not part of it; the pump proves these.
+// finds out later: those up to the client's cursor, and those read from the log since. Live
+// events are not part of it; the pump proves these.
 type coverage struct {
 	through  streams.ID // every event at or before it
 	from, to streams.ID // and every event with from < id <= to, the last part read

@@ -1,17 +1,20 @@
-// Package streams is the durable side of Tidemark: events, the ids that are
-// their place in the log, and the [Log] that keeps them.
+// Package streams defines events, their ids, and the [Log] that keeps them. The package
+// redislog keeps a log in Redis, for any number of nodes. The package embedded keeps one on
+// disk, for one process. Package logtest holds the test suite that both pass.
 //
-// An event's id is a ULID made from its place in the log, one to one:
+// An event's id is a ULID that encodes its position in the log:
 //
 //	48 bits milliseconds | 64 bits sequence | 16 bits partition
 //
-// so the order of ids is the order of the log, and an id alone finds its entry.
-// Ids are minted by the log, never by a publisher and never from a node's clock.
+// The log creates ids. Publishers and the clocks of nodes do not.
 //
-// Every event carries Prev, the position before it in its room: no event of the
-// room lies between Prev and ID. That one field is how every reader proves that
-// nothing is missing.
+// Promised:
 //
-// The logs are in redislog (Redis, any number of nodes) and embedded (Pebble,
-// one process); logtest holds both to the same obligations.
+//   - within a partition, the order of ids is the order of the log;
+//   - an id finds its entry in the log without an index;
+//   - no event of a room lies between an event's Prev and its ID. With that field every
+//     reader proves that no event is missing.
+//
+// Not promised: an order between events of two partitions, and events beyond a room's
+// [Retention].
 package streams

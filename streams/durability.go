@@ -7,27 +7,27 @@ import (
 
 // Errors about durability.
 var (
-	// ErrNotDurable: the event is in the log and may be live, but did not become
-	// as safe as it should in time. The receipt has its id. With a key, repeating
-	// it is safe, and waits again.
+	// ErrNotDurable: the event is in the log and may be live, but did not reach the
+	// requested durability in time. The receipt has its id. With a key, the caller may
+	// repeat the append, which waits again.
 	ErrNotDurable = errors.New("the event is logged, but not yet as safe as was asked for")
 
-	// ErrDurability: this log can't give the durability asked for, or there is no
-	// such level. Nothing is stored; repeating cannot help.
+	// ErrDurability: the requested durability does not exist, or this log does not offer
+	// it. Nothing is stored, and repeating does not help.
 	ErrDurability = errors.New("the log cannot give that durability")
 )
 
-// Durability says how safe an event is when its append is answered. The zero
-// value asks for the log's own default.
+// Durability says how safe an event is when Append returns. The zero value requests the
+// log's default.
 type Durability uint8
 
 const (
-	// Logged: in the log. If that is Redis's memory, a crash of it may lose what
-	// its configuration lets it lose.
+	// Logged: in the log. If Redis keeps the log, its persistence settings decide whether
+	// the event survives a crash.
 	Logged Durability = iota + 1
-	// Replicated: in the memory of as many of Redis's replicas as the log asks for.
+	// Replicated: in the memory of as many replicas of Redis as the log requires.
 	Replicated
-	// Fsynced: on the disk of the log's own machine.
+	// Fsynced: on the disk of the machine that keeps the log.
 	Fsynced
 )
 
@@ -43,7 +43,7 @@ func ParseDurability(name string) (Durability, error) {
 	return 0, fmt.Errorf("%w: %.40q is not logged, replicated or fsynced", ErrDurability, name)
 }
 
-// String returns the level's name, "" for the zero value.
+// String returns the level's name, or "" for the zero value.
 func (d Durability) String() string {
 	if int(d) < len(durabilities) {
 		return durabilities[d]

@@ -14,8 +14,8 @@ import (
 const (
 	// DefaultMaxData bounds an event's data, in bytes of compact JSON.
 	DefaultMaxData = 64 << 10
-	// maxDepth bounds how deep arrays and objects nest in an event's data, so
-	// that a client with a recursive parser survives every event.
+	// maxDepth bounds the nesting of arrays and objects in an event's data, so that a
+	// client with a recursive parser can read every event.
 	maxDepth = 64
 )
 
@@ -26,8 +26,8 @@ var (
 	ErrTooDeep = errors.New("event data nested too deep")
 )
 
-// An Event is one entry of the log. It is shared by all who deliver it and must
-// not be changed. Use it by pointer.
+// An Event is one entry of the log. Every connection shares it, so it must not be changed.
+// Use it by pointer.
 type Event struct {
 	ID   ID
 	Prev ID // no event of Room lies between Prev and ID
@@ -35,12 +35,11 @@ type Event struct {
 	Type string
 	Data []byte // compact JSON, valid UTF-8, no line break
 
-	// Ephemeral says that the event was never logged: it has a place in the
-	// order, but Prev is zero and nobody can read it again.
+	// Ephemeral says that the event was never logged. It has a position in the order, but
+	// its Prev is zero, and it cannot be read from the log.
 	Ephemeral bool
 
-	// Trace is its draft's, where the event came live. It is on its way with the event,
-	// and not kept: one that was read from the log has none.
+	// Trace is the draft's trace, if the event arrived live. The log does not keep it.
 	Trace Trace
 
 	encoded [encodings]atomic.Pointer[[]byte]
@@ -49,18 +48,18 @@ type Event struct {
 // Encoding names one wire form of an event.
 type Encoding int
 
-// The wire forms that are made once per event and shared by all connections.
+// The wire forms. Each is made once per event and shared by all connections.
 const (
-	SSERoom   Encoding = iota // a whole block for a follower of one room
-	SSERooms                  // a whole block for a follower of several rooms
-	SSEBody                   // the same without its id line: cursors over several partitions
+	SSERoom   Encoding = iota // a block for a stream of one room
+	SSERooms                  // a block for a stream of several rooms
+	SSEBody                   // SSERooms without the id line, for cursors over several partitions
 	WebSocket                 // the JSON of a text frame
 	encodings = iota
 )
 
-// Encoded returns the event in form k, made by encode on first use. It may be
-// called concurrently; encode may then run more than once, and one result stays.
-// The bytes are shared: do not change them.
+// Encoded returns the event in form k. The first call makes it with encode. Concurrent first
+// calls may run encode more than once, but all return the same bytes. The bytes are shared:
+// do not change them.
 func (e *Event) Encoded(k Encoding, encode func(*Event) []byte) []byte {
 	if b := e.encoded[k].Load(); b != nil {
 		return *b
@@ -70,26 +69,27 @@ func (e *Event) Encoded(k Encoding, encode func(*Event) []byte) []byte {
 	return *e.encoded[k].Load()
 }
 
-// A Draft is an event that has no place in the log yet.
+// A Draft is an event that the log has not stored yet.
 type Draft struct {
 	Room Room
 	Type string
-	Data []byte // from ParseData; the log shares it with the event, so do not change it
+	Data []byte // from ParseData; do not change it afterwards: the event shares it
 
-	// Key, if set, makes repeating the draft safe: for as long as the log keeps
-	// its record, a draft of the same room and key is stored once.
+	// Key, if set, is the idempotency key. While the log keeps its record, it stores a draft
+	// of this room and key only once.
 	Key string
 
 	Retention Retention
 
-	// Durability is how safe the event is to be when the append is answered. What
-	// is ephemeral has none.
+	// Durability says how safe the event must be when Append returns. It does not apply to
+	// an ephemeral room.
 	Durability Durability
 
-	Trace Trace // of the publish; "" if it is not traced
+	Trace Trace // of the publish; "" if the publish is not traced
 }
 
-// Fingerprint tells two drafts with the same key apart when their content differs.
+// Fingerprint returns a hash of type and data. The log compares it to find out whether two
+// drafts with the same key have the same content.
 func (d *Draft) Fingerprint() [16]byte {
 	h := sha256.New()
 	h.Write([]byte(d.Type))
@@ -100,29 +100,29 @@ func (d *Draft) Fingerprint() [16]byte {
 
 // Retention says how much of a room the log keeps.
 type Retention struct {
-	// Events is how many of the newest are kept. The log may keep a few more (at
-	// most ExtraKept), never fewer. 0 makes the room ephemeral: live only, never logged.
+	// Events is the number of newest events to keep. The log may keep up to ExtraKept more,
+	// and never fewer. 0 makes the room ephemeral: its events are live only, never logged.
 	Events int
 
-	// Age is how long an event is kept. The log may keep it longer while the
-	// room's newest event is younger. At least a millisecond.
+	// Age is how long to keep an event, at least a millisecond. The log may keep an event
+	// longer while the room's newest event is younger than Age.
 	Age time.Duration
 }
 
-// ExtraKept bounds how many events above Retention.Events a log may keep: Redis
-// trims whole nodes of a stream, by default of 100 entries.
+// ExtraKept bounds the events that a log may keep beyond Retention.Events. Redis trims a
+// stream by whole nodes, which have 100 entries by default.
 const ExtraKept = 100
 
-// A Receipt is the outcome of one draft.
+// A Receipt is the result of appending one draft.
 type Receipt struct {
-	ID         ID         // also with ErrNotDurable
-	Replayed   bool       // the key was known: ID is that of the first time
-	Durability Durability // reached; zero for what is ephemeral, and with an error
+	ID         ID         // set without an error, and with ErrNotDurable
+	Replayed   bool       // the key was used before; ID is the id of the event stored then
+	Durability Durability // reached; zero for an ephemeral event, and with an error
 	Err        error      // nil, or one of the errors that Log.Append names
 }
 
-// ParseData returns data, which must be one JSON value in UTF-8, in compact form
-// of at most max bytes. The errors are ErrData, ErrTooBig and ErrTooDeep.
+// ParseData returns one JSON value in compact form. data must be UTF-8, and its compact form
+// at most max bytes. The errors are ErrData, ErrTooBig and ErrTooDeep.
 func ParseData(data []byte, max int) ([]byte, error) {
 	if !utf8.Valid(data) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrData)
@@ -141,7 +141,7 @@ func ParseData(data []byte, max int) ([]byte, error) {
 	return compact.Bytes(), nil
 }
 
-// depth returns how deep the brackets outside strings nest.
+// depth returns the nesting depth of the brackets outside strings.
 func depth(data []byte) int {
 	var now, most int
 	quoted := false

@@ -50,8 +50,8 @@ func TestParseData(t *testing.T) {
 	}
 }
 
-// What is accepted is one JSON value on one line, means the same as before, and
-// is accepted again unchanged.
+// The result is one JSON value on one line, has the same meaning as the input, and parses to
+// itself.
 func FuzzParseData(f *testing.F) {
 	for _, seed := range []string{
 		"null", `{"a":[1,2.5e3,"x"]}`, " [ ] ", `"\u2028\\\""`, "\"\u2028\"", `{"a":1,"a":2}`, "[[[[[[", `{"`, "1 2", "\xff", "-0", `"[{"`,
@@ -78,12 +78,12 @@ func FuzzParseData(f *testing.F) {
 			t.Errorf("ParseData(%q) = %q, %v; want it unchanged", got, again, err)
 		}
 		if a, b := decoded(t, data), decoded(t, got); !bytes.Equal(a, b) {
-			t.Errorf("ParseData(%q) = %q means something else", data, got)
+			t.Errorf("ParseData(%q) = %q has another meaning", data, got)
 		}
 	})
 }
 
-// decoded is data in a form that two texts of the same value share.
+// decoded returns data in a canonical form: two texts of the same value give the same bytes.
 func decoded(t *testing.T, data []byte) []byte {
 	var v any
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -98,7 +98,7 @@ func decoded(t *testing.T, data []byte) []byte {
 	return b
 }
 
-// Type and data are apart in the fingerprint, and nothing else counts.
+// The fingerprint depends on type and data, which it keeps apart, and on nothing else.
 func TestFingerprint(t *testing.T) {
 	d := Draft{Room: "a", Type: "t", Data: []byte(`"x"`), Key: "k"}
 	same := Draft{Room: "b", Type: "t", Data: []byte(`"x"`), Retention: Retention{Events: 5}}
@@ -114,7 +114,7 @@ func TestFingerprint(t *testing.T) {
 	}
 }
 
-// However many ask at once, all get one and the same form.
+// Concurrent callers of Encoded share one result.
 func TestEncodedIsShared(t *testing.T) {
 	e := &Event{Data: []byte("1")}
 	got := make([][]byte, 16)
@@ -127,11 +127,11 @@ func TestEncodedIsShared(t *testing.T) {
 	running.Wait()
 	for i := range got {
 		if &got[i][0] != &got[0][0] {
-			t.Fatalf("form %d is a copy of its own", i)
+			t.Fatalf("form %d is a copy", i)
 		}
 	}
 	other := e.Encoded(WebSocket, func(*Event) []byte { return []byte("2") })
 	if string(other) != "2" || string(got[0]) != "1" {
-		t.Errorf("forms are %q and %q, want them apart", got[0], other)
+		t.Errorf("two encodings returned %q and %q, want 1 and 2", got[0], other)
 	}
 }

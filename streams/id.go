@@ -19,18 +19,17 @@ const maxMillis = 1<<48 - 1
 // ErrID reports text that is not an ID.
 var ErrID = errors.New("not a ULID")
 
-// Partition is the unit of total order. A room belongs to one; ids rise
-// strictly over all rooms of a partition.
+// Partition is the unit of total order. A room belongs to one partition. Ids rise strictly
+// over all rooms of a partition.
 type Partition uint16
 
-// ID is the position of an event in the log, as a ULID: milliseconds, sequence
-// and partition, most significant first, so that the order of bytes is the order
-// of the log within a partition. The zero ID is before everything. IDs are
-// comparable with == and are map keys.
+// ID is the position of an event in the log, as a ULID of milliseconds, sequence and
+// partition. The most significant byte comes first, so the order of bytes is the order of the
+// log within a partition. The zero ID is before every event. IDs can be compared with == and
+// used as map keys.
 type ID ulid.ULID
 
-// MakeID returns the ID of the entry ms-seq in partition p. Only the low 48
-// bits of ms count.
+// MakeID returns the ID of the entry ms-seq in partition p. It uses the low 48 bits of ms.
 func MakeID(ms, seq uint64, p Partition) ID {
 	var id ID
 	ms &= maxMillis
@@ -41,8 +40,8 @@ func MakeID(ms, seq uint64, p Partition) ID {
 	return id
 }
 
-// IDAt returns the position in p just before every event of the moment t or
-// later, clamped to what an ID can hold.
+// IDAt returns the position in p before the first event at time t or later. A time that an
+// ID cannot hold becomes the nearest one that it can.
 func IDAt(t time.Time, p Partition) ID {
 	ms := t.UnixMilli()
 	if ms <= 0 {
@@ -98,20 +97,20 @@ func (id ID) Millis() uint64 {
 // Seq returns the sequence within the millisecond.
 func (id ID) Seq() uint64 { return binary.BigEndian.Uint64(id[6:]) }
 
-// Partition returns the partition that the id is of.
+// Partition returns the id's partition.
 func (id ID) Partition() Partition { return Partition(binary.BigEndian.Uint16(id[14:])) }
 
-// Time returns the moment of the id, in UTC, to the millisecond.
+// Time returns the id's time in UTC, to the millisecond.
 func (id ID) Time() time.Time { return time.UnixMilli(int64(id.Millis())).UTC() }
 
-// Compare orders ids as the log does. It means something only within a partition.
+// Compare orders ids as the log does. Both must be of one partition.
 func (id ID) Compare(other ID) int { return bytes.Compare(id[:], other[:]) }
 
 // Before reports whether id is before other in the log.
 func (id ID) Before(other ID) bool { return id.Compare(other) < 0 }
 
-// IsZero reports whether id has milliseconds and sequence zero: the position
-// before everything in its partition.
+// IsZero reports whether milliseconds and sequence are zero: the position before every event
+// of the partition.
 func (id ID) IsZero() bool { return id.Millis() == 0 && id.Seq() == 0 }
 
 // Next returns the first position after id in its partition.

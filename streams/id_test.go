@@ -12,28 +12,28 @@ import (
 	"pgregory.net/rapid"
 )
 
-// place is what an id is made of.
-type place struct {
+// parts are the components of an id.
+type parts struct {
 	ms, seq uint64
 	p       Partition
 }
 
-func (a place) id() ID { return MakeID(a.ms, a.seq, a.p) }
+func (a parts) id() ID { return MakeID(a.ms, a.seq, a.p) }
 
-func drawPlace(t *rapid.T, label string) place {
-	return place{
+func drawParts(t *rapid.T, label string) parts {
+	return parts{
 		ms:  rapid.Uint64Range(0, maxMillis).Draw(t, label+" ms"),
 		seq: rapid.Uint64().Draw(t, label+" seq"),
 		p:   Partition(rapid.Uint16().Draw(t, label+" partition")),
 	}
 }
 
-// An id is its place, one to one, and so is its text.
+// An id and its text both keep every component.
 func TestIDRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		want := drawPlace(t, "id")
+		want := drawParts(t, "id")
 		id := want.id()
-		if got := (place{id.Millis(), id.Seq(), id.Partition()}); got != want {
+		if got := (parts{id.Millis(), id.Seq(), id.Partition()}); got != want {
 			t.Fatalf("MakeID(%v) holds %v", want, got)
 		}
 		parsed, err := ParseID(id.String())
@@ -48,11 +48,11 @@ func TestIDRoundTrip(t *testing.T) {
 	})
 }
 
-// The order of bytes, of text, and of (milliseconds, sequence) are one.
+// Ids have the same order by bytes, by text, and by milliseconds and sequence.
 func TestIDOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		a, b := drawPlace(t, "a"), drawPlace(t, "b")
-		b.p = a.p // ids of two partitions have no order
+		a, b := drawParts(t, "a"), drawParts(t, "b")
+		b.p = a.p // ids of two partitions cannot be compared
 		if rapid.Bool().Draw(t, "same ms") {
 			b.ms = a.ms
 		}
@@ -76,7 +76,7 @@ func TestIDOrder(t *testing.T) {
 	})
 }
 
-// Nothing lies between an id and its Next.
+// Next returns the smallest id after an id.
 func TestIDNext(t *testing.T) {
 	for _, tc := range []struct{ id, next ID }{
 		{MakeID(0, 0, 0), MakeID(0, 1, 0)},
@@ -114,7 +114,7 @@ func TestIDAt(t *testing.T) {
 func TestIDIsZero(t *testing.T) {
 	for id, want := range map[ID]bool{
 		{}:               true,
-		MakeID(0, 0, 9):  true, // before everything in its partition
+		MakeID(0, 0, 9):  true, // before every event of its partition
 		MakeID(0, 1, 0):  false,
 		MakeID(1, 0, 0):  false,
 		MakeID(1, 1, 15): false,

@@ -14,24 +14,24 @@ const (
 	MaxType = 64
 	// MaxKey is the longest idempotency key, in bytes.
 	MaxKey = 255
-	// DefaultType is the type of an event whose publisher names none. A browser
-	// delivers it to onmessage.
+	// DefaultType is the type of an event published without one. A browser delivers it to
+	// onmessage.
 	DefaultType = "message"
 	// BroadcastRoom is the room that every connection may follow.
 	BroadcastRoom Room = "$all"
-	// reservedTypes starts the event types that only Tidemark itself sends.
+	// reservedTypes is the prefix of the event types that only Tidemark sends.
 	reservedTypes = "tidemark."
 )
 
-// Errors of the parsers in this file. The text after them says what was wrong.
+// Errors of the parsers of names. The text that follows describes the mistake.
 var (
 	ErrRoom = errors.New("not a room name")
 	ErrType = errors.New("not an event type")
 	ErrKey  = errors.New("not an idempotency key")
 )
 
-// Room is the name of a room: 1 to 200 characters of A-Z a-z 0-9 and
-// _ . : = @ | , ~ + -, or Everyone. From outside only through ParseRoom or Inbox.
+// Room is the name of a room: BroadcastRoom, or 1 to 200 of the characters A-Z a-z 0-9 and
+// _ . : = @ | , ~ + -. Make one from untrusted text with ParseRoom or Inbox.
 type Room string
 
 // ParseRoom reads a room name. The error is ErrRoom.
@@ -48,12 +48,13 @@ func ParseRoom(s string) (Room, error) {
 		}
 	}
 	if s == "." || s == ".." {
-		return "", fmt.Errorf("%w: %q means a folder to every proxy on the way", ErrRoom, s)
+		return "", fmt.Errorf("%w: %q is reserved, because proxies resolve it as a path", ErrRoom, s)
 	}
 	return Room(s), nil
 }
 
-// Inbox returns the room of a user's own events, "@" and the name. The error is ErrRoom.
+// Inbox returns the room of a user's own events: "@" and the user's name. The error is
+// ErrRoom.
 func Inbox(user string) (Room, error) {
 	if user == "" {
 		return "", fmt.Errorf("%w: the user's name is empty", ErrRoom)
@@ -61,19 +62,19 @@ func Inbox(user string) (Room, error) {
 	return ParseRoom("@" + user)
 }
 
-// Partition returns the partition of the room where a deployment has n of them.
-// The hash is fixed for ever: logs in use depend on it.
+// Partition returns the room's partition in a log of n partitions. The hash must never
+// change, because existing logs depend on it.
 func (r Room) Partition(n int) Partition {
 	if n <= 1 {
 		return 0
 	}
 	h := fnv.New64a()
-	h.Write([]byte(r)) // never fails
+	h.Write([]byte(r)) // the error is always nil
 	return Partition(h.Sum64() % uint64(n))
 }
 
-// Matches reports whether the room's name is pattern with each "*" replaced by some
-// text, or none.
+// Matches reports whether the room's name matches pattern, in which "*" matches any text,
+// also the empty one.
 func (r Room) Matches(pattern string) bool {
 	head, rest, wild := strings.Cut(pattern, "*")
 	if !wild {
@@ -88,7 +89,7 @@ func (r Room) Matches(pattern string) bool {
 		if !more {
 			return strings.HasSuffix(s, part)
 		}
-		i := strings.Index(s, part) // the leftmost leaves the most for the others
+		i := strings.Index(s, part) // the leftmost match leaves the most text for the other parts
 		if i < 0 {
 			return false
 		}
@@ -108,8 +109,8 @@ func alphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// ParseType reads an event type: 1 to 64 characters of A-Z a-z 0-9 _ . -, not
-// starting with "tidemark.". Empty means DefaultType. The error is ErrType.
+// ParseType reads an event type: 1 to 64 of the characters A-Z a-z 0-9 _ . -, not starting
+// with "tidemark.". An empty text means DefaultType. The error is ErrType.
 func ParseType(s string) (string, error) {
 	if s == "" {
 		return DefaultType, nil

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The rules of the contract, said once more in another language.
+// The rules of docs/protocol.md as regular expressions, independent of the parsers.
 var (
 	roomRule = regexp.MustCompile(`^(\$all|[A-Za-z0-9_.:=@|,~+-]{1,200})$`)
 	typeRule = regexp.MustCompile(`^[A-Za-z0-9_.-]{1,64}$`)
@@ -89,7 +89,7 @@ func TestInbox(t *testing.T) {
 	}
 }
 
-// Logs in use depend on which partition a room is of: these never change.
+// Existing logs depend on these partitions. They must never change.
 func TestPartitionIsFixed(t *testing.T) {
 	for room, want := range map[Room]Partition{"lobby": 3, "@ann": 6, BroadcastRoom: 6} {
 		if got := room.Partition(16); got != want {

@@ -2,16 +2,16 @@ package streams
 
 import "time"
 
-// A FeedProber is a Log that measures how long what is published takes to come back to
-// this process, on this process's clock alone.
+// A FeedProber is a Log that measures how long a published message takes to come back to this
+// process. It uses only this process's clock.
 type FeedProber interface {
-	// FeedProbe returns the latest measurement: of a log with several partitions, that of
-	// the slowest. ok is false where there is none yet, of some partition.
+	// FeedProbe returns the latest measurement, of the slowest partition. ok is false while
+	// a partition has no measurement yet.
 	FeedProbe() (p FeedProbe, ok bool)
 }
 
-// A FeedProbe is one measurement.
+// A FeedProbe is one measurement of the live feed.
 type FeedProbe struct {
-	Lag time.Duration // from publishing to hearing
-	At  time.Time     // when it was heard
+	Lag time.Duration // from publishing to receiving
+	At  time.Time     // when the message was received
 }

@@ -6,24 +6,25 @@ import (
 	"strings"
 )
 
-// A Trace ties an event to the publish that made it, where that is traced: the text of a
-// W3C traceparent of version 00, which is 55 bytes of ASCII. "" is for no trace.
+// A Trace identifies the span of the publish that created an event. It is the text of a W3C
+// traceparent of version 00, which is 55 bytes of ASCII. "" means that the publish is not
+// traced.
 //
 // https://www.w3.org/TR/trace-context/#traceparent-header
 type Trace string
 
-// ErrTrace reports what is no Trace.
+// ErrTrace reports text that is not a Trace.
 var ErrTrace = errors.New("not a traceparent of version 00")
 
 const (
 	traceForm  = "00-" + noTraceID + "-" + noSpanID + "-00"
-	noTraceID  = "00000000000000000000000000000000" // which is invalid, says the standard
-	noSpanID   = "0000000000000000"                 // as well
+	noTraceID  = "00000000000000000000000000000000" // invalid by the standard
+	noSpanID   = "0000000000000000"                 // invalid by the standard
 	traceIDEnd = len("00-") + len(noTraceID)
 	spanIDEnd  = traceIDEnd + len("-") + len(noSpanID)
 )
 
-// ParseTrace returns s, which must not be "". The error is ErrTrace.
+// ParseTrace reads a traceparent. The error is ErrTrace, also for "".
 func ParseTrace(s string) (Trace, error) {
 	if len(s) != len(traceForm) {
 		return "", fmt.Errorf("%w: %d bytes", ErrTrace, len(s))
@@ -41,11 +42,11 @@ func ParseTrace(s string) (Trace, error) {
 	return t, nil
 }
 
-// TraceID returns the trace's id, of 32 hexadecimal digits. t must not be "".
+// TraceID returns the trace's id, 32 hexadecimal digits. t must not be "".
 func (t Trace) TraceID() string { return string(t[len("00-"):traceIDEnd]) }
 
-// SpanID returns the id of the publish's span, of 16 hexadecimal digits. t must not be "".
+// SpanID returns the id of the publish's span, 16 hexadecimal digits. t must not be "".
 func (t Trace) SpanID() string { return string(t[traceIDEnd+len("-") : spanIDEnd]) }
 
-// Sampled reports whether whoever began the trace keeps it. t must not be "".
+// Sampled reports whether the process that started the trace records it. t must not be "".
 func (t Trace) Sampled() bool { return strings.IndexByte("13579bdf", t[len(t)-1]) >= 0 }

@@ -21,7 +21,7 @@ func TestParseTrace(t *testing.T) {
 	}
 }
 
-// What the standard calls invalid, and versions that there are not yet, are no trace.
+// ParseTrace refuses texts that the standard calls invalid, and other versions.
 func TestParseTraceRefuses(t *testing.T) {
 	for name, s := range map[string]string{
 		"nothing":           "",
