@@ -23,7 +23,7 @@ type memLog struct {
 	ever             map[streams.Room][]*streams.Event
 	feeds            []*memFeed
 	reads            int // calls of After and Before
-	looks            int // calls of Watermarks
+	watermarkReads   int // calls of Watermarks
 
 	down      bool                      // every call fails
 	failReads int                       // number of reads of events that fail next, each after a second
@@ -167,7 +167,7 @@ func (l *memLog) readWatermarks(rooms []streams.Room) (streams.Watermarks, error
 	if l.down {
 		return streams.Watermarks{}, streams.ErrUnavailable
 	}
-	l.looks++
+	l.watermarkReads++
 	w := streams.Watermarks{Last: l.lastLocked(), Floor: l.floor, UnrecordedBefore: l.unrecordedBefore}
 	for _, r := range rooms {
 		w.Tails = append(w.Tails, l.tails[r])
@@ -224,7 +224,7 @@ func (l *memLog) loseFeeds() {
 	for _, f := range l.feeds {
 		if !f.down {
 			f.down = true
-			f.tell(streams.FeedMessage{Lost: true})
+			f.emit(streams.FeedMessage{Lost: true})
 		}
 	}
 }
@@ -236,7 +236,7 @@ func (l *memLog) rejoinFeeds() {
 		if f.down {
 			f.down = false
 			for room, ticket := range f.joined {
-				f.tell(streams.FeedMessage{Joined: room, Ticket: ticket})
+				f.emit(streams.FeedMessage{Joined: room, Ticket: ticket})
 			}
 		}
 	}
@@ -247,8 +247,8 @@ func (l *memLog) flow() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.slow = false
-	for _, tell := range l.held {
-		tell()
+	for _, emit := range l.held {
+		emit()
 	}
 	l.held = nil
 }
@@ -264,12 +264,12 @@ type memFeed struct {
 
 func (f *memFeed) send(e *streams.Event) {
 	if _, ok := f.joined[e.Room]; ok && !f.down && !f.closed {
-		f.tell(streams.FeedMessage{Event: e})
+		f.emit(streams.FeedMessage{Event: e})
 	}
 }
 
-// tell sends a message, or holds it back while the log is slow.
-func (f *memFeed) tell(m streams.FeedMessage) {
+// emit sends a message, or holds it back while the log is slow.
+func (f *memFeed) emit(m streams.FeedMessage) {
 	if f.log.slow || len(f.log.held) > 0 {
 		f.log.held = append(f.log.held, func() {
 			if !f.closed {
@@ -286,7 +286,7 @@ func (f *memFeed) Join(room streams.Room, ticket uint64) {
 	defer f.log.mu.Unlock()
 	f.joined[room] = ticket
 	if !f.down {
-		f.tell(streams.FeedMessage{Joined: room, Ticket: ticket})
+		f.emit(streams.FeedMessage{Joined: room, Ticket: ticket})
 	}
 }
 

@@ -17,7 +17,7 @@ type metrics struct {
 	catchUps      prometheus.Counter
 	repairs       *prometheus.CounterVec // cause
 	feedLosses    prometheus.Counter
-	away          prometheus.Gauge
+	unavailable   prometheus.Gauge
 	gaps          *prometheus.CounterVec // reason
 	logErrors     *prometheus.CounterVec // operation
 }
@@ -51,8 +51,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		catchUps:      counter("catch_ups_total", "Replays from the log that were started for a subscription."),
 		repairs: vec("repairs_total", "Reads of the log that were started because live events were missing, by cause.", "cause",
 			causeHole, causeFeed, causeTail),
-		feedLosses: counter("feed_losses_total", "Live feeds that were lost."),
-		away:       gauge("partitions_away", "Partitions of the log that do not answer now."),
+		feedLosses:  counter("feed_losses_total", "Live feeds that were lost."),
+		unavailable: gauge("partitions_away", "Partitions of the log that do not answer now."),
 		gaps: vec("gap_notices_total", "Gap notices given to subscriptions, by reason.", "reason",
 			string(replay.Trimmed), string(replay.Expired), string(replay.Reset), string(replay.UnknownCursor)),
 		logErrors: vec("log_errors_total", "Failed calls of the log, by operation.", "operation",
@@ -60,7 +60,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	if r != nil {
 		r.MustRegister(m.subscriptions, m.rooms, m.received, m.overflows,
-			m.catchUps, m.repairs, m.feedLosses, m.away, m.gaps, m.logErrors)
+			m.catchUps, m.repairs, m.feedLosses, m.unavailable, m.gaps, m.logErrors)
 	}
 	return m
 }

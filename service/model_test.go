@@ -28,11 +28,11 @@ type testClient struct {
 	done  chan struct{}
 	gate  chan struct{} // holds a token; taking it stalls the client
 
-	mu     sync.Mutex // guards the fields below
-	cursor replay.Cursor
-	items  []replay.Item // received on this connection
-	lives  int           // batches with ReplayDone
-	failed error
+	mu       sync.Mutex // guards the fields below
+	cursor   replay.Cursor
+	items    []replay.Item // received on this connection
+	wentLive int           // batches with ReplayDone
+	failed   error
 }
 
 // keepAlive is the period in which an idle client asks for its position.
@@ -145,7 +145,7 @@ func (f *testClient) take(b service.Batch, err error) {
 	}
 	f.items = append(f.items, b.Items...)
 	if b.ReplayDone {
-		f.lives++
+		f.wentLive++
 	}
 	f.mu.Unlock()
 	if b.ReplayDone {
@@ -331,13 +331,13 @@ func TestNodeAgainstTheTruth(t *testing.T) {
 
 // A run is two nodes, their log, and every client that ever connected.
 type run struct {
-	log     *memLog
-	nodes   [2]*service.Node
-	all     []*testClient
-	now     []*testClient // the connected ones
-	stalled map[*testClient]bool
-	cursors []replay.Cursor // of the disconnected ones
-	failed  error
+	log       *memLog
+	nodes     [2]*service.Node
+	all       []*testClient
+	connected []*testClient
+	stalled   map[*testClient]bool
+	cursors   []replay.Cursor // of the disconnected ones
+	failed    error
 }
 
 func newRun() *run {
@@ -358,7 +358,7 @@ func (r *run) end() {
 }
 
 func (r *run) leave() {
-	for len(r.now) > 0 {
+	for len(r.connected) > 0 {
 		r.treat(0, "cut")
 	}
 }
@@ -383,8 +383,8 @@ func (r *run) step(s step) {
 	case "race":
 		r.race(s)
 	case "stall", "go on", "cut":
-		if len(r.now) > 0 {
-			r.treat(s.n%len(r.now), s.kind)
+		if len(r.connected) > 0 {
+			r.treat(s.n%len(r.connected), s.kind)
 		}
 	case "leave":
 		r.leave()
@@ -449,12 +449,12 @@ func (r *run) cursor(s step) replay.Start {
 func (r *run) connect(s step, start replay.Start) {
 	f, err := follow(r.nodes[s.node], fmt.Sprintf("f%d", len(r.all)), s.rooms, start)
 	if err == nil { // otherwise the log does not answer
-		r.all, r.now = append(r.all, f), append(r.now, f)
+		r.all, r.connected = append(r.all, f), append(r.connected, f)
 	}
 }
 
 func (r *run) treat(i int, how string) {
-	f := r.now[i]
+	f := r.connected[i]
 	switch how {
 	case "stall":
 		if !r.stalled[f] {
@@ -466,7 +466,7 @@ func (r *run) treat(i int, how string) {
 	case "cut":
 		r.goOn(f)
 		r.cursors = append(r.cursors, f.cut())
-		r.now = slices.Delete(r.now, i, i+1)
+		r.connected = slices.Delete(r.connected, i, i+1)
 	}
 }
 
@@ -555,7 +555,7 @@ func (r *run) verify() error {
 	if r.failed != nil {
 		return r.failed
 	}
-	for _, f := range r.now {
+	for _, f := range r.connected {
 		r.goOn(f)
 	}
 	r.log.set(func() { r.log.down, r.log.loseFrame = false, nil })
@@ -565,9 +565,9 @@ func (r *run) verify() error {
 	synctest.Wait()
 	for _, f := range r.all {
 		upTo := f.cursor.Position(0)
-		if slices.Contains(r.now, f) {
-			if f.lives != 1 {
-				return fmt.Errorf("%s went live %d times", f.name, f.lives)
+		if slices.Contains(r.connected, f) {
+			if f.wentLive != 1 {
+				return fmt.Errorf("%s went live %d times", f.name, f.wentLive)
 			}
 			upTo = r.log.lastLocked()
 		}

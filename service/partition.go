@@ -45,7 +45,7 @@ func newPartition(log streams.Log, id streams.Partition, opts *Options, m *metri
 		logger:  opts.Logger.With("partition", id),
 	}
 	p.registry = newRegistry(p.feed, opts.Linger, m.rooms)
-	p.health = &health{outages: o, count: m.away, logger: p.logger, onOutage: p.wakeAll}
+	p.health = &health{outages: o, count: m.unavailable, logger: p.logger, onOutage: p.wakeAll}
 	return p
 }
 

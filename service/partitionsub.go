@@ -11,7 +11,7 @@ import (
 //	(new)      Subscribe                                            locating
 //	locating   the start is now, and the pump knows that position   live
 //	locating   the client's cursor names the position               replaying
-//	locating   the log told the position of the start               replaying
+//	locating   the log showed the position of the start             replaying
 //	replaying  the hot tails have no more items after pos           live
 //	live       the queue overflowed                                 replaying
 //

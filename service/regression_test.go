@@ -166,8 +166,8 @@ func TestBusyEphemeralRoom(t *testing.T) {
 		synctest.Wait()
 		log.set(func() {
 			log.onWatermarks = nil
-			if f.lives != 1 || log.looks > 3 {
-				t.Errorf("live %d times after %d reads of the watermarks", f.lives, log.looks)
+			if f.wentLive != 1 || log.watermarkReads > 3 {
+				t.Errorf("live %d times after %d reads of the watermarks", f.wentLive, log.watermarkReads)
 			}
 		})
 	})
@@ -329,17 +329,17 @@ func TestGapNoticeComesBeforeLaterEvents(t *testing.T) {
 		}
 		log.publish("a", 1) // shows the loss, and overflows the queue together with the notices
 		synctest.Wait()
-		noticed := false
+		gapSeen := false
 		for range 4 {
 			for _, it := range next() {
 				if it.Gap != nil && it.Gap.Room == "a" {
-					noticed = true
-				} else if it.Event != nil && !noticed {
+					gapSeen = true
+				} else if it.Event != nil && !gapSeen {
 					t.Errorf("event %d before the gap notice", seq(it.Event.ID))
 				}
 			}
 		}
-		if !noticed {
+		if !gapSeen {
 			t.Error("no gap notice")
 		}
 	})
