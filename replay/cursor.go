@@ -10,7 +10,7 @@ import (
 )
 
 // MaxCursor bounds a cursor's text, in characters: a ULID and a dot for each of 128
-// partitions, which is eight times the default number of a cluster.
+// partitions. A cluster has 16 partitions by default.
 const MaxCursor = 128 * (streams.IDLen + 1)
 
 // ErrCursor reports text that is not a cursor.

@@ -2,8 +2,8 @@
 //
 // A [Cursor] is the position that a client hands back. A [Start] says where a follow
 // begins, and [Locate] finds its position in each room. A [Reader] reads the log from there
-// up to a barrier: the events of all rooms in one order, with a [Gap] wherever the log
-// cannot prove that nothing is missing. The caller takes over after the barrier, with the
+// up to a barrier. It returns the events of all rooms in one order, with a [Gap] wherever the
+// log cannot prove that nothing is missing. After the barrier, the caller continues with the
 // live events.
 //
 // Promised, for the rooms of one partition:

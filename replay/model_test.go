@@ -223,8 +223,8 @@ func (w *world) justified(t *rapid.T, g *replay.Gap, pos, barrier streams.ID) {
 	}
 }
 
-// A replay from any position of a log with any history returns every kept event, in order
-// and once, and a gap exactly where events may be missing.
+// A replay returns every kept event, in order and once, and a gap exactly where events may be
+// missing. This holds for any position and any history of the log.
 func TestReplayAgainstTheTruth(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := newWorld()

@@ -23,8 +23,8 @@ func (s onlyEvents) After(_ context.Context, _ streams.Room, after, through stre
 	return got, nil
 }
 
-// The gap notice of a loss begins where the loss began, even for a client that received an
-// event which a node logged over the lost ones.
+// The gap notice of a loss begins where the loss began. This holds even for a client that
+// received an event logged over the lost ones.
 func TestResetReachesBack(t *testing.T) {
 	at := func(seq uint64) streams.ID { return streams.MakeID(1, seq, 0) }
 	log := onlyEvents{events: []*streams.Event{{ID: at(5), Prev: at(2), Room: "r"}, {ID: at(8), Prev: at(7), Room: "r"}}}

@@ -107,9 +107,9 @@ func (r *roomReader) end(ctx context.Context, log Source, w *streams.Watermarks)
 	return nil
 }
 
-// addReset appends the gap of a loss. The missing events may lie before Pos: a node that
-// did not know of the loss logged events over it, and these seemed to follow the events
-// before the loss.
+// addReset appends the gap of a loss. The missing events may lie before Pos, because a node
+// that did not know of the loss may have logged events over it. These seemed to follow the
+// events before the loss.
 func (r *roomReader) addReset(w *streams.Watermarks, place, before streams.ID) {
 	from := r.Pos
 	if !w.LostAfter.IsZero() && w.LostAfter.Before(from) {

@@ -116,8 +116,8 @@ func BenchmarkRegister(b *testing.B) {
 	b.ReportMetric(float64(took[len(took)*999/1000].Nanoseconds()), "p99.9-ns")
 }
 
-// Measures a client that returns for the newest 100 of 1,000 events: from the hot tail, and
-// from the log, where the tail is too small to hold them.
+// Measures a client that returns for the newest 100 of 1,000 events. They come from the hot
+// tail, or from the log if the tail is too small for them.
 func BenchmarkResume(b *testing.B) {
 	for name, hot := range map[string]int{"hot": 1000, "log": 10} {
 		b.Run(name, func(b *testing.B) {

@@ -2,9 +2,9 @@ package service
 
 import "github.com/tidemark/tidemark/streams"
 
-// A coverage records which events a connection certainly has, independent of what the pump
-// finds out later: those up to the client's cursor, and those read from the log since. Live
-// events are not part of it; the pump proves these.
+// A coverage records which events a connection certainly has, even if the pump repairs
+// events before them later. These are the events up to the client's cursor, and the events
+// read from the log since. Live events do not count: only the pump can prove these.
 type coverage struct {
 	through  streams.ID // every event at or before it
 	from, to streams.ID // and every event with from < id <= to, the last part read

@@ -22,8 +22,8 @@ func (r *room) hotAfterLocked(pos streams.ID, verified bool) (events []*streams.
 // receive a gap notice.
 //
 // One caller at a time reads and the others wait. If the read fails, the next caller
-// tries. singleflight does not fit: it would return the error to all of them, and all
-// would then read a slow log on their own.
+// tries. singleflight does not fit. It would return the error to every caller, and each of
+// them would then read a slow log on its own.
 func (r *room) fill(ctx context.Context, log streams.Log, floor streams.ID, maxHot int) error {
 	for {
 		r.mu.Lock()

@@ -21,9 +21,9 @@ func (t *hotTail) restart(start streams.ID) { *t = hotTail{start: start} }
 // add appends e and drops the oldest events above max events or hotBytes.
 func (t *hotTail) add(e *streams.Event, max int) {
 	if n := len(t.events); n == cap(t.events) {
-		// The old array keeps dropped events alive until here. append would leave room for
-		// half as many dropped events as the tail keeps: hundreds of megabytes over all
-		// rooms of a node.
+		// The old array keeps dropped events in memory until here. With append, it would
+		// grow to hold half as many dropped events as the tail has. Over all rooms of a node
+		// these are hundreds of megabytes.
 		t.events = append(make([]*streams.Event, 0, n+n/8+8), t.events...)
 	}
 	t.events = append(t.events, e)

@@ -59,9 +59,9 @@ func cursorAt(seq uint64) replay.Start {
 	return replay.After(replay.CursorAt(streams.MakeID(1, seq, 0)))
 }
 
-// The feed is lost, an event is published, and the feed reconnects, all between a
-// subscription's read of the watermarks and the moment when it goes live. If the
-// subscription still used these watermarks, the event would wait for the tail check.
+// A subscription reads the watermarks. Before it goes live, the feed is lost, an event is
+// published, and the feed reconnects. If the subscription still used these watermarks, the
+// event would wait for the tail check.
 func TestFeedLostWhileASubscriptionOpens(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := newMemLog()

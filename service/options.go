@@ -33,7 +33,7 @@ type Options struct {
 	CheckEvery time.Duration
 
 	// Linger is how long the node follows a room after its last connection left, so that
-	// a returning client finds the room in memory; default 30 s.
+	// a returning client finds the room in memory. Default 30 s.
 	Linger time.Duration
 
 	Logger  *slog.Logger          // default: no logging

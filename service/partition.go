@@ -90,8 +90,8 @@ func (p *partition) watermarks(ctx context.Context, rooms []*room) (streams.Wate
 }
 
 // sharedWatermarks is watermarks for a subscription. Subscriptions that ask for the same
-// room at the same time share one read. ready holds the channels that awaitReady returned:
-// it keeps a subscription from sharing an answer from before the feed was lost.
+// room at the same time share one read. ready holds the channels that awaitReady returned.
+// With it, no subscription shares an answer from before the feed was lost.
 func (p *partition) sharedWatermarks(ctx context.Context, rooms []*room, ready []chan struct{}) (streams.Watermarks, error) {
 	if len(rooms) > 1 {
 		return p.watermarks(ctx, rooms)

@@ -11,7 +11,12 @@ import (
 )
 
 // newTracer returns the tracer of this package's spans, or nil for a nil provider.
-func newTracer(p trace.TracerProvider) trace.Tracer { return tracing.Tracer(p) }
+func newTracer(p trace.TracerProvider) trace.Tracer {
+	if p == nil {
+		return nil
+	}
+	return p.Tracer("github.com/tidemark/tidemark")
+}
 
 // currentTrace returns the trace of the span in ctx, or "" if it is not sampled.
 func currentTrace(ctx context.Context) streams.Trace { return tracing.Of(ctx) }

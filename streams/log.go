@@ -12,9 +12,9 @@ var (
 	// stored. With a key, the caller may repeat the append.
 	ErrUnavailable = errors.New("the log cannot be reached")
 
-	// ErrRefused: the log answered but did not store the event, because it is out of
-	// memory, read-only, or holds a foreign value under the room's key. Nothing is stored
-	// and nothing goes live. Repeating may help once the operator has fixed the cause.
+	// ErrRefused: the log answered but did not store the event. It is out of memory or
+	// read-only, or it holds a foreign value under the room's key. Nothing is stored and
+	// nothing goes live. Repeating may help once the operator has fixed the cause.
 	ErrRefused = errors.New("the log refused the event")
 
 	// ErrKeyReused: the idempotency key was used before with other content. Nothing is
@@ -117,8 +117,8 @@ type Watermarks struct {
 // tail record. It is also the Prev of that room's next event.
 func (w Watermarks) Base() ID { return Later(w.Floor, w.UnrecordedBefore) }
 
-// CompleteAt returns the lowest position at which a client has every event of the i-th room:
-// its newest id, or Base if the room has no tail record. It is never before Floor.
+// CompleteAt returns the lowest position at which a client has every event of the i-th room.
+// It is the room's newest id, or Base without a tail record, and never before Floor.
 func (w Watermarks) CompleteAt(i int) ID {
 	if w.Tails[i].IsZero() {
 		return w.Base()
