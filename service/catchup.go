@@ -15,7 +15,7 @@ func (ps *partitionSub) open(ctx context.Context) error {
 	}
 	pos, ok := ps.start.Position(ps.partition.id, ps.partition.log.Partitions())
 	if ok {
-		ps.located(pos, false)
+		ps.located(pos)
 		if ps.inHotTails() {
 			return nil
 		}
@@ -184,7 +184,7 @@ func (ps *partitionSub) startReplay(ctx context.Context) error {
 		}
 	}
 	if ps.state == locating {
-		ps.located(replay.InitialPosition(starts), false)
+		ps.located(replay.InitialPosition(starts))
 	}
 	ps.verified = !w.Last.Before(ps.pos)
 	ps.reader = replay.NewReader(log, w, starts)

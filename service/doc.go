@@ -2,8 +2,8 @@
 // delivers the events of the log to subscriptions.
 //
 // An event takes this way through a node. The feed of its partition brings it to the
-// [pump]. The pump proves with the event's Prev that no event before it is missing, and
-// reads missing events from the log first. It hands the event to its [room], which keeps
+// pump. The pump proves with the event's Prev that no event before it is missing, and
+// reads missing events from the log first. It hands the event to its room, which keeps
 // it in the hot tail and offers it to each [Subscription]. The connection takes it with
 // [Subscription.Ready] or [Subscription.Next].
 //

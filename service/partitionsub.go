@@ -34,8 +34,8 @@ type partitionSub struct {
 	members   []*member
 	start     replay.Start
 
-	// Owned by the writer, and of meaning while it is replaying.
-	reader *replay.Reader // reads the log; nil while memory may hold every item
+	// Owned by the writer, and used while the part is replaying.
+	reader *replay.Reader // of the replay from the log in progress; nil without one
 	// readerOnly says that the rooms do not all start at pos. Only reader knows where
 	// they do, so the hot tails cannot be used before it is done.
 	readerOnly bool
@@ -122,9 +122,8 @@ func (ps *partitionSub) lockRooms() (unlock func()) {
 }
 
 // located ends the search for the start: the client has every event that it asked for up
-// to pos. verified is as in the struct.
-func (ps *partitionSub) located(pos streams.ID, verified bool) {
-	ps.verified = verified
+// to pos.
+func (ps *partitionSub) located(pos streams.ID) {
 	ps.advance(pos, true)
 	ps.sub.mu.Lock()
 	defer ps.sub.mu.Unlock()

@@ -46,14 +46,15 @@ type room struct {
 	departed   []*member // left during the fan-out; removed when it ends
 }
 
-// A subscriber receives the events of a room. Both methods are called from the pump's
-// goroutine and must not block.
+// A subscriber receives the events of a room. Both methods may be called under the locks of
+// the room and its partition, and must not block.
 type subscriber interface {
 	// offer hands over an event or a gap notice. late says that later events of the
-	// partition were offered before.
+	// partition were offered before. Only the pump's goroutine calls offer.
 	offer(it replay.Item, late bool)
 
-	// wake makes the subscriber's owner look for new items and for an outage.
+	// wake makes the subscriber's owner look for new items and for an outage. Any goroutine
+	// may call wake.
 	wake()
 }
 
