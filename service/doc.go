@@ -16,6 +16,6 @@
 //     log;
 //   - the zero [Options] are ready for use.
 //
-// Not promised: order between partitions, and delivery of an ephemeral event to a
-// subscription that was not live when it was published.
+// Not promised: order between partitions, and delivery of ephemeral events. These are not
+// logged, so a subscription that is not live at that moment misses them without a notice.
 package service
