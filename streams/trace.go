@@ -1,9 +1,12 @@
 package streams
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+
+	"go.opentelemetry.io/otel/trace"
 )
 
 // A Trace identifies the span of the publish that created an event. It is the text of a W3C
@@ -50,3 +53,26 @@ func (t Trace) SpanID() string { return string(t[traceIDEnd+len("-") : spanIDEnd
 
 // Sampled reports whether the process that started the trace records it. t must not be "".
 func (t Trace) Sampled() bool { return strings.IndexByte("13579bdf", t[len(t)-1]) >= 0 }
+
+// TraceOf returns the trace that continues from the span in ctx; "" without a span, or if
+// the span is not sampled.
+func TraceOf(ctx context.Context) Trace {
+	sc := trace.SpanContextFromContext(ctx)
+	if !sc.IsValid() || !sc.IsSampled() {
+		return ""
+	}
+	return Trace("00-" + sc.TraceID().String() + "-" + sc.SpanID().String() + "-01")
+}
+
+// Within returns ctx with the span of t as the parent of new spans, or ctx if t is "".
+func (t Trace) Within(ctx context.Context) context.Context {
+	if t == "" {
+		return ctx
+	}
+	// ParseTrace has checked the form of both ids.
+	traceID, _ := trace.TraceIDFromHex(t.TraceID())
+	spanID, _ := trace.SpanIDFromHex(t.SpanID())
+	return trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: traceID, SpanID: spanID, TraceFlags: trace.TraceFlags(0).WithSampled(t.Sampled()),
+	}))
+}
