@@ -80,7 +80,7 @@ func (n *Node) Publish(ctx context.Context, drafts []streams.Draft) []streams.Re
 		drafts[i].Retention = n.opts.retention(drafts[i].Room)
 	}
 	if n.opts.Tracing != nil {
-		t := currentTrace(ctx)
+		t := streams.TraceOf(ctx)
 		for i := range drafts {
 			drafts[i].Trace = t
 		}

@@ -7,19 +7,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/streams"
-	"github.com/tidemark/tidemark/tracing"
 )
 
-// newTracer returns the tracer of this package's spans, or nil for a nil provider.
+// newTracer returns the tracer of a node's spans, or nil for a nil provider.
 func newTracer(p trace.TracerProvider) trace.Tracer {
 	if p == nil {
 		return nil
 	}
 	return p.Tracer("github.com/tidemark/tidemark")
 }
-
-// currentTrace returns the trace of the span in ctx, or "" if it is not sampled.
-func currentTrace(ctx context.Context) streams.Trace { return tracing.Of(ctx) }
 
 // startDelivery starts the span of delivering e to the subscriptions of its room: one
 // span per event and node. It returns nil if the event or the node is not traced. The
@@ -30,7 +26,7 @@ func startDelivery(tracer trace.Tracer, e *streams.Event) trace.Span {
 	if tracer == nil || e.Trace == "" {
 		return nil
 	}
-	_, span := tracer.Start(tracing.Within(context.Background(), e.Trace), "deliver",
+	_, span := tracer.Start(e.Trace.Within(context.Background()), "deliver",
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
 			attribute.String("messaging.system", "tidemark"),

@@ -12,7 +12,6 @@ import (
 
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
-	"github.com/tidemark/tidemark/tracing"
 )
 
 const aTrace = streams.Trace("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
@@ -89,7 +88,7 @@ func TestTraceWithoutProvider(t *testing.T) {
 // publishWithin publishes into room "a" within the trace parent.
 func publishWithin(t *testing.T, node *service.Node, parent streams.Trace, data string) streams.ID {
 	t.Helper()
-	ctx := tracing.Within(context.Background(), parent)
+	ctx := parent.Within(context.Background())
 	r := node.Publish(ctx, []streams.Draft{{Room: "a", Data: []byte(data)}})[0]
 	if r.Err != nil {
 		t.Fatal(r.Err)
