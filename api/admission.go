@@ -45,8 +45,8 @@ func (s *Server) closeAtOnce(c echo.Context, err error) {
 	if errors.Is(err, context.Canceled) {
 		panic(http.ErrAbortHandler) // nobody is there
 	}
-	s.logFailure(err)
-	p := s.problem(err)
+	s.problems.LogFailure(err)
+	p := s.problems.Document(err)
 	visitOf(c).refused(p.Code)
 	bye := websocket.FormatCloseMessage(websocket.CloseTryAgainLater, p.Code)
 	w := &partingWriter{c.Response(), appendFrame(nil, websocket.CloseMessage, bye)}

@@ -2,7 +2,6 @@ package api
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -11,7 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
-	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
 const (
@@ -37,7 +36,7 @@ func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		if s.opts.Access == nil {
 			if !safe(r.Method) && !s.fromPage(r) {
-				return errOrigin // any page that somebody looks at could publish here
+				return problem.ErrOrigin // any page that somebody looks at could publish here
 			}
 			return next(c)
 		}
@@ -75,13 +74,13 @@ func (s *Server) grantFor(r *http.Request, inQuery string) (*access.Grant, error
 	if credential == "" && s.opts.Cookie != "" {
 		if cookie, err := r.Cookie(s.opts.Cookie); err == nil && cookie.Value != "" {
 			if !s.mayUseCookie(r) {
-				return nil, errOrigin
+				return nil, problem.ErrOrigin
 			}
 			credential = cookie.Value
 		}
 	}
 	if credential == "" {
-		return nil, errUnauthorized
+		return nil, problem.ErrUnauthorized
 	}
 	return s.opts.Access.Verify(r.Context(), credential)
 }
@@ -141,21 +140,10 @@ func (s *Server) grant(c echo.Context) *access.Grant {
 	return g
 }
 
-// allow refuses what g does not allow. Every way to an event asks it.
-func allow(g *access.Grant, action access.Action, room streams.Room) error {
-	switch {
-	case g.Allows(action, room):
-		return nil
-	case g != nil && g.Expired():
-		return errExpired
-	}
-	return fmt.Errorf("%w: %v %s", errForbidden, action, room)
-}
-
 // administer has h answer only those who may look at the node.
 func (s *Server) administer(h echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := allow(s.grant(c), access.Administer, ""); err != nil {
+		if err := problem.Authorize(s.grant(c), access.Administer, ""); err != nil {
 			return err
 		}
 		return h(c)

@@ -8,6 +8,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -18,7 +19,7 @@ type result struct {
 	Room       string             `json:"room,omitempty"`
 	Replayed   bool               `json:"replayed,omitempty"`
 	Durability streams.Durability `json:"durability,omitempty"`
-	Error      *problem           `json:"error,omitempty"`
+	Error      *problem.Document  `json:"error,omitempty"`
 	Rooms      []*result          `json:"rooms,omitempty"`
 }
 
@@ -32,7 +33,7 @@ type batch struct {
 // publishBatch stores the events of the body, each for itself.
 func (s *Server) publishBatch(c echo.Context) error {
 	if s.draining.Err() != nil {
-		return errDraining
+		return problem.ErrDraining
 	}
 	if c.Request().Header.Values(headerKey) != nil {
 		return fmt.Errorf("%w: in a batch each event has its own, in the field \"key\"", streams.ErrKey)
@@ -62,7 +63,7 @@ func (s *Server) readBatch(c echo.Context) ([]json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	o, err := parseObject(errBody, body, "events")
+	o, err := parseObject(problem.ErrBody, body, "events")
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +72,7 @@ func (s *Server) readBatch(c echo.Context) ([]json.RawMessage, error) {
 	case err != nil:
 		return nil, err
 	case !given:
-		return nil, fmt.Errorf("%w: field \"events\" is missing", errBody)
+		return nil, fmt.Errorf("%w: field \"events\" is missing", problem.ErrBody)
 	case len(events) > s.opts.MaxBatch:
 		return nil, s.tooManyEvents()
 	}
@@ -81,7 +82,7 @@ func (s *Server) readBatch(c echo.Context) ([]json.RawMessage, error) {
 // addEvent adds one event to the batch and returns its result, which is complete
 // where the event can't be stored. An error is about the batch as a whole.
 func (s *Server) addEvent(b *batch, text json.RawMessage) (*result, error) {
-	event, err := parseObject(errBody, text, "room", "rooms", "user", "type", "data", "key", "durability")
+	event, err := parseObject(problem.ErrBody, text, "room", "rooms", "user", "type", "data", "key", "durability")
 	if err != nil {
 		return s.failed("", err), nil
 	}
@@ -103,7 +104,7 @@ func (s *Server) addEvent(b *batch, text json.RawMessage) (*result, error) {
 }
 
 func (s *Server) tooManyEvents() error {
-	return fmt.Errorf("%w: want at most %d, where an event to several rooms counts for each", errBatchTooLarge, s.opts.MaxBatch)
+	return fmt.Errorf("%w: want at most %d, where an event to several rooms counts for each", problem.ErrBatchTooLarge, s.opts.MaxBatch)
 }
 
 // targets returns the rooms that an event names, by exactly one of its members
@@ -137,16 +138,16 @@ func targets(event object) (names []string, several bool, err error) {
 // roomNames returns the strings in list: at least one, none twice.
 func roomNames(list []json.RawMessage) ([]string, error) {
 	if len(list) == 0 {
-		return nil, fmt.Errorf("%w: field \"rooms\" is empty", errBody)
+		return nil, fmt.Errorf("%w: field \"rooms\" is empty", problem.ErrBody)
 	}
 	names := make([]string, len(list))
 	seen := make(map[string]bool, len(list))
 	for i, raw := range list {
 		if err := json.Unmarshal(raw, &names[i]); err != nil || raw[0] != '"' {
-			return nil, fmt.Errorf("%w: field \"rooms\" has something that is not a string", errBody)
+			return nil, fmt.Errorf("%w: field \"rooms\" has something that is not a string", problem.ErrBody)
 		}
 		if seen[names[i]] {
-			return nil, fmt.Errorf("%w: field \"rooms\" has %.40q twice", errBody, names[i])
+			return nil, fmt.Errorf("%w: field \"rooms\" has %.40q twice", problem.ErrBody, names[i])
 		}
 		seen[names[i]] = true
 	}
@@ -160,7 +161,7 @@ func (s *Server) addDraft(b *batch, name string, event object) *result {
 	if err != nil {
 		return s.failed(name, err)
 	}
-	if err := allow(b.grant, access.Publish, room); err != nil {
+	if err := problem.Authorize(b.grant, access.Publish, room); err != nil {
 		return s.failed(name, err)
 	}
 	draft, err := s.draft(room, event)
@@ -175,7 +176,7 @@ func (s *Server) addDraft(b *batch, name string, event object) *result {
 
 // failed returns the result of an event that was not stored.
 func (s *Server) failed(room string, err error) *result {
-	return &result{Room: room, Error: s.problem(err)}
+	return &result{Room: room, Error: s.problems.Document(err)}
 }
 
 // appendBatch stores the drafts and completes the results that wait for them, or
@@ -191,12 +192,12 @@ func (s *Server) appendBatch(c echo.Context, b batch) error {
 	for i, receipt := range receipts {
 		r := b.waiting[i]
 		if receipt.Err != nil {
-			last = notStored(receipt)
-			r.Error = s.problem(last)
+			last = problem.OfReceipt(receipt)
+			r.Error = s.problems.Document(last)
 			continue
 		}
 		r.ID, r.Replayed, r.Durability = &receipt.ID, receipt.Replayed, receipt.Durability
 	}
-	s.logFailure(last)
+	s.problems.LogFailure(last)
 	return nil
 }

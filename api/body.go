@@ -14,6 +14,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
 // readBody returns the request's JSON body, of at most limit bytes.
@@ -34,9 +36,9 @@ func (s *Server) readBody(c echo.Context, limit int) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, fmt.Errorf("%w: want at most %d bytes", errBodyTooLarge, limit)
+		return nil, fmt.Errorf("%w: want at most %d bytes", problem.ErrBodyTooLarge, limit)
 	case err != nil:
-		return nil, fmt.Errorf("%w: it ended early or took too long", errBody)
+		return nil, fmt.Errorf("%w: it ended early or took too long", problem.ErrBody)
 	}
 	// From here on net/http watches the connection, and takes a deadline for its end.
 	_ = control.SetReadDeadline(time.Time{})
@@ -51,14 +53,14 @@ func checkJSON(h http.Header) error {
 	}
 	media, _, err := mime.ParseMediaType(kind)
 	if err != nil || media != "application/json" {
-		return fmt.Errorf("%w: %.80q, want application/json", errMediaType, kind)
+		return fmt.Errorf("%w: %.80q, want application/json", problem.ErrMediaType, kind)
 	}
 	return nil
 }
 
 // An object is a JSON object whose members are not looked at yet.
 type object struct {
-	fault   error // what wrong members are: errBody or errMessage
+	fault   error // what wrong members are: problem.ErrBody or problem.ErrMessage
 	members map[string]json.RawMessage
 }
 

@@ -1,5 +1,7 @@
 package api
 
+import "github.com/tidemark/tidemark/api/internal/problem"
+
 // Routes returns the routes of s, each as "METHOD /path".
 func Routes(s *Server) []string {
 	var routes []string
@@ -18,8 +20,8 @@ type Code struct {
 // Codes returns every kind of problem.
 func Codes() []Code {
 	var codes []Code
-	for _, k := range kinds {
-		codes = append(codes, Code{k.code, k.title, k.status})
+	for _, k := range problem.Kinds() {
+		codes = append(codes, Code{k.Code, k.Title, k.Status})
 	}
 	return codes
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
@@ -23,11 +24,11 @@ import (
 func (s *Server) followRooms(c echo.Context) error {
 	c.Response().Header().Add(echo.HeaderVary, "Accept")
 	if !accepts(c.Request(), mediaSSE, "text/*", "*/*") {
-		return fmt.Errorf("%w: there is %s", errAccept, mediaSSE)
+		return fmt.Errorf("%w: there is %s", problem.ErrAccept, mediaSSE)
 	}
 	names := c.QueryParams()["room"]
 	if len(names) > s.opts.MaxRooms {
-		return fmt.Errorf("%w: %d, want at most %d", errTooManyRooms, len(names), s.opts.MaxRooms)
+		return fmt.Errorf("%w: %d, want at most %d", problem.ErrTooManyRooms, len(names), s.opts.MaxRooms)
 	}
 	grant := s.grant(c)
 	rooms := make([]streams.Room, 0, len(names)+2)
@@ -35,7 +36,7 @@ func (s *Server) followRooms(c echo.Context) error {
 		if !slices.Contains(rooms, room) {
 			rooms = append(rooms, room)
 		}
-		return allow(grant, access.Subscribe, room)
+		return problem.Authorize(grant, access.Subscribe, room)
 	}
 	for _, name := range names {
 		room, err := streams.ParseRoom(name)
@@ -66,7 +67,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 		return err
 	}
 	if s.draining.Err() != nil {
-		s.sendAway(c, errDraining)
+		s.sendAway(c, problem.ErrDraining)
 	}
 	seat, err := s.admit(c)
 	if err != nil {
@@ -110,7 +111,7 @@ func (s *Server) follow(c echo.Context, rooms []streams.Room, wrapped bool) erro
 // return.
 func (s *Server) sendAway(c echo.Context, err error) {
 	w := c.Response()
-	visitOf(c).refused(kindOf(err).code)
+	visitOf(c).refused(problem.CodeOf(err))
 	if !errors.Is(err, context.Canceled) { // somebody is there
 		setStreamHeader(w.Header())
 		w.WriteHeader(http.StatusOK)
@@ -122,17 +123,17 @@ func (s *Server) sendAway(c echo.Context, err error) {
 
 // farewell appends the blocks that send a client away, for the reason err.
 func (s *Server) farewell(b []byte, err error) []byte {
-	s.logFailure(err)
+	s.problems.LogFailure(err)
 	wait := retryOutage
 	switch {
-	case errors.Is(err, errDraining):
+	case errors.Is(err, problem.ErrDraining):
 		wait = retryAway
 	case errors.Is(err, limits.ErrAddressFull), errors.Is(err, limits.ErrUserFull):
 		wait = retryTooMany
-	case errors.Is(err, errExpired):
+	case errors.Is(err, problem.ErrExpired):
 		wait = retryNormal
 	}
-	return appendError(appendRetry(b, wait), s.problem(err))
+	return appendError(appendRetry(b, wait), s.problems.Document(err))
 }
 
 func setStreamHeader(h http.Header) {
@@ -176,7 +177,7 @@ func (f *follower) takeOver(w *echo.Response, r *http.Request) (conn, error) {
 	f.head = appendHead(nil, w.Header(), f.chunked)
 	conn, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
-		return nil, fmt.Errorf("%w: %v", errInternal, err)
+		return nil, fmt.Errorf("%w: %v", problem.ErrInternal, err)
 	}
 	return conn, nil
 }
@@ -240,10 +241,10 @@ func (f *follower) run(d *desk) outcome {
 		f.mindSilence()
 	}
 	if hints&hintLeave != 0 && f.why == nil {
-		f.why = errDraining
+		f.why = problem.ErrDraining
 	}
 	if hints&hintExpiry != 0 { // what was taken waits in the log for whoever comes back with a new token
-		f.why, f.batch = errExpired, service.Batch{}
+		f.why, f.batch = problem.ErrExpired, service.Batch{}
 	}
 	b, body := f.open(d.buf[:0])
 	b, o := f.fill(b, body, &d.load)
@@ -273,7 +274,7 @@ func (f *follower) fill(b []byte, body int, carries *load) ([]byte, outcome) {
 	for len(b) < maxWrite {
 		if f.batch.Empty() {
 			if f.why != nil {
-				f.visit.refused(kindOf(f.why).code)
+				f.visit.refused(problem.CodeOf(f.why))
 				return f.server.farewell(b, f.why), over
 			}
 			batch, ok := f.sub.Ready()
@@ -337,9 +338,9 @@ func (f *follower) ask() outcome {
 	if !first || !f.failure(f.sub) {
 		return rest
 	}
-	f.server.logFailure(err)
+	f.server.problems.LogFailure(err)
 	b, body := f.open(nil)
-	return f.sayNow(f.close(appendError(b, f.server.problem(err)), body), rest)
+	return f.sayNow(f.close(appendError(b, f.server.problems.Document(err)), body), rest)
 }
 
 // idle appends what is to be said when there is no event.
@@ -347,7 +348,7 @@ func (f *follower) idle(b []byte, body int) []byte {
 	if f.outage(f.sub) {
 		// There was nothing to ask the log, and yet: what others publish does not
 		// come until it is back.
-		b = appendError(b, f.server.problem(streams.ErrUnavailable))
+		b = appendError(b, f.server.problems.Document(streams.ErrUnavailable))
 	}
 	if len(b) == body && f.silent {
 		b = f.keepAlive(b)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -82,7 +83,7 @@ func liveFrame(room streams.Room, replayed int, cursor streams.ID) []byte {
 }
 
 // errorFrame tells a client of a problem. room is empty where it is about none.
-func errorFrame(p *problem, room streams.Room, ref json.RawMessage) []byte {
+func errorFrame(p *problem.Document, room streams.Room, ref json.RawMessage) []byte {
 	f := newFrame("error").text("code", p.Code).text("detail", p.Detail)
 	if room != "" {
 		f = f.room(room)
@@ -91,7 +92,7 @@ func errorFrame(p *problem, room streams.Room, ref json.RawMessage) []byte {
 		f = f.id(*p.ID)
 	}
 	if p.Status == http.StatusTooManyRequests {
-		f = strconv.AppendInt(append(f, `,"retry_after":`...), int64(p.retryAfter), 10)
+		f = strconv.AppendInt(append(f, `,"retry_after":`...), int64(p.RetryAfter), 10)
 	}
 	return f.end(ref)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -17,7 +18,7 @@ import (
 func FuzzPublishBody(f *testing.F) {
 	s := New(nil, nil)
 	f.Fuzz(func(t *testing.T, body []byte) {
-		event, err := parseObject(errBody, body, "type", "data")
+		event, err := parseObject(problem.ErrBody, body, "type", "data")
 		if err == nil {
 			var d streams.Draft
 			if d, err = s.draft("lobby", event); err == nil {
@@ -157,7 +158,7 @@ func checkRefusal(t *testing.T, err error) {
 	if err == nil {
 		return
 	}
-	if p := problemOf(err); p.Status >= 500 || len(p.Detail) > 1000 {
+	if p := problem.Of(err); p.Status >= 500 || len(p.Detail) > 1000 {
 		t.Errorf("%v is told as %+v", err, p)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -71,11 +72,11 @@ func (s *Server) ready(c echo.Context) error {
 	}
 	state := readiness{Node: s.node.Name(), Reasons: []string{}, Detail: d}
 	if s.announced.Load() {
-		state.Reasons = append(state.Reasons, kindOf(errDraining).code)
+		state.Reasons = append(state.Reasons, problem.CodeOf(problem.ErrDraining))
 	}
 	look := s.logLook.take(c.Request().Context(), s.lookAtLog)
 	if look.err != nil {
-		state.Reasons = append(state.Reasons, kindOf(streams.ErrUnavailable).code)
+		state.Reasons = append(state.Reasons, problem.CodeOf(streams.ErrUnavailable))
 	}
 	if d != nil {
 		d.Log = s.logDetail(look)
@@ -94,7 +95,7 @@ func (s *Server) detail(c echo.Context) (*detail, error) {
 	if !verbose(c) {
 		return nil, nil
 	}
-	if err := allow(s.grant(c), access.Administer, ""); err != nil {
+	if err := problem.Authorize(s.grant(c), access.Administer, ""); err != nil {
 		return nil, err
 	}
 	return &detail{
@@ -175,7 +176,7 @@ func (s *sharedLook) take(ctx context.Context, ask func(context.Context) error) 
 
 // ask is take for the one that asks.
 func (s *sharedLook) ask(ctx context.Context, ask func(context.Context) error) (l look) {
-	l.err = errInternal // should ask panic
+	l.err = problem.ErrInternal // should ask panic
 	began := time.Now()
 	defer func() {
 		l.at, l.took = time.Now(), time.Since(began)

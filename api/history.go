@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -25,7 +26,7 @@ func (s *Server) readRoom(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := allow(s.grant(c), access.Subscribe, room); err != nil {
+	if err := problem.Authorize(s.grant(c), access.Subscribe, room); err != nil {
 		return err
 	}
 	switch r := c.Request(); {
@@ -34,7 +35,7 @@ func (s *Server) readRoom(c echo.Context) error {
 	case accepts(r, mediaJSON, "application/*", "*/*"):
 		return s.history(c, room)
 	}
-	return fmt.Errorf("%w: there are %s and %s", errAccept, mediaSSE, mediaJSON)
+	return fmt.Errorf("%w: there are %s and %s", problem.ErrAccept, mediaSSE, mediaJSON)
 }
 
 // history answers with a page of what the log keeps of room.
@@ -67,7 +68,7 @@ func historyQuery(c echo.Context) (q service.HistoryQuery, err error) {
 	if limit := c.QueryParam("limit"); limit != "" {
 		q.Limit, err = strconv.Atoi(limit)
 		if err != nil || q.Limit < 1 || q.Limit > maxHistory {
-			return q, fmt.Errorf("%w: %.40q, want 1 to %d", errLimit, limit, maxHistory)
+			return q, fmt.Errorf("%w: %.40q, want 1 to %d", problem.ErrLimit, limit, maxHistory)
 		}
 	}
 	switch order := c.QueryParam("order"); order {
@@ -75,7 +76,7 @@ func historyQuery(c echo.Context) (q service.HistoryQuery, err error) {
 	case "desc":
 		q.Newest = true
 	default:
-		return q, fmt.Errorf("%w: %.40q, want asc or desc", errOrder, order)
+		return q, fmt.Errorf("%w: %.40q, want asc or desc", problem.ErrOrder, order)
 	}
 	return q, nil
 }

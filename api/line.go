@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
@@ -128,7 +129,7 @@ func (l *line) lend(f func() outcome) outcome {
 // panicked implements runner, and ends the connection.
 func (l *line) panicked(value any) outcome {
 	l.server.logPanic(value)
-	return l.hangUp(errInternal)
+	return l.hangUp(problem.ErrInternal)
 }
 
 // hangUp closes the connection: the client is not there any more, or was told why.

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
 // The reading side of a socket. The reader's goroutine lives as long as the
@@ -61,7 +63,7 @@ func (k *socket) readMessage() error {
 		k.hangUpWith(websocket.CloseMessageTooBig, "")
 	case err == nil && kind != websocket.TextMessage:
 		k.hangUpWith(websocket.CloseUnsupportedData, "frames are text here")
-		return errMessage
+		return problem.ErrMessage
 	case err == nil:
 		return k.take(text)
 	}
@@ -83,7 +85,7 @@ func (k *socket) pacing() (tooFast bool, err error) {
 	k.flooding, k.leaving = true, true
 	k.mu.Unlock()
 	k.server.crew.wake(&k.task)
-	return true, errDraining
+	return true, problem.ErrDraining
 }
 
 // take has a message answered in its turn. An error means that the client is listened to
@@ -91,7 +93,7 @@ func (k *socket) pacing() (tooFast bool, err error) {
 func (k *socket) take(text []byte) error {
 	tooFast, err := k.pacing()
 	if err == nil && !k.hear(message{text, tooFast}) {
-		err = errDraining
+		err = problem.ErrDraining
 	}
 	return err
 }
@@ -162,7 +164,7 @@ func (k *socket) boundRead() { _ = k.conn.SetReadDeadline(time.Now().Add(closeGr
 func (k *socket) linger(err error) {
 	var answered *websocket.CloseError
 	switch {
-	case errors.Is(err, errDraining): // which is said, and this bounded, once all is answered
+	case errors.Is(err, problem.ErrDraining): // which is said, and this bounded, once all is answered
 	case errors.As(err, &answered), !k.saysBye():
 		return
 	default:

@@ -75,9 +75,6 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			m.published.WithLabelValues(via, result)
 		}
 	}
-	for _, k := range kinds {
-		m.problems.WithLabelValues(k.code)
-	}
 	for _, limit := range []string{limitNode, limitAddress, limitUser, limitMessages, limitRate, limitRateAddress} {
 		m.limits.WithLabelValues(limit)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -63,7 +64,7 @@ func (k *socket) authorize(ctx context.Context, m request) {
 	k.until(g.Expires())
 	k.answer(answer{frame: newFrame("authorized").end(m.ref)})
 	k.rooms = slices.DeleteFunc(k.rooms, func(room streams.Room) bool {
-		err := allow(g, access.Subscribe, room)
+		err := problem.Authorize(g, access.Subscribe, room)
 		if err != nil {
 			a := k.refuse(err, room, nil)
 			a.end = room
@@ -81,13 +82,13 @@ func (k *socket) newGrant(ctx context.Context, m request) (*access.Grant, error)
 	case err != nil:
 		return nil, err
 	case !given:
-		return nil, fmt.Errorf("%w: field \"token\" is missing", errMessage)
+		return nil, fmt.Errorf("%w: field \"token\" is missing", problem.ErrMessage)
 	case k.server.opts.Access == nil:
 		return k.grant, nil
 	}
 	g, err := k.server.opts.Access.Verify(ctx, token)
 	if err == nil && g.User() != k.grant.User() {
-		return nil, fmt.Errorf("%w: it is of another user than the connection", errForbidden)
+		return nil, fmt.Errorf("%w: it is of another user than the connection", problem.ErrForbidden)
 	}
 	return g, err
 }
@@ -100,7 +101,7 @@ func (k *socket) understand(ctx context.Context, m request) answer {
 		return answer{frame: newFrame("pong").end(m.ref)}
 	case "subscribe", "unsubscribe":
 	default:
-		return k.refuse(fmt.Errorf("%w: unknown op %.40q", errMessage, m.op), "", m.ref)
+		return k.refuse(fmt.Errorf("%w: unknown op %.40q", problem.ErrMessage, m.op), "", m.ref)
 	}
 	room, err := m.room()
 	if err != nil {
@@ -120,13 +121,13 @@ func (k *socket) understand(ctx context.Context, m request) answer {
 
 // refuse answers a message with the problem that err is.
 func (k *socket) refuse(err error, room streams.Room, ref json.RawMessage) answer {
-	k.server.logFailure(err)
-	return answer{frame: errorFrame(k.server.problem(err), room, ref)}
+	k.server.problems.LogFailure(err)
+	return answer{frame: errorFrame(k.server.problems.Document(err), room, ref)}
 }
 
 // parseRequest reads a message. The ref comes with the error where it could be read.
 func parseRequest(text []byte) (m request, err error) {
-	m.object, err = parseObject(errMessage, text, "op", "room", "since", "last", "type", "data", "key", "durability", "token", "ref")
+	m.object, err = parseObject(problem.ErrMessage, text, "op", "room", "since", "last", "type", "data", "key", "durability", "token", "ref")
 	ref, refErr := parseRef(m.members["ref"])
 	m.ref = ref
 	if err = cmp.Or(err, refErr); err != nil {
@@ -134,7 +135,7 @@ func parseRequest(text []byte) (m request, err error) {
 	}
 	var given bool
 	if m.op, given, err = m.text("op"); err == nil && !given {
-		err = fmt.Errorf("%w: field \"op\" is missing", errMessage)
+		err = fmt.Errorf("%w: field \"op\" is missing", problem.ErrMessage)
 	}
 	return m, err
 }
@@ -145,7 +146,7 @@ func parseRef(raw json.RawMessage) (json.RawMessage, error) {
 		return nil, nil
 	}
 	if len(raw) > maxRef || !bytes.ContainsAny(raw[:1], `"-0123456789`) {
-		return nil, fmt.Errorf("%w: field \"ref\" is not a string or a number of at most %d bytes", errMessage, maxRef)
+		return nil, fmt.Errorf("%w: field \"ref\" is not a string or a number of at most %d bytes", problem.ErrMessage, maxRef)
 	}
 	return raw, nil
 }
@@ -157,21 +158,21 @@ func (m request) room() (streams.Room, error) {
 		return "", err
 	}
 	if !given {
-		return "", fmt.Errorf("%w: field \"room\" is missing", errMessage)
+		return "", fmt.Errorf("%w: field \"room\" is missing", problem.ErrMessage)
 	}
 	return streams.ParseRoom(name)
 }
 
 // subscribe begins to follow a room.
 func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (answer, error) {
-	if err := allow(k.grant, access.Subscribe, room); err != nil {
+	if err := problem.Authorize(k.grant, access.Subscribe, room); err != nil {
 		return answer{}, err
 	}
 	if slices.Contains(k.rooms, room) {
-		return answer{}, errFollowed
+		return answer{}, problem.ErrFollowed
 	}
 	if len(k.rooms) >= k.server.opts.MaxRooms {
-		return answer{}, fmt.Errorf("%w: want at most %d", errTooManyRooms, k.server.opts.MaxRooms)
+		return answer{}, fmt.Errorf("%w: want at most %d", problem.ErrTooManyRooms, k.server.opts.MaxRooms)
 	}
 	since, _, err := m.text("since")
 	if err != nil {
@@ -198,7 +199,7 @@ func (k *socket) subscribe(ctx context.Context, room streams.Room, m request) (a
 func (k *socket) unsubscribe(room streams.Room, m request) (answer, error) {
 	i := slices.Index(k.rooms, room)
 	if i < 0 {
-		return answer{}, errNotFollowed
+		return answer{}, problem.ErrNotFollowed
 	}
 	k.rooms = slices.Delete(k.rooms, i, i+1)
 	return answer{frame: newFrame("unsubscribed").room(room).end(m.ref), end: room}, nil
@@ -232,13 +233,13 @@ func (k *socket) publish(ctx context.Context, asked []request) {
 // draft returns the event that a publish describes.
 func (k *socket) draft(m request) (streams.Draft, error) {
 	if k.server.draining.Err() != nil {
-		return streams.Draft{}, errDraining
+		return streams.Draft{}, problem.ErrDraining
 	}
 	room, err := m.room()
 	if err != nil {
 		return streams.Draft{}, err
 	}
-	if err := allow(k.grant, access.Publish, room); err != nil {
+	if err := problem.Authorize(k.grant, access.Publish, room); err != nil {
 		return streams.Draft{}, err
 	}
 	return k.server.draft(room, m.object)
@@ -247,7 +248,7 @@ func (k *socket) draft(m request) (streams.Draft, error) {
 // receipt is the answer to a publish that went to the log.
 func (k *socket) receipt(room streams.Room, r streams.Receipt, ref json.RawMessage) answer {
 	if r.Err != nil {
-		return k.refuse(notStored(r), room, ref)
+		return k.refuse(problem.OfReceipt(r), room, ref)
 	}
 	f := newFrame("published").room(room).id(r.ID).durability(r.Durability)
 	if r.Replayed {

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/limits"
 )
 
@@ -44,5 +45,5 @@ func (p *pace) count() (tooFast, flood bool) {
 // err is what the client is told of a message that was too much.
 func (p *pace) err() error {
 	r := limits.Rate{Events: p.perSecond, Per: time.Second, Burst: p.perSecond}
-	return &overRate{"connection", r, time.Second / time.Duration(p.perSecond)}
+	return &problem.RateError{Policy: "connection", Rate: r, Wait: time.Second / time.Duration(p.perSecond)}
 }

@@ -4,6 +4,8 @@ import (
 	"net/http"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
 // servePage serves the console. What it does not have is a problem, as everywhere
@@ -13,7 +15,7 @@ func (s *Server) servePage(c echo.Context) error {
 	s.opts.Console.ServeHTTP(w, c.Request())
 	if w.missing {
 		clear(c.Response().Header())
-		return errNotFound
+		return problem.ErrNotFound
 	}
 	return nil
 }

@@ -2,13 +2,13 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -49,11 +49,11 @@ func published(room streams.Room, r streams.Receipt) []byte {
 
 // publish stores the event in the request's body in room, and answers with its id.
 func (s *Server) publish(c echo.Context, room streams.Room) error {
-	if err := allow(s.grant(c), access.Publish, room); err != nil {
+	if err := problem.Authorize(s.grant(c), access.Publish, room); err != nil {
 		return err
 	}
 	if s.draining.Err() != nil {
-		return errDraining
+		return problem.ErrDraining
 	}
 	key, err := headerOnce(c.Request().Header, headerKey)
 	if err != nil {
@@ -63,7 +63,7 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 	if err != nil {
 		return err
 	}
-	event, err := parseObject(errBody, body, "type", "data", "durability")
+	event, err := parseObject(problem.ErrBody, body, "type", "data", "durability")
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 	tell(c.Response().Header(), told)
 	receipt := receipts[0]
 	if receipt.Err != nil {
-		return notStored(receipt)
+		return problem.OfReceipt(receipt)
 	}
 	status := http.StatusCreated
 	if receipt.Replayed {
@@ -157,21 +157,4 @@ func (s *Server) append(ctx context.Context, p publisher, drafts []streams.Draft
 		s.metrics.published.WithLabelValues(p.via, resultOf(receipts[i])).Inc()
 	}
 	return append(receipts, refusedReceipts(len(drafts)-n, err)...), told, err
-}
-
-// An unsafe event is logged, and not as safe as was asked for: what a client is
-// told of it has its id.
-type unsafe struct {
-	error
-	id streams.ID
-}
-
-func (u *unsafe) Unwrap() error { return u.error }
-
-// notStored returns the error that a receipt has.
-func notStored(r streams.Receipt) error {
-	if errors.Is(r.Err, streams.ErrNotDurable) {
-		return &unsafe{r.Err, r.ID}
-	}
-	return r.Err
 }

@@ -2,12 +2,11 @@ package api
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"net/http"
-	"time"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -24,8 +23,6 @@ const (
 	policyPublisher = "publisher"
 	policyAddress   = "address"
 )
-
-var errRateLimited = errors.New("too much in too short a time")
 
 // A publisher is who publishes, as the rates count it.
 type publisher struct {
@@ -74,26 +71,6 @@ type quota struct {
 	limits.Decision
 }
 
-// An overRate is why something was not published: it came too soon.
-type overRate struct {
-	policy string
-	rate   limits.Rate
-	wait   time.Duration
-}
-
-func (o *overRate) Error() string {
-	return fmt.Sprintf("%v: at most %v of one %s; again after %d s", errRateLimited, o.rate, o.policy, o.seconds())
-}
-
-func (o *overRate) Unwrap() error { return errRateLimited }
-
-// seconds is for how long to wait, in whole ones, as Retry-After has them.
-func (o *overRate) seconds() int { return wholeSeconds(o.wait, 1) }
-
-func wholeSeconds(d time.Duration, least int) int {
-	return max(int((d+time.Second-1)/time.Second), least)
-}
-
 // A ration is one rate, and who is counted by it.
 type ration struct {
 	limits.RateLimiter
@@ -121,10 +98,10 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 	rations := s.rationsOf(p)
 	for _, r := range rations {
 		if most := r.Rate().Burst; n > most && !p.each {
-			return 0, nil, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", errBatchTooLarge, n, most, r.policy)
+			return 0, nil, fmt.Errorf("%w: %d events, and at most %d of one %s may be published at once", problem.ErrBatchTooLarge, n, most, r.policy)
 		}
 	}
-	var over *overRate
+	var over *problem.RateError
 	for _, r := range rations {
 		if n == 0 {
 			break
@@ -138,8 +115,8 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 		if q.Granted < n {
 			s.metrics.hit(r.metric, n-q.Granted)
 			n = q.Granted
-			if over == nil || over.wait < q.RetryAfter {
-				over = &overRate{r.policy, q.rate, q.RetryAfter}
+			if over == nil || over.Wait < q.RetryAfter {
+				over = &problem.RateError{Policy: r.policy, Rate: q.rate, Wait: q.RetryAfter}
 			}
 		}
 	}
@@ -155,14 +132,14 @@ func (s *Server) ration(ctx context.Context, p publisher, n int) (admitted int, 
 // the others nothing, for Retry-After should not be earlier than what they would say.
 func tell(h http.Header, told []quota) {
 	for i, q := range told {
-		h.Add(headerRateLimitPolicy, fmt.Sprintf("%q;q=%d;w=%d", q.policy, q.rate.Burst, wholeSeconds(q.rate.Window(), 1)))
+		h.Add(headerRateLimitPolicy, fmt.Sprintf("%q;q=%d;w=%d", q.policy, q.rate.Burst, problem.WholeSeconds(q.rate.Window(), 1)))
 		full := q.ResetAfter
 		if q.RetryAfter > 0 {
 			full = q.RetryAfter
 		} else if i+1 < len(told) && told[i+1].RetryAfter > 0 {
 			continue
 		}
-		h.Add(headerRateLimit, fmt.Sprintf("%q;r=%d;t=%d", q.policy, q.Remaining, wholeSeconds(full, 0)))
+		h.Add(headerRateLimit, fmt.Sprintf("%q;r=%d;t=%d", q.policy, q.Remaining, problem.WholeSeconds(full, 0)))
 	}
 }
 

@@ -69,7 +69,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			x.visit.answered(c)
 		}()
 		if err := next(x); err != nil {
-			s.refuse(err, x)
+			s.answerError(err, x)
 		}
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tracing"
@@ -27,6 +28,7 @@ type Server struct {
 	node     *service.Node
 	opts     Options
 	metrics  *metrics
+	problems *problem.Reporter
 	echo     *echo.Echo
 	upgrader websocket.Upgrader
 	tracer   trace.Tracer // nil for none
@@ -53,11 +55,12 @@ func New(node *service.Node, o *Options) *Server {
 		o = &Options{}
 	}
 	s := &Server{node: node, began: time.Now(), opts: o.withDefaults(), metrics: newMetrics(o.Registerer), echo: echo.New(), unrestricted: access.Unrestricted()}
+	s.problems = problem.NewReporter(s.opts.Logger, s.metrics.problems)
 	s.crew = newCrew(s.metrics.deliveries.take)
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	s.cut, s.beginCut = context.WithCancel(context.Background())
 	s.upgrader = s.newUpgrader()
-	s.echo.HTTPErrorHandler = s.refuse
+	s.echo.HTTPErrorHandler = s.answerError
 	s.echo.Use(s.observe)
 	if s.tracer = tracing.Tracer(s.opts.Tracing); s.tracer != nil {
 		s.echo.Use(s.traceRequest)
@@ -153,7 +156,7 @@ func (s *Server) recoverPanic(next echo.HandlerFunc) echo.HandlerFunc {
 				panic(p) // net/http's own way to give up a connection
 			default:
 				s.logPanic(p)
-				err = fmt.Errorf("%w: panic", errInternal)
+				err = fmt.Errorf("%w: panic", problem.ErrInternal)
 			}
 		}()
 		return next(c)
@@ -176,7 +179,7 @@ func (s *Server) limitHeader(next echo.HandlerFunc) echo.HandlerFunc {
 			}
 		}
 		if size > s.opts.MaxHeader {
-			return fmt.Errorf("%w: %d bytes, want at most %d", errHeader, size, s.opts.MaxHeader)
+			return fmt.Errorf("%w: %d bytes, want at most %d", problem.ErrHeader, size, s.opts.MaxHeader)
 		}
 		return next(c)
 	}

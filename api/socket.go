@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
@@ -51,7 +52,7 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 		WriteBufferPool:  &sync.Pool{},
 		CheckOrigin:      s.fromPage,
 		Error: func(w http.ResponseWriter, _ *http.Request, status int, reason error) {
-			writeProblem(w, s.problem(handshakeError(status, reason)))
+			s.problems.Document(handshakeError(status, reason)).Write(w)
 		},
 	}
 }
@@ -59,9 +60,9 @@ func (s *Server) newUpgrader() websocket.Upgrader {
 // handshakeError is what the upgrader has refused, with status and for reason.
 func handshakeError(status int, reason error) error {
 	if status == http.StatusForbidden {
-		return errOrigin
+		return problem.ErrOrigin
 	}
-	return fmt.Errorf("%w: %v", errHandshake, reason)
+	return fmt.Errorf("%w: %v", problem.ErrHandshake, reason)
 }
 
 // serveSocket upgrades a request. The socket goes on by itself.
@@ -71,10 +72,10 @@ func (s *Server) serveSocket(c echo.Context) error {
 		if r.ProtoMajor == 1 { // later versions don't upgrade, and such a field breaks the answer (RFC 9113, 8.2.2)
 			c.Response().Header().Set(echo.HeaderUpgrade, "websocket")
 		}
-		return fmt.Errorf("%w: it is for clients that ask for an upgrade", errUpgrade)
+		return fmt.Errorf("%w: it is for clients that ask for an upgrade", problem.ErrUpgrade)
 	}
 	if offered := websocket.Subprotocols(r); len(offered) > 0 && !slices.Contains(offered, subprotocol) {
-		return fmt.Errorf("%w: want %s", errSubprotocol, subprotocol)
+		return fmt.Errorf("%w: want %s", problem.ErrSubprotocol, subprotocol)
 	}
 	seat, err := s.admit(c)
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *Server) serveSocket(c echo.Context) error {
 	v := visitOf(c)
 	ws, err := s.upgrader.Upgrade(w, r, v.header())
 	if err != nil {
-		v.refused(kindOf(handshakeError(c.Response().Status, err)).code)
+		v.refused(problem.CodeOf(handshakeError(c.Response().Status, err)))
 		return nil // answered by the upgrader, as far as it could be
 	}
 	stays(c, http.StatusSwitchingProtocols)
@@ -247,11 +248,11 @@ func (k *socket) look(leave bool) (attended bool) {
 	switch {
 	case !now:
 	case k.expired:
-		k.hangUpWith(closeUnauthorized, kindOf(errExpired).code)
+		k.hangUpWith(closeUnauthorized, problem.CodeOf(problem.ErrExpired))
 	case flooding:
-		k.hangUpWith(websocket.ClosePolicyViolation, kindOf(errRateLimited).code)
+		k.hangUpWith(websocket.ClosePolicyViolation, problem.CodeOf(problem.ErrRateLimited))
 	default:
-		k.hangUpWith(websocket.CloseServiceRestart, kindOf(errDraining).code)
+		k.hangUpWith(websocket.CloseServiceRestart, problem.CodeOf(problem.ErrDraining))
 	}
 	return attended
 }
@@ -315,7 +316,7 @@ func (k *socket) tend(b []byte) (_ []byte, gone bool) {
 	}
 	if k.warn {
 		k.warn = false
-		b = k.appendError(b, errExpiring)
+		b = k.appendError(b, problem.ErrExpiring)
 	}
 	if k.pinging {
 		k.pinging = false
@@ -392,12 +393,12 @@ func (k *socket) ask(f *roomFollow) outcome {
 	if !first || !k.failure(f.sub) {
 		return more
 	}
-	k.server.logFailure(err)
+	k.server.problems.LogFailure(err)
 	return k.sayNow(k.appendError(nil, err), more)
 }
 
 func (k *socket) appendError(b []byte, err error) []byte {
-	return appendFrame(b, websocket.TextMessage, errorFrame(k.server.problem(err), "", nil))
+	return appendFrame(b, websocket.TextMessage, errorFrame(k.server.problems.Document(err), "", nil))
 }
 
 // position appends a cursor that is good for all rooms followed: in each partition

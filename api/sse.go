@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -120,7 +121,7 @@ func (e *encoder) gap(b []byte, g *replay.Gap) []byte {
 
 // appendError appends a notice that something is wrong. It has no id: the client's
 // cursor stays where it is.
-func appendError(b []byte, p *problem) []byte {
+func appendError(b []byte, p *problem.Document) []byte {
 	b = append(b, "event: tidemark.error\n"...)
 	b = appendJSON(b, struct {
 		Code   string `json:"code"`

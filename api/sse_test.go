@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -70,7 +71,7 @@ func TestBlocks(t *testing.T) {
 			"id: " + id1 + "\n\n"},
 		{"comment", false, opening, func(*encoder) []byte { return appendComment(nil) },
 			":\n\n"},
-		{"error", false, opening, func(*encoder) []byte { return appendError(nil, &problem{Code: "draining", Detail: `a "b"`}) },
+		{"error", false, opening, func(*encoder) []byte { return appendError(nil, &problem.Document{Code: "draining", Detail: `a "b"`}) },
 			"event: tidemark.error\ndata: {\"code\":\"draining\",\"detail\":\"a \\\"b\\\"\"}\n\n"},
 	}
 	for _, tt := range tests {
@@ -124,12 +125,12 @@ func TestCursorOfSeveralPartitions(t *testing.T) {
 func TestFrames(t *testing.T) {
 	event := eventItem(2, 0, "note", `{"a":1}`).Event
 	for got, want := range map[string]string{
-		string(eventFrame(event)):                                                 "\x81\x5c" + `{"op":"event","room":"lobby","id":"` + id2 + `","type":"note","data":{"a":1}}`,
-		string(gapFrame(gapItem().Gap)):                                           `{"op":"gap","room":"lobby","after":"` + id1 + `","before":"` + id3 + `","reason":"trimmed"}`,
-		string(liveFrame("a", 12, event.ID)):                                      `{"op":"live","room":"a","replayed":12,"cursor":"` + id2 + `"}`,
-		string(newFrame("pong").end(nil)):                                         `{"op":"pong"}`,
-		string(errorFrame(&problem{Code: "x", Detail: `a "b"`}, "", []byte(`2`))): `{"op":"error","code":"x","detail":"a \"b\"","ref":2}`,
-		string(errorFrame(&problem{Code: "x", Detail: "d"}, "lobby", nil)):        `{"op":"error","code":"x","detail":"d","room":"lobby"}`,
+		string(eventFrame(event)):            "\x81\x5c" + `{"op":"event","room":"lobby","id":"` + id2 + `","type":"note","data":{"a":1}}`,
+		string(gapFrame(gapItem().Gap)):      `{"op":"gap","room":"lobby","after":"` + id1 + `","before":"` + id3 + `","reason":"trimmed"}`,
+		string(liveFrame("a", 12, event.ID)): `{"op":"live","room":"a","replayed":12,"cursor":"` + id2 + `"}`,
+		string(newFrame("pong").end(nil)):    `{"op":"pong"}`,
+		string(errorFrame(&problem.Document{Code: "x", Detail: `a "b"`}, "", []byte(`2`))): `{"op":"error","code":"x","detail":"a \"b\"","ref":2}`,
+		string(errorFrame(&problem.Document{Code: "x", Detail: "d"}, "lobby", nil)):        `{"op":"error","code":"x","detail":"d","room":"lobby"}`,
 	} {
 		if got != want {
 			t.Errorf("%s\nwant %s", got, want)

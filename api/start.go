@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/replay"
 )
 
@@ -35,7 +36,7 @@ func parseStart(since, last string, now time.Time) (replay.Start, error) {
 	}
 	n, err := strconv.Atoi(last)
 	if err != nil || n < 1 || n > maxLast {
-		return replay.Start{}, fmt.Errorf("%w: %.40q, want 1 to %d", errLast, last, maxLast)
+		return replay.Start{}, fmt.Errorf("%w: %.40q, want 1 to %d", problem.ErrLast, last, maxLast)
 	}
 	return replay.Last(n), nil
 }

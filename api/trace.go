@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -42,7 +43,7 @@ func (s *Server) traceRequest(next echo.HandlerFunc) echo.HandlerFunc {
 		ctx, span := s.startRequest(ctx, r, c.Path())
 		defer func() { // also where the handler breaks the connection off, by a panic
 			if err != nil {
-				p := problemOf(fromEcho(err))
+				p := problem.Of(fromEcho(err))
 				endRequest(span, p.Status, p.Code)
 			} else {
 				endRequest(span, statusOf(c), "")
@@ -128,8 +129,8 @@ func (s *Server) traceMessages(ctx context.Context, n int) (_ context.Context, e
 			if r.Err == nil {
 				continue
 			}
-			if k := kindOf(r.Err); k.status >= http.StatusInternalServerError {
-				span.SetAttributes(attribute.String("error.type", k.code))
+			if k := problem.KindOf(r.Err); k.Status >= http.StatusInternalServerError {
+				span.SetAttributes(attribute.String("error.type", k.Code))
 				span.SetStatus(codes.Error, "")
 				return
 			}

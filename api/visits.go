@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -152,8 +153,8 @@ func (v *visit) hungUp(err error) {
 		v.code = endedStuck
 	case errors.Is(err, context.Canceled):
 		v.code = endedByNode
-	case errors.Is(err, errInternal), errors.Is(err, streams.ErrClosed):
-		v.code = kindOf(err).code
+	case errors.Is(err, problem.ErrInternal), errors.Is(err, streams.ErrClosed):
+		v.code = problem.CodeOf(err)
 	}
 }
 
@@ -185,7 +186,7 @@ func codeOfClose(frame []byte) string {
 	}
 	switch code := int(binary.BigEndian.Uint16(frame[2:])); code {
 	case websocket.CloseProtocolError, websocket.CloseUnsupportedData, websocket.CloseInvalidFramePayloadData, websocket.CloseMessageTooBig:
-		return kindOf(errMessage).code
+		return problem.CodeOf(problem.ErrMessage)
 	case websocket.CloseNormalClosure, websocket.CloseGoingAway:
 		return ""
 	}

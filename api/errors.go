@@ -1,0 +1,37 @@
+package api
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/tidemark/tidemark/api/internal/problem"
+)
+
+// fromEcho translates the errors of the router.
+func fromEcho(err error) error {
+	var router *echo.HTTPError
+	if !errors.As(err, &router) {
+		return err
+	}
+	switch router.Code {
+	case http.StatusNotFound:
+		return problem.ErrNotFound
+	case http.StatusMethodNotAllowed:
+		return problem.ErrMethod
+	}
+	return err
+}
+
+// answerError answers a request with the problem that err is. It is echo's error handler.
+func (s *Server) answerError(err error, c echo.Context) {
+	err = fromEcho(err)
+	s.problems.LogFailure(err)
+	p := s.problems.Document(err)
+	visitOf(c).refused(p.Code)
+	if c.Response().Committed {
+		return
+	}
+	p.Write(c.Response())
+}
