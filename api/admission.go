@@ -19,7 +19,7 @@ import (
 // that many machines share has as many connections as the node and addresses may.
 func (s *Server) admit(c echo.Context) (*limits.Slot, error) {
 	r := c.Request()
-	seat, err := s.opts.ConnectionLimiter.Acquire(r.Context(), s.client(r), s.grant(c).User())
+	seat, err := s.opts.ConnectionLimiter.Acquire(r.Context(), s.proxies.Client(r), s.grant(c).User())
 	if limit := seatLimit(err); limit != "" {
 		s.metrics.hit(limit, 1)
 	}

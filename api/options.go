@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/clientip"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -60,8 +61,8 @@ type Options struct {
 	// pages of other origins. It is to be open for as long as the Server.
 	Access *access.Verifier
 
-	// TrustedProxies are the networks whose proxies are believed about where a request
-	// comes from, each as ParseProxy returns it; default: none is. See Server.client.
+	// TrustedProxies are the networks of proxies that may name the client of a request, in
+	// X-Forwarded-For or Forwarded, each as ParseProxy returns it. Default: none.
 	TrustedProxies []netip.Prefix
 
 	// Cookie names the cookie that may carry a credential, for pages of the server's
@@ -138,3 +139,10 @@ func (o Options) withDefaults() Options {
 // maxEvent bounds the text of one published event: its data may be written with
 // white space, which is not stored.
 func (o *Options) maxEvent() int { return 2*o.MaxData + 4<<10 }
+
+// ParseProxy reads an element of Options.TrustedProxies: a CIDR such as 10.0.0.0/8, an
+// address, or "unix" for every peer on a Unix socket.
+func ParseProxy(text string) (netip.Prefix, error) { return clientip.ParseProxy(text) }
+
+// ProxyText returns a network in the form that ParseProxy reads.
+func ProxyText(network netip.Prefix) string { return clientip.ProxyText(network) }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/clientip"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
@@ -45,9 +46,9 @@ func (s *Server) addressOf(r *http.Request) string {
 	if s.opts.AddressRate == nil {
 		return ""
 	}
-	client := s.client(r)
+	client := s.proxies.Client(r)
 	if !client.IsValid() {
-		return socketPeers
+		return clientip.UnixSocket
 	}
 	return limits.NetworkOf(client).String()
 }

@@ -16,6 +16,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/clientip"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
@@ -31,6 +32,7 @@ type Server struct {
 	problems *problem.Reporter
 	echo     *echo.Echo
 	upgrader websocket.Upgrader
+	proxies  clientip.Proxies
 	tracer   trace.Tracer // nil for none
 
 	unrestricted *access.Grant // of everybody, where nobody is asked
@@ -59,6 +61,7 @@ func New(node *service.Node, o *Options) *Server {
 	s.crew = newCrew(s.metrics.deliveries.take)
 	s.draining, s.beginDraining = context.WithCancel(context.Background())
 	s.cut, s.beginCut = context.WithCancel(context.Background())
+	s.proxies = clientip.Proxies(s.opts.TrustedProxies)
 	s.upgrader = s.newUpgrader()
 	s.echo.HTTPErrorHandler = s.answerError
 	s.echo.Use(s.observe)

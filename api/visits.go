@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/clientip"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -67,7 +68,7 @@ func (s *Server) beginVisit(c echo.Context, began time.Time) *visit {
 	return &visit{
 		log: s.opts.AccessLog, began: began, id: id,
 		route: routeOf(c), method: methodOf(r), path: r.URL.Path[:min(len(r.URL.Path), maxLoggedPath)],
-		client: clientText(s.client(r)),
+		client: clientip.Text(s.proxies.Client(r)),
 	}
 }
 

@@ -1,0 +1,31 @@
+package api
+
+import (
+	"net/http"
+	"net/netip"
+	"testing"
+)
+
+// The Host header alone decides whether a page is of the server's own origin, also behind
+// a proxy that terminates TLS. X-Forwarded-Host, X-Forwarded-Proto and Forwarded do not
+// count.
+func TestOwnOriginBehindProxy(t *testing.T) {
+	s := New(nil, &Options{TrustedProxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}})
+	for _, tt := range []struct {
+		host, forwarded, origin string
+		want                    bool
+	}{
+		{"app.example.com", "", "https://app.example.com", true},
+		{"app.example.com:8443", "", "https://app.example.com:8443", true},
+		{"node1:8080", "app.example.com", "https://app.example.com", false},
+		{"app.example.com", "evil.example.com", "https://evil.example.com", false},
+	} {
+		r := &http.Request{RemoteAddr: "10.0.0.1:1", Host: tt.host, Header: http.Header{
+			"Origin": {tt.origin}, "X-Forwarded-Host": {tt.forwarded}, "X-Forwarded-Proto": {"https"},
+			"Forwarded": {"host=" + tt.forwarded},
+		}}
+		if got := s.fromPage(r); got != tt.want {
+			t.Errorf("Host %s, X-Forwarded-Host %s, Origin %s: %v", tt.host, tt.forwarded, tt.origin, got)
+		}
+	}
+}
