@@ -12,8 +12,8 @@ const (
 	mediaJSON = "application/json"
 )
 
-// accepts reports whether the request accepts one of the media ranges, said in
-// so many words. No Accept header at all is "*/*".
+// accepts reports whether the Accept header lists one of the media ranges literally. A
+// request without the header accepts "*/*".
 func accepts(r *http.Request, ranges ...string) bool {
 	header := strings.Join(r.Header.Values("Accept"), ",")
 	if strings.TrimSpace(header) == "" {
@@ -21,7 +21,7 @@ func accepts(r *http.Request, ranges ...string) bool {
 	}
 	for part := range strings.SplitSeq(header, ",") {
 		media, params, err := mime.ParseMediaType(part)
-		if err != nil || refused(params["q"]) {
+		if err != nil || isZero(params["q"]) {
 			continue
 		}
 		for _, want := range ranges {
@@ -33,8 +33,8 @@ func accepts(r *http.Request, ranges ...string) bool {
 	return false
 }
 
-// refused reports whether a quality is zero: "anything but this".
-func refused(q string) bool {
+// isZero reports whether a quality is zero, which excludes the media range.
+func isZero(q string) bool {
 	v, err := strconv.ParseFloat(q, 64)
 	return err == nil && v == 0
 }

@@ -11,69 +11,82 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/api/internal/sse"
 )
 
 const (
-	// tokenQuery is the query's member that carries a credential, for an EventSource
-	// can't set headers.
+	// tokenQuery is the query parameter for a credential: an EventSource cannot set
+	// headers.
 	tokenQuery = "access_token"
-	// bearerProtocol starts the subprotocol that carries one, for a browser's
-	// WebSocket can't either.
+	// bearerProtocol is the prefix of the subprotocol for a credential: a browser's
+	// WebSocket cannot set headers either.
 	bearerProtocol = "tidemark.bearer."
-	// grantKey is where a request's grant is kept.
-	grantKey = "tidemark.grant"
 )
 
-// identify finds out, once for each request, what it may do. Whoever shows no
-// credential gets no further, but to what openTo names: a new route is closed until
-// somebody opens it.
-func (s *Server) identify(next echo.HandlerFunc) echo.HandlerFunc {
+// An authenticator finds out what each request may do.
+type authenticator struct {
+	verifier     *access.Verifier // nil: every request may do everything
+	unrestricted *access.Grant    // of every request without a verifier
+	cookie       string           // "" for none
+	origins      *origins
+	sse          *sse.Server // to reject streams
+}
+
+// identify gives a request its grant, once. It refuses a request without a credential,
+// except on the routes of isOpen: a new route is closed unless it is listed there.
+func (a *authenticator) identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		inQuery := takeToken(r)
-		if openTo(c) {
-			return next(c)
-		}
-		if s.opts.Access == nil {
-			if !safe(r.Method) && !s.fromPage(r) {
-				return problem.ErrOrigin // any page that somebody looks at could publish here
+		if a.verifier == nil {
+			setGrant(c, a.unrestricted)
+			if !isOpen(c) && !isSafe(r.Method) && !a.origins.allowPage(r) {
+				return problem.ErrOrigin // otherwise any page that a user visits could publish
 			}
 			return next(c)
 		}
-		g, err := s.grantFor(r, inQuery)
+		if isOpen(c) {
+			return next(c)
+		}
+		g, err := a.grantFor(r, inQuery)
 		if err != nil {
 			if errors.Is(err, access.ErrUnavailable) && r.Method == http.MethodGet && accepts(r, mediaSSE) {
-				s.sendAway(c, err) // a browser would never come back from a 503
+				a.sse.Reject(c.Response(), recorderOf(c), err) // a browser does not reconnect after a 503
 			}
 			return err
 		}
-		c.Set(grantKey, g)
-		visitOf(c).by(g)
+		setGrant(c, g)
+		recordOf(c).setGrant(g)
 		return next(c)
 	}
 }
 
-// openTo reports whether a request is for what anybody may have: whether the node
-// lives and serves, the page without what it shows, what methods there are, and that there is
-// nothing.
-func openTo(c echo.Context) bool {
+func setGrant(c echo.Context, g *access.Grant) {
+	if x, ok := c.(*exchange); ok {
+		x.grant = g
+	}
+}
+
+// isOpen reports whether a request needs no credential: liveness and readiness without
+// details, the console without its data, OPTIONS, and addresses that do not exist.
+func isOpen(c echo.Context) bool {
 	switch c.Path() {
 	case "", "/", "/console/*":
 		return true
 	case "/livez", "/readyz":
-		return !verbose(c)
+		return !wantsDetail(c)
 	}
 	return c.Request().Method == http.MethodOptions
 }
 
-func safe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
+func isSafe(method string) bool { return method == http.MethodGet || method == http.MethodHead }
 
 // grantFor returns what the credential of a request allows.
-func (s *Server) grantFor(r *http.Request, inQuery string) (*access.Grant, error) {
-	credential := shown(r, inQuery)
-	if credential == "" && s.opts.Cookie != "" {
-		if cookie, err := r.Cookie(s.opts.Cookie); err == nil && cookie.Value != "" {
-			if !s.mayUseCookie(r) {
+func (a *authenticator) grantFor(r *http.Request, inQuery string) (*access.Grant, error) {
+	credential := explicitCredential(r, inQuery)
+	if credential == "" && a.cookie != "" {
+		if cookie, err := r.Cookie(a.cookie); err == nil && cookie.Value != "" {
+			if !a.origins.allowCookie(r) {
 				return nil, problem.ErrOrigin
 			}
 			credential = cookie.Value
@@ -82,12 +95,12 @@ func (s *Server) grantFor(r *http.Request, inQuery string) (*access.Grant, error
 	if credential == "" {
 		return nil, problem.ErrUnauthorized
 	}
-	return s.opts.Access.Verify(r.Context(), credential)
+	return a.verifier.Verify(r.Context(), credential)
 }
 
-// shown returns the credential that a client has put into its request on purpose, or
-// "".
-func shown(r *http.Request, inQuery string) string {
+// explicitCredential returns the credential that the client has put into the request itself;
+// "" for none. A cookie does not count: the browser adds it.
+func explicitCredential(r *http.Request, inQuery string) string {
 	const scheme = "bearer "
 	if h := r.Header.Get(echo.HeaderAuthorization); len(h) > len(scheme) && strings.EqualFold(h[:len(scheme)], scheme) {
 		return strings.TrimSpace(h[len(scheme):])
@@ -105,11 +118,11 @@ func shown(r *http.Request, inQuery string) string {
 	return ""
 }
 
-// takeToken takes the credential out of the request's address, and returns it: what is
-// not there any more can't be logged.
+// takeToken removes the credential from the request's URL and returns it, so that it cannot
+// get into a log.
 func takeToken(r *http.Request) (token string) {
 	if q := r.URL.RawQuery; !strings.Contains(q, "token") && !strings.Contains(q, "%") {
-		return "" // as most have none, and no other spelling of it
+		return "" // the usual case: no token, and no encoded spelling of it
 	}
 	var kept []string
 	found := false
@@ -131,19 +144,10 @@ func takeToken(r *http.Request) (token string) {
 	return token
 }
 
-// grant returns what the request may do.
-func (s *Server) grant(c echo.Context) *access.Grant {
-	if s.opts.Access == nil {
-		return s.unrestricted
-	}
-	g, _ := c.Get(grantKey).(*access.Grant) // none where nobody was asked for one: that allows nothing
-	return g
-}
-
-// administer has h answer only those who may look at the node.
-func (s *Server) administer(h echo.HandlerFunc) echo.HandlerFunc {
+// administer wraps a handler for callers with the scope to administer the node.
+func administer(h echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if err := problem.Authorize(s.grant(c), access.Administer, ""); err != nil {
+		if err := problem.Authorize(grantOf(c), access.Administer, ""); err != nil {
 			return err
 		}
 		return h(c)

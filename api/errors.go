@@ -23,15 +23,3 @@ func fromEcho(err error) error {
 	}
 	return err
 }
-
-// answerError answers a request with the problem that err is. It is echo's error handler.
-func (s *Server) answerError(err error, c echo.Context) {
-	err = fromEcho(err)
-	s.problems.LogFailure(err)
-	p := s.problems.Document(err)
-	visitOf(c).refused(p.Code)
-	if c.Response().Committed {
-		return
-	}
-	p.Write(c.Response())
-}

@@ -2,51 +2,60 @@ package api
 
 import (
 	"context"
+	"log/slog"
 	"net/http"
 	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
-// readyFor is how long the log's good answer counts, so that whoever asks often does not
-// ask the log as often. A bad one counts for those who wait for it, and no longer.
-const readyFor = time.Second
+const (
+	// readyTimeout bounds how long a readiness check waits for the log. It is below the
+	// usual timeouts of orchestrators.
+	readyTimeout = 2 * time.Second
+	// readyFor is how long a successful check of the log is valid, so that frequent probes
+	// do not become frequent requests to the log. A failed check is valid only for the
+	// requests that wait for it.
+	readyFor = time.Second
+)
 
-// liveness says that the process runs.
+// liveness is the answer of /livez.
 type liveness struct {
 	Status string  `json:"status"`
 	Detail *detail `json:"detail,omitempty"`
 }
 
-// readiness says whether the node should be sent clients.
+// readiness is the answer of /readyz.
 type readiness struct {
 	Ready   bool     `json:"ready"`
 	Node    string   `json:"node"`
-	Reasons []string `json:"reasons"` // codes of problems; none while ready
+	Reasons []string `json:"reasons"` // codes of problems; empty while ready
 	Detail  *detail  `json:"detail,omitempty"`
 }
 
-// detail is for whoever may look at the node: it says how it is built, and how it does.
+// detail describes the node, for callers that may administer it.
 type detail struct {
 	Version  string     `json:"version"`
 	Node     string     `json:"node"`
 	Uptime   float64    `json:"uptimeSeconds"`
 	Draining bool       `json:"draining"`
-	Log      *logDetail `json:"log,omitempty"` // of readiness alone
+	Log      *logDetail `json:"log,omitempty"` // only of /readyz
 }
 
-// logDetail is what a node knows of its log.
+// logDetail describes the node's connection to the log.
 type logDetail struct {
 	Reachable      bool         `json:"reachable"`
-	CheckSeconds   float64      `json:"checkSeconds"`    // that the last check took
+	CheckSeconds   float64      `json:"checkSeconds"`    // the duration of the last check
 	CheckAge       float64      `json:"checkAgeSeconds"` // since the last check
 	PartitionsAway int          `json:"partitionsAway"`
-	Probe          *probeDetail `json:"probe"` // null where the log has none
+	Probe          *probeDetail `json:"probe"` // null for a log without probes
 }
 
 // probeDetail is the log's latest probe.
@@ -55,9 +64,18 @@ type probeDetail struct {
 	Age float64 `json:"ageSeconds"`
 }
 
-// live says that the process runs, whatever else does not.
-func (s *Server) live(c echo.Context) error {
-	d, err := s.detail(c)
+// health answers the probes of orchestrators.
+type health struct {
+	node    *service.Node
+	life    *lifecycle
+	version string
+	started time.Time
+	check   logCheck
+}
+
+// live answers that the process runs. It depends on nothing else.
+func (h *health) live(c echo.Context) error {
+	d, err := h.detail(c)
 	if err != nil {
 		return err
 	}
@@ -65,21 +83,22 @@ func (s *Server) live(c echo.Context) error {
 	return c.JSON(http.StatusOK, liveness{Status: "ok", Detail: d})
 }
 
-func (s *Server) ready(c echo.Context) error {
-	d, err := s.detail(c)
+// ready answers whether load balancers should send clients to this node.
+func (h *health) ready(c echo.Context) error {
+	d, err := h.detail(c)
 	if err != nil {
 		return err
 	}
-	state := readiness{Node: s.node.Name(), Reasons: []string{}, Detail: d}
-	if s.announced.Load() {
+	state := readiness{Node: h.node.Name(), Reasons: []string{}, Detail: d}
+	if h.life.announced.Load() {
 		state.Reasons = append(state.Reasons, problem.CodeOf(problem.ErrDraining))
 	}
-	look := s.logLook.take(c.Request().Context(), s.lookAtLog)
-	if look.err != nil {
+	log := h.check.get(c.Request().Context(), h.node)
+	if log.err != nil {
 		state.Reasons = append(state.Reasons, problem.CodeOf(streams.ErrUnavailable))
 	}
 	if d != nil {
-		d.Log = s.logDetail(look)
+		d.Log = h.logDetail(log)
 	}
 	status := http.StatusOK
 	if state.Ready = len(state.Reasons) == 0; !state.Ready {
@@ -89,103 +108,90 @@ func (s *Server) ready(c echo.Context) error {
 	return c.JSON(status, state)
 }
 
-// detail returns what a request wants to know beyond yes or no, for which it has to come
-// from somebody who may look at the node; nil if it does not want to.
-func (s *Server) detail(c echo.Context) (*detail, error) {
-	if !verbose(c) {
+// detail returns the details that a request asks for; nil if it asks for none. It refuses
+// callers that may not administer the node.
+func (h *health) detail(c echo.Context) (*detail, error) {
+	if !wantsDetail(c) {
 		return nil, nil
 	}
-	if err := problem.Authorize(s.grant(c), access.Administer, ""); err != nil {
+	if err := problem.Authorize(grantOf(c), access.Administer, ""); err != nil {
 		return nil, err
 	}
 	return &detail{
-		Version:  s.opts.Version,
-		Node:     s.node.Name(),
-		Uptime:   time.Since(s.began).Seconds(),
-		Draining: s.announced.Load(),
+		Version:  h.version,
+		Node:     h.node.Name(),
+		Uptime:   time.Since(h.started).Seconds(),
+		Draining: h.life.announced.Load(),
 	}, nil
 }
 
-// verbose reports whether a request wants the detail.
-func verbose(c echo.Context) bool { return c.QueryParams().Has("verbose") }
+// wantsDetail reports whether a request asks for details.
+func wantsDetail(c echo.Context) bool { return c.QueryParams().Has("verbose") }
 
-func (s *Server) logDetail(l look) *logDetail {
+func (h *health) logDetail(s logStatus) *logDetail {
 	d := &logDetail{
-		Reachable:      l.err == nil,
-		CheckSeconds:   l.took.Seconds(),
-		CheckAge:       time.Since(l.at).Seconds(),
-		PartitionsAway: s.node.UnavailablePartitions(),
+		Reachable:      s.err == nil,
+		CheckSeconds:   s.took.Seconds(),
+		CheckAge:       time.Since(s.at).Seconds(),
+		PartitionsAway: h.node.UnavailablePartitions(),
 	}
-	if p, ok := s.node.Probe(); ok {
+	if p, ok := h.node.Probe(); ok {
 		d.Probe = &probeDetail{Lag: p.Lag.Seconds(), Age: time.Since(p.At).Seconds()}
 	}
 	return d
 }
 
-// lookAtLog asks the log, within readyLimit, whether the node can serve.
-func (s *Server) lookAtLog(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyLimit)
-	defer cancel()
-	err := s.node.Ready(ctx)
-	if err != nil {
-		s.opts.Logger.Warn("not ready", "error", err)
-	}
-	return err
-}
-
-// A look is what came of asking the log.
-type look struct {
-	err  error // nil: it answers
+// A logStatus is the result of a check of the log.
+type logStatus struct {
+	err  error // nil if the log answers
 	at   time.Time
 	took time.Duration
 }
 
-// A sharedLook is a look at the log that many share. One at a time asks, and the others
-// wait for its answer.
-type sharedLook struct {
-	mu     sync.Mutex    // guards the fields below
-	last   look          // zero before the first
-	asking chan struct{} // closed when the present look ends; nil while nobody asks
+func (s logStatus) valid() bool { return s.err == nil && time.Since(s.at) < readyFor }
+
+// A logCheck checks the log for all requests together: one check runs at a time, and the
+// requests that arrive meanwhile wait for its result.
+type logCheck struct {
+	logger *slog.Logger
+	group  singleflight.Group
+
+	mu   sync.Mutex // guards last
+	last logStatus  // zero before the first check
 }
 
-// take returns the last look, if it is good and not old, or what ask says now. It waits no
-// longer than ctx, unless it is the one that asks: what comes of that is for the others
-// too.
-func (s *sharedLook) take(ctx context.Context, ask func(context.Context) error) look {
-	s.mu.Lock()
-	last, asking := s.last, s.asking
-	good := last.err == nil && time.Since(last.at) < readyFor
-	if !good && asking == nil {
-		s.asking = make(chan struct{})
+// get returns the last status while it is valid, or that of a new check, which takes at most
+// readyTimeout. It does not stop a check when ctx ends: other requests wait for it too.
+func (c *logCheck) get(ctx context.Context, node *service.Node) logStatus {
+	if s := c.latest(); s.valid() {
+		return s
 	}
-	s.mu.Unlock()
-	switch {
-	case good:
-		return last
-	case asking == nil:
-		return s.ask(context.WithoutCancel(ctx), ask)
-	}
-	select {
-	case <-asking:
-	case <-ctx.Done(): // nobody hears the answer
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.last
+	v, _, _ := c.group.Do("", func() (any, error) {
+		if s := c.latest(); s.valid() { // a check has ended meanwhile
+			return s, nil
+		}
+		s := c.run(context.WithoutCancel(ctx), node)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.last = s
+		return s, nil
+	})
+	return v.(logStatus)
 }
 
-// ask is take for the one that asks.
-func (s *sharedLook) ask(ctx context.Context, ask func(context.Context) error) (l look) {
-	l.err = problem.ErrInternal // should ask panic
-	began := time.Now()
-	defer func() {
-		l.at, l.took = time.Now(), time.Since(began)
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.last = l
-		close(s.asking)
-		s.asking = nil
-	}()
-	l.err = ask(ctx)
-	return l
+func (c *logCheck) latest() logStatus {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.last
+}
+
+func (c *logCheck) run(ctx context.Context, node *service.Node) (s logStatus) {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	start := time.Now()
+	if s.err = node.Ready(ctx); s.err != nil {
+		c.logger.Warn("the node is not ready", "error", s.err)
+	}
+	s.at, s.took = time.Now(), time.Since(start)
+	return s
 }

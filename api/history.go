@@ -6,57 +6,73 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/conn"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/api/internal/wire"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
-// timeFormat is RFC 3339 with the milliseconds that an id holds.
+const (
+	// historyTimeout bounds how long a page of history waits for the log.
+	historyTimeout = 10 * time.Second
+	// maxHistory is the largest page of history, and defaultHistory the size of a page
+	// without a limit in the query.
+	maxHistory, defaultHistory = 1000, 100
+)
+
+// timeFormat is RFC 3339 with the milliseconds of an id.
 const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 
-// readRoom is one address with two representations: the room as a stream, and the
-// room as what it holds now.
-func (s *Server) readRoom(c echo.Context) error {
+// A roomHandler reads rooms.
+type roomHandler struct {
+	node    *service.Node
+	streams *streamHandler
+}
+
+// readRoom answers with a stream of the room or a page of its history, by the Accept header.
+func (h *roomHandler) readRoom(c echo.Context) error {
 	c.Response().Header().Add(echo.HeaderVary, "Accept")
 	room, err := roomParam(c)
 	if err != nil {
 		return err
 	}
-	if err := problem.Authorize(s.grant(c), access.Subscribe, room); err != nil {
+	if err := problem.Authorize(grantOf(c), access.Subscribe, room); err != nil {
 		return err
 	}
 	switch r := c.Request(); {
 	case accepts(r, mediaSSE):
-		return s.follow(c, []streams.Room{room}, false)
+		return h.streams.follow(c, []streams.Room{room}, false)
 	case accepts(r, mediaJSON, "application/*", "*/*"):
-		return s.history(c, room)
+		return h.history(c, room)
 	}
-	return fmt.Errorf("%w: there are %s and %s", problem.ErrAccept, mediaSSE, mediaJSON)
+	return fmt.Errorf("%w: want %s or %s", problem.ErrAccept, mediaSSE, mediaJSON)
 }
 
-// history answers with a page of what the log keeps of room.
-func (s *Server) history(c echo.Context, room streams.Room) error {
+// history answers with a page of the room's events in the log.
+func (h *roomHandler) history(c echo.Context, room streams.Room) error {
 	query, err := historyQuery(c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), historyLimit)
+	ctx, cancel := context.WithTimeout(c.Request().Context(), historyTimeout)
 	defer cancel()
-	page, err := s.node.History(ctx, room, query)
+	page, err := h.node.History(ctx, room, query)
 	if err != nil {
 		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, historyLimit, err)
+			err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, historyTimeout, err)
 		}
 		return err
 	}
 	return writePage(c, room, page)
 }
 
-// historyQuery reads the query of a request for history.
+// historyQuery parses the query of a request for history.
 func historyQuery(c echo.Context) (q service.HistoryQuery, err error) {
 	q.Limit = defaultHistory
 	if q.After, err = optionalID(c.QueryParam("after")); err != nil {
@@ -81,7 +97,7 @@ func historyQuery(c echo.Context) (q service.HistoryQuery, err error) {
 	return q, nil
 }
 
-// optionalID reads an id; empty is the zero ID.
+// optionalID parses an id; "" is the zero ID.
 func optionalID(s string) (streams.ID, error) {
 	if s == "" {
 		return streams.ID{}, nil
@@ -89,8 +105,8 @@ func optionalID(s string) (streams.ID, error) {
 	return streams.ParseID(s)
 }
 
-// writePage writes a page event by event: a thousand of them may be large, and
-// are in memory once already.
+// writePage writes a page in pieces: a thousand events may be large, and they are in memory
+// once already.
 func writePage(c echo.Context, room streams.Room, page service.HistoryPage) error {
 	w := c.Response()
 	w.Header().Set(echo.HeaderContentType, mediaJSON)
@@ -103,11 +119,11 @@ func writePage(c echo.Context, room streams.Room, page service.HistoryPage) erro
 			buf = append(buf, ',')
 		}
 		buf = appendPageEvent(buf, e)
-		if len(buf) < maxWrite {
+		if len(buf) < conn.MaxWrite {
 			continue
 		}
 		if _, err := w.Write(buf); err != nil {
-			return nil // the client has left; there is nobody to tell
+			return nil // the client has left
 		}
 		buf = buf[:0]
 	}
@@ -115,7 +131,7 @@ func writePage(c echo.Context, room streams.Room, page service.HistoryPage) erro
 	if page.Next.IsZero() {
 		buf = append(buf, "null"...)
 	} else {
-		buf = appendQuotedID(buf, page.Next)
+		buf = wire.AppendID(buf, page.Next)
 	}
 	buf = append(buf, `,"truncated":`...)
 	buf = strconv.AppendBool(buf, page.Truncated)
@@ -123,11 +139,10 @@ func writePage(c echo.Context, room streams.Room, page service.HistoryPage) erro
 	return nil
 }
 
-// appendPageEvent appends one event as history shows it. Types and rooms are of
-// characters that JSON takes as they are, and data is JSON.
+// appendPageEvent appends one event of a page. Types need no escaping, and data is JSON.
 func appendPageEvent(b []byte, e *streams.Event) []byte {
 	b = append(b, `{"id":`...)
-	b = appendQuotedID(b, e.ID)
+	b = wire.AppendID(b, e.ID)
 	b = append(b, `,"type":"`...)
 	b = append(b, e.Type...)
 	b = append(b, `","data":`...)
@@ -135,10 +150,4 @@ func appendPageEvent(b []byte, e *streams.Event) []byte {
 	b = append(b, `,"time":"`...)
 	b = e.ID.Time().AppendFormat(b, timeFormat)
 	return append(b, `"}`...)
-}
-
-func appendQuotedID(b []byte, id streams.ID) []byte {
-	b = append(b, '"')
-	b, _ = id.AppendText(b) // never fails
-	return append(b, '"')
 }

@@ -1,28 +1,24 @@
 package api
 
 import (
-	"errors"
-
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/api/internal/conn"
 )
 
-// metrics counts what the edge does. The names are part of the surface: they are
-// listed in docs/metrics.md. What has a label is there from the start, at zero, but for
-// requests: a series that begins with its first count has no rise that Prometheus could
-// see.
+// metrics count what the HTTP edge does. docs/metrics.md lists them; their names are part of
+// the public interface. Every series exists from the start, at zero, except those of
+// requests: Prometheus cannot see an increase in a series that begins with its first count.
 type metrics struct {
-	connections [transports]prometheus.Gauge
-	deliveries  *deliveries
+	connections *prometheus.GaugeVec // transport
+	deliveries  *conn.Deliveries
 	published   *prometheus.CounterVec // transport, result
 	problems    *prometheus.CounterVec // code
 	limits      *prometheus.CounterVec // limit, one of the constants below
 	requests    requestMetrics
 }
 
-// The limits on how much a caller may use, as metrics name them. (Those on the size of
-// things are among the problems, by their codes.)
+// The names of the limits on callers. (Limits on sizes are problems, counted by code.)
 const (
 	limitNode        = "node"         // connections of this node
 	limitAddress     = "address"      // connections of an address
@@ -32,43 +28,31 @@ const (
 	limitRateAddress = "rate-address" // publishes of an address
 )
 
-// A transport is a way in which clients are connected.
-type transport uint8
-
-const (
-	overSSE transport = iota
-	overWebSocket
-	transports
-)
-
-// String returns the transport's name in the metrics.
-func (t transport) String() string { return [...]string{"sse", "websocket"}[t] }
-
-// The ways in which events are published, in the metrics.
+// The transports by which events are published.
 const (
 	viaREST      = "rest"
 	viaWebSocket = "websocket"
 )
 
 func newMetrics(r prometheus.Registerer) *metrics {
-	connections := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tidemark_connections", Help: "Connections that follow rooms, by transport.",
-	}, []string{"transport"})
 	m := &metrics{
-		deliveries: newDeliveries(),
+		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "tidemark_connections", Help: "Connections that follow rooms, by transport.",
+		}, []string{"transport"}),
+		deliveries: conn.NewDeliveries(),
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_published_total", Help: "Events that clients published through this node, by transport and result.",
 		}, []string{"transport", "result"}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidemark_problems_total", Help: "Problems that clients were told of, by code.",
+			Name: "tidemark_problems_total", Help: "Problems reported to clients, by code.",
 		}, []string{"code"}),
 		limits: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_limits_total", Help: "Times that a caller reached a limit, by limit.",
 		}, []string{"limit"}),
 		requests: newRequestMetrics(),
 	}
-	for t := range transports {
-		m.connections[t] = connections.WithLabelValues(t.String())
+	for p := range conn.Protocols {
+		m.connections.WithLabelValues(p.String())
 	}
 	for _, via := range []string{viaREST, viaWebSocket} {
 		for _, result := range publishResults {
@@ -79,15 +63,15 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.limits.WithLabelValues(limit)
 	}
 	if r != nil {
-		r.MustRegister(connections, m.deliveries, m.published, m.problems, m.limits, m.requests.answered, m.requests.seconds)
+		r.MustRegister(m.connections, m.deliveries, m.published, m.problems, m.limits, m.requests.answered, m.requests.seconds)
 	}
 	return m
 }
 
-// hit counts that a limit was reached, n times.
+// hit counts that callers reached a limit, n times.
 func (m *metrics) hit(limit string, n int) { m.limits.WithLabelValues(limit).Add(float64(n)) }
 
-// What may become of an event that is published, in the metrics.
+// The results of a publish.
 const (
 	resultLogged      = "logged"
 	resultReplayed    = "replayed"
@@ -101,19 +85,23 @@ var publishResults = []string{
 	resultLogged, resultReplayed, resultNotDurable, resultKeyReused, resultRefused, resultUnavailable,
 }
 
-// resultOf names a receipt's outcome.
-func resultOf(r streams.Receipt) string {
-	switch {
-	case r.Err == nil && r.Replayed:
-		return resultReplayed
-	case r.Err == nil:
-		return resultLogged
-	case errors.Is(r.Err, streams.ErrKeyReused):
-		return resultKeyReused
-	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability):
-		return resultRefused
-	case errors.Is(r.Err, streams.ErrNotDurable):
-		return resultNotDurable
+// requestMetrics count requests by the router's patterns. Counting by path would make one
+// series per room.
+type requestMetrics struct {
+	answered *prometheus.CounterVec   // route, method, status
+	seconds  *prometheus.HistogramVec // route, method
+}
+
+func newRequestMetrics() requestMetrics {
+	return requestMetrics{
+		answered: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "tidemark_http_requests_total",
+			Help: "Requests answered, by route, method and status. A stream counts when it begins.",
+		}, []string{"route", "method", "status"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "tidemark_http_request_seconds",
+			Help:    "Time until requests were answered, by route and method. Streams and WebSockets do not count.",
+			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+		}, []string{"route", "method"}),
 	}
-	return resultUnavailable
 }

@@ -10,12 +10,11 @@ import (
 	"github.com/labstack/echo/v4/middleware"
 )
 
-// preflightAge is for how long a browser remembers what other origins may ask for, in
-// seconds.
+// preflightAge is how long a browser caches the answer to a preflight request, in seconds.
 const preflightAge = 600
 
-// ParseOrigin reads the origin of pages, such as https://app.example.com, or "*" for
-// all.
+// ParseOrigin reads an element of Options.Origins: an origin such as
+// https://app.example.com, or "*" for all origins.
 func ParseOrigin(text string) (string, error) {
 	u, err := url.Parse(text)
 	if text == "*" {
@@ -27,32 +26,38 @@ func ParseOrigin(text string) (string, error) {
 	return strings.ToLower(text), nil
 }
 
-// listed reports whether an origin is named in Options.Origins.
-func (s *Server) listed(origin string) bool {
-	for _, o := range s.opts.Origins {
-		if strings.EqualFold(o, origin) {
+// origins decide which pages may use the server.
+type origins struct {
+	list   []string // as ParseOrigin returns them
+	cookie bool     // a cookie may carry a credential
+}
+
+// listed reports whether an origin is in the list by name.
+func (o *origins) listed(origin string) bool {
+	for _, listed := range o.list {
+		if strings.EqualFold(listed, origin) {
 			return true
 		}
 	}
 	return false
 }
 
-// welcome reports whether pages of another origin may use the server.
-func (s *Server) welcome(origin string) bool { return s.listed(origin) || s.listed("*") }
+// allow reports whether pages of another origin may use the server.
+func (o *origins) allow(origin string) bool { return o.listed(origin) || o.listed("*") }
 
-// fromPage reports whether a request comes from a page that may make it: one of the
-// server's own origin, or one that is welcome. What names no origin comes from no page.
-func (s *Server) fromPage(r *http.Request) bool {
+// allowPage reports whether the page that sent a request may use the server: a page of the
+// server's own origin or of an allowed one. A request without an origin comes from no page.
+func (o *origins) allowPage(r *http.Request) bool {
 	origin := r.Header.Get(echo.HeaderOrigin)
-	return origin == "" || own(r, origin) || s.welcome(origin)
+	return origin == "" || isOwnOrigin(r, origin) || o.allow(origin)
 }
 
-// mayUseCookie is fromPage for what a browser sends by itself: being one of all
-// origins is not enough, and a browser that leaves the origin out has to say that the
-// page is the server's.
-func (s *Server) mayUseCookie(r *http.Request) bool {
+// allowCookie is allowPage for a request with a cookie, which the browser adds by itself.
+// "*" does not suffice. If the browser sends no origin, Sec-Fetch-Site must not name another
+// site.
+func (o *origins) allowCookie(r *http.Request) bool {
 	if origin := r.Header.Get(echo.HeaderOrigin); origin != "" {
-		return own(r, origin) || s.listed(origin)
+		return isOwnOrigin(r, origin) || o.listed(origin)
 	}
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "same-origin", "none":
@@ -61,16 +66,16 @@ func (s *Server) mayUseCookie(r *http.Request) bool {
 	return false
 }
 
-// own reports whether origin is the one that the request was sent to.
-func own(r *http.Request, origin string) bool {
+// isOwnOrigin reports whether origin is the one that the request was sent to.
+func isOwnOrigin(r *http.Request, origin string) bool {
 	u, err := url.Parse(origin)
 	return err == nil && strings.EqualFold(u.Host, r.Host)
 }
 
-// crossOrigin lets pages of the origins that are welcome use the server (CORS).
-func (s *Server) crossOrigin() echo.MiddlewareFunc {
+// cors lets pages of the allowed origins use the server.
+func (o *origins) cors() echo.MiddlewareFunc {
 	return middleware.CORSWithConfig(middleware.CORSConfig{
-		AllowOriginFunc: func(origin string) (bool, error) { return s.welcome(origin), nil },
+		AllowOriginFunc: func(origin string) (bool, error) { return o.allow(origin), nil },
 		AllowMethods:    []string{http.MethodGet, http.MethodHead, http.MethodPost},
 		AllowHeaders: []string{
 			echo.HeaderAccept, echo.HeaderAuthorization, echo.HeaderCacheControl, echo.HeaderContentType, headerKey, "Last-Event-ID",
@@ -79,15 +84,7 @@ func (s *Server) crossOrigin() echo.MiddlewareFunc {
 		ExposeHeaders: []string{
 			headerReplayed, echo.HeaderRetryAfter, echo.HeaderWWWAuthenticate, headerRateLimit, headerRateLimitPolicy, headerRequestID,
 		},
-		AllowCredentials: s.opts.Cookie != "" && !s.listed("*"),
+		AllowCredentials: o.cookie && !o.listed("*"),
 		MaxAge:           preflightAge,
 	})
-}
-
-// neverSniff has browsers take what they get for what it says it is.
-func neverSniff(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		c.Response().Header().Set(echo.HeaderXContentTypeOptions, "nosniff")
-		return next(c)
-	}
 }

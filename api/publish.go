@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -9,6 +10,8 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/api/internal/wire"
+	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -17,15 +20,25 @@ const (
 	headerReplayed = "Idempotency-Replayed"
 )
 
-func (s *Server) publishToRoom(c echo.Context) error {
+// A publisher stores events in the log, for REST and WebSocket.
+type publisher struct {
+	node     *service.Node
+	opts     *Options
+	life     *lifecycle
+	rates    *rateLimits
+	metrics  *metrics
+	problems *problem.Reporter
+}
+
+func (p *publisher) publishToRoom(c echo.Context) error {
 	room, err := roomParam(c)
 	if err != nil {
 		return err
 	}
-	return s.publish(c, room)
+	return p.publish(c, room)
 }
 
-func (s *Server) publishToUser(c echo.Context) error {
+func (p *publisher) publishToUser(c echo.Context) error {
 	user, err := pathParam(c, "user")
 	if err != nil {
 		return err
@@ -34,47 +47,41 @@ func (s *Server) publishToUser(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.publish(c, room)
+	return p.publish(c, room)
 }
 
-func (s *Server) publishToAll(c echo.Context) error {
-	return s.publish(c, streams.BroadcastRoom)
+func (p *publisher) publishToAll(c echo.Context) error {
+	return p.publish(c, streams.BroadcastRoom)
 }
 
-// published is the answer to a publish, as JSON.
-func published(room streams.Room, r streams.Receipt) []byte {
-	b := appendQuotedID([]byte(`{"id":`), r.ID)
-	return append(frame(b).room(room).durability(r.Durability), "}\n"...)
-}
-
-// publish stores the event in the request's body in room, and answers with its id.
-func (s *Server) publish(c echo.Context, room streams.Room) error {
-	if err := problem.Authorize(s.grant(c), access.Publish, room); err != nil {
+// publish stores the event in the request's body in room and answers with its id.
+func (p *publisher) publish(c echo.Context, room streams.Room) error {
+	if err := problem.Authorize(grantOf(c), access.Publish, room); err != nil {
 		return err
 	}
-	if s.draining.Err() != nil {
+	if p.life.isDraining() {
 		return problem.ErrDraining
 	}
-	key, err := headerOnce(c.Request().Header, headerKey)
+	key, err := idempotencyKey(c.Request().Header)
 	if err != nil {
 		return err
 	}
-	body, err := s.readBody(c, s.opts.maxEvent())
+	body, err := p.readBody(c, p.opts.maxEvent())
 	if err != nil {
 		return err
 	}
-	event, err := parseObject(problem.ErrBody, body, "type", "data", "durability")
+	event, err := wire.ParseObject(problem.ErrBody, body, "type", "data", "durability")
 	if err != nil {
 		return err
 	}
-	draft, err := s.draft(room, event)
+	draft, err := wire.ParseDraft(room, event, p.opts.MaxData)
 	if err != nil {
 		return err
 	}
 	draft.Key = key
 	r := c.Request()
-	receipts, told, _ := s.append(r.Context(), s.publisherOf(r, s.grant(c)), []streams.Draft{draft})
-	tell(c.Response().Header(), told)
+	receipts, decisions, _ := p.store(r.Context(), p.rates.callerOf(r, grantOf(c)), []streams.Draft{draft})
+	setRateHeaders(c.Response().Header(), decisions)
 	receipt := receipts[0]
 	if receipt.Err != nil {
 		return problem.OfReceipt(receipt)
@@ -87,74 +94,79 @@ func (s *Server) publish(c echo.Context, room streams.Room) error {
 	return c.JSONBlob(status, published(room, receipt))
 }
 
-// headerOnce returns the idempotency key that a header gives, or "". An empty one
-// is refused, for whoever sends it believes to be protected.
-func headerOnce(h http.Header, name string) (string, error) {
-	switch values := h.Values(name); len(values) {
+// published returns the JSON answer to a publish.
+func published(room streams.Room, r streams.Receipt) []byte {
+	b := wire.AppendID([]byte(`{"id":`), r.ID)
+	b = append(b, `,"room":"`...)
+	b = append(b, room...)
+	b = append(b, '"')
+	if r.Durability != 0 {
+		b = append(b, `,"durability":"`...)
+		b = append(b, r.Durability.String()...)
+		b = append(b, '"')
+	}
+	return append(b, "}\n"...)
+}
+
+// idempotencyKey returns the key in a request's header; "" without one. An empty header is
+// refused: the sender expects idempotency and would not get it.
+func idempotencyKey(h http.Header) (string, error) {
+	switch values := h.Values(headerKey); len(values) {
 	case 0:
 		return "", nil
 	case 1:
 		return streams.ParseKey(values[0])
 	default:
-		return "", fmt.Errorf("%w: the header %s is there %d times", streams.ErrKey, name, len(values))
+		return "", fmt.Errorf("%w: the header %s occurs %d times, want it once", streams.ErrKey, headerKey, len(values))
 	}
 }
 
-// draft returns the event for room that the members type, data, key and durability
-// describe.
-func (s *Server) draft(room streams.Room, event object) (d streams.Draft, err error) {
-	d.Room = room
-	name, _, err := event.text("type")
-	if err != nil {
-		return d, err
-	}
-	if d.Type, err = streams.ParseType(name); err != nil {
-		return d, err
-	}
-	data, given := event.members["data"]
-	if !given {
-		return d, fmt.Errorf("%w: field \"data\" is missing", event.fault)
-	}
-	if d.Data, err = streams.ParseData(data, s.opts.MaxData); err != nil {
-		return d, err
-	}
-	level, given, err := event.text("durability")
-	if err != nil {
-		return d, err
-	}
-	if given {
-		if d.Durability, err = streams.ParseDurability(level); err != nil {
-			return d, err
-		}
-	}
-	key, given, err := event.text("key")
-	if err != nil || !given {
-		return d, err
-	}
-	d.Key, err = streams.ParseKey(key)
-	return d, err
-}
-
-// append publishes drafts within publishLimit, as far as the rates allow: told is what
-// they had to say, and err why some of the drafts, or all, were not published. It is the
-// only way to the log. A client that leaves meanwhile does not stop it: what was begun is
-// better ended than left unknown.
-func (s *Server) append(ctx context.Context, p publisher, drafts []streams.Draft) (_ []streams.Receipt, told []quota, err error) {
+// store stores drafts within publishTimeout, as far as the rate limits allow, and returns
+// one receipt per draft. decisions are those of the rate limits. err says why some or all
+// drafts were refused. Every publish comes through here. A client that leaves does not
+// stop it: completing the publish is better than leaving its outcome unknown.
+func (p *publisher) store(ctx context.Context, who caller, drafts []streams.Draft) (_ []streams.Receipt, decisions []rateDecision, err error) {
 	if len(drafts) == 0 {
 		return nil, nil, nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishLimit)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
-	n, told, err := s.ration(ctx, p, len(drafts))
+	n, decisions, err := p.rates.take(ctx, who, len(drafts))
 	var receipts []streams.Receipt
 	if n > 0 {
-		receipts = s.node.Publish(ctx, drafts[:n])
+		receipts = p.node.Publish(ctx, drafts[:n])
 	}
 	for i, r := range receipts {
 		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
-			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishLimit, r.Err)
+			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishTimeout, r.Err)
 		}
-		s.metrics.published.WithLabelValues(p.via, resultOf(receipts[i])).Inc()
+		p.metrics.published.WithLabelValues(who.via, resultOf(receipts[i])).Inc()
 	}
-	return append(receipts, refusedReceipts(len(drafts)-n, err)...), told, err
+	return append(receipts, refusedReceipts(len(drafts)-n, err)...), decisions, err
+}
+
+// refusedReceipts returns receipts for n drafts that were refused because of err.
+func refusedReceipts(n int, err error) []streams.Receipt {
+	receipts := make([]streams.Receipt, n)
+	for i := range receipts {
+		receipts[i].Err = err
+	}
+	return receipts
+}
+
+// resultOf returns the name of a receipt's result in the metrics.
+func resultOf(r streams.Receipt) string {
+	switch {
+	case r.Err == nil && r.Replayed:
+		return resultReplayed
+	case r.Err == nil:
+		return resultLogged
+	case errors.Is(r.Err, streams.ErrKeyReused):
+		return resultKeyReused
+	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability):
+		return resultRefused
+	case errors.Is(r.Err, streams.ErrNotDurable):
+		return resultNotDurable
+	}
+	return resultUnavailable
 }

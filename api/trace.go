@@ -18,30 +18,40 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// methods are those that a span may name: whatever else is sent as a method has no
-// place in a list of spans.
-var methods = []string{
+// spanMethods are the methods that a span may name: clients may invent others.
+var spanMethods = []string{
 	http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
 	http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace,
 }
 
-// traceRequest makes a span of each request to the API, which goes on with the trace
-// that the request is of. A traceparent that can't be read is as none. That of a stream
-// or a socket is about its opening.
+// A requestTracer makes OpenTelemetry spans of requests. A nil requestTracer makes none.
+type requestTracer struct{ tracer trace.Tracer }
+
+// newRequestTracer returns nil for a nil provider.
+func newRequestTracer(p trace.TracerProvider) *requestTracer {
+	if p == nil {
+		return nil
+	}
+	return &requestTracer{p.Tracer("github.com/tidemark/tidemark")}
+}
+
+// trace makes a span of each request to the API, a child of the span in its traceparent
+// header. It ignores a malformed header. The span of a stream or WebSocket covers only its
+// opening.
 //
-// Neither path nor query, no header and no body goes into a span: the path has the
-// names of users, the query may have a token.
+// A span contains no path, query, header or body: the path contains names of users, and the
+// query may contain a token.
 //
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/#http-server-span
-func (s *Server) traceRequest(next echo.HandlerFunc) echo.HandlerFunc {
+func (t *requestTracer) trace(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		if !strings.HasPrefix(c.Path(), "/v1/") {
-			return next(c) // probes and pages
+			return next(c) // health checks and the console
 		}
 		r := c.Request()
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
-		ctx, span := s.startRequest(ctx, r, c.Path())
-		defer func() { // also where the handler breaks the connection off, by a panic
+		ctx, span := t.startRequest(ctx, r, c.Path())
+		defer func() { // also after a panic, by which a handler resets a stream
 			if err != nil {
 				p := problem.Of(fromEcho(err))
 				endRequest(span, p.Status, p.Code)
@@ -54,17 +64,17 @@ func (s *Server) traceRequest(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// startRequest begins the span of a request to route.
-func (s *Server) startRequest(ctx context.Context, r *http.Request, route string) (context.Context, trace.Span) {
+// startRequest starts the span of a request to route.
+func (t *requestTracer) startRequest(ctx context.Context, r *http.Request, route string) (context.Context, trace.Span) {
 	name, method := r.Method, r.Method
-	if !slices.Contains(methods, method) {
+	if !slices.Contains(spanMethods, method) {
 		name, method = "HTTP", "_OTHER"
 	}
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
 	}
-	return s.tracer.Start(ctx, name+" "+route, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+	return t.tracer.Start(ctx, name+" "+route, trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("http.request.method", method),
 		attribute.String("http.route", route),
 		attribute.String("url.scheme", scheme),
@@ -72,7 +82,7 @@ func (s *Server) startRequest(ctx context.Context, r *http.Request, route string
 	))
 }
 
-// versionOf returns the version of HTTP that a request came by, as spans call it.
+// versionOf returns the HTTP version of a request in the form that spans use.
 func versionOf(r *http.Request) string {
 	if r.ProtoMajor > 1 {
 		return strconv.Itoa(r.ProtoMajor)
@@ -80,24 +90,24 @@ func versionOf(r *http.Request) string {
 	return fmt.Sprintf("%d.%d", r.ProtoMajor, r.ProtoMinor)
 }
 
-// opened ends the span of a request that is a stream from here on: over HTTP/2 its handler
-// stays for as long as it lasts.
-func (s *Server) opened(c echo.Context) {
-	if s.tracer != nil {
+// opened ends the span of a request that has become a stream. Over HTTP/2 its handler returns
+// only at the end of the stream.
+func (t *requestTracer) opened(c echo.Context) {
+	if t != nil {
 		endRequest(trace.SpanFromContext(c.Request().Context()), http.StatusOK, "")
 	}
 }
 
-// statusOf returns the status that a request which went well was answered with.
+// statusOf returns the status of the answer to a request that succeeded.
 func statusOf(c echo.Context) int {
 	if c.Path() == "/v1/ws" && !c.Response().Committed {
-		return http.StatusSwitchingProtocols // which went past the response
+		return http.StatusSwitchingProtocols // the upgrader bypasses the response
 	}
 	return c.Response().Status
 }
 
-// endRequest ends the span of a request, and says how that went. code is the problem's;
-// "" for none.
+// endRequest ends the span of a request with the status of its answer and the code of its
+// problem; "" for none.
 func endRequest(span trace.Span, status int, code string) {
 	defer span.End()
 	span.SetAttributes(attribute.Int("http.response.status_code", status))
@@ -110,13 +120,13 @@ func endRequest(span trace.Span, status int, code string) {
 	}
 }
 
-// traceMessages makes a span of n messages of a WebSocket that publish, and are stored
-// together. end is to be called with what came of them.
-func (s *Server) traceMessages(ctx context.Context, n int) (_ context.Context, end func([]streams.Receipt)) {
-	if s.tracer == nil || n == 0 {
+// startMessages starts the span of n WebSocket messages whose events are stored together.
+// The caller must call end with their receipts.
+func (t *requestTracer) startMessages(ctx context.Context, n int) (_ context.Context, end func([]streams.Receipt)) {
+	if t == nil || n == 0 {
 		return ctx, func([]streams.Receipt) {}
 	}
-	ctx, span := s.tracer.Start(ctx, "publish", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
+	ctx, span := t.tracer.Start(ctx, "publish", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(
 		attribute.String("messaging.system", "tidemark"),
 		attribute.String("messaging.operation.name", "publish"),
 		attribute.String("messaging.operation.type", "send"),

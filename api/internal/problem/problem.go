@@ -10,6 +10,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -110,4 +111,10 @@ func (r *Reporter) LogFailure(err error) {
 	if k := KindOf(err); k.Status >= http.StatusInternalServerError {
 		r.logger.Error("a request failed", "code", k.Code, "error", err)
 	}
+}
+
+// LogPanic logs a recovered panic with its stack. It must be called in the deferred
+// function that recovered.
+func (r *Reporter) LogPanic(value any) {
+	r.logger.Error("panic", "value", value, "stack", string(debug.Stack()))
 }
