@@ -1,18 +1,19 @@
-// Package api is the edge: it speaks HTTP, Server-Sent Events and WebSocket for a
-// [service.Node], and decides nothing about delivery.
+// Package api is the HTTP edge of a [service.Node]: REST, Server-Sent Events, WebSocket,
+// health checks and the console. It decides nothing about delivery.
 //
-// The surface is described in docs/protocol.md and in openapi.yaml, and tests hold
-// it to both. One event's way through this package:
+// docs/protocol.md and openapi.yaml describe the interface, and tests compare the package
+// with both. The way of an event through the package:
 //
-//   - in, by publish.go (or operations.go on a WebSocket): a body becomes a
-//     streams.Draft, or one problem document and nothing stored;
-//   - out, by follow.go and sse.go, or socket.go and frames.go: a batch of a
-//     Subscription becomes bytes, shared between connections where they are equal.
+//   - in: publish.go, or internal/ws/handler.go on a WebSocket, turns a body into a
+//     streams.Draft, or refuses it with one problem document and stores nothing;
+//   - out: a task of internal/conn takes a batch from the connection's Subscription, and
+//     internal/sse or internal/ws encodes it; the encoding of an event is shared between
+//     connections.
 //
-// Who asks is found out once for each request (auth.go), and each way to an event asks
-// package access whether they may.
+// auth.go verifies the credential of a request once. Each operation that reads or publishes
+// events then checks the grant.
 //
-// Promised: a request that can't be served gets one clear problem (problem.go) and
-// changes nothing; whatever a client does, the memory and the time spent on it are
-// bounded; Shutdown sends everybody away and waits.
+// Promised: a request that cannot be served gets one problem document and changes nothing;
+// the memory and time that a client costs are bounded; Shutdown sends every client to
+// another node and waits until all requests have ended.
 package api
