@@ -18,11 +18,11 @@ import (
 	"github.com/tidemark/tidemark/api"
 )
 
-// authSecret is what tokens of tests are signed with.
+// authSecret signs the tokens of tests.
 var authSecret = []byte("a secret of thirty-two bytes, or more")
 
-// guarded has a node ask who comes. It takes tokens, and keys if there are any.
-func guarded(t *testing.T, keys ...access.Key) func(*setup) {
+// withAuth makes a node require a token or one of keys.
+func withAuth(t *testing.T, keys ...access.Key) func(*setup) {
 	t.Helper()
 	v, err := access.Open(access.Options{Secrets: [][]byte{authSecret}, Keys: keys})
 	if err != nil {
@@ -32,7 +32,7 @@ func guarded(t *testing.T, keys ...access.Key) func(*setup) {
 	return func(s *setup) { s.api.Access = v }
 }
 
-// token returns a token of ann's that is good for life.
+// token returns a token of the user ann that is valid for life.
 func token(t *testing.T, life time.Duration, s access.Scopes) string {
 	t.Helper()
 	return tokenBy(t, authSecret, "ann", life, s)
@@ -47,32 +47,32 @@ func tokenBy(t *testing.T, secret []byte, user string, life time.Duration, s acc
 	return text
 }
 
-// all allows what there is in the room.
+// all allows every action on the room.
 func all(room string) access.Scopes {
 	return access.Scopes{Subscribe: []string{room}, Publish: []string{room}, Presence: []string{room}, Admin: true}
 }
 
-// A need is what a route asks of whoever uses it, beside being known.
+// A need is the permission that a route requires, besides a valid credential.
 type need int
 
 const (
-	nothing need = iota // not even to be known
+	nothing need = iota // not even a credential
 	aRoom
 	admin
 )
 
-// A recipe is a request to a route, in the room "den" where it is about one.
-type recipe struct {
+// A routeCase is a request to a route, about the room "den" if the route has one.
+type routeCase struct {
 	need       need
 	path, body string
 	accept     string
-	room       string // that a credential has to allow; "" for den
+	room       string // that the credential must allow; "" for den
 }
 
-// recipes are the requests for each route. A route that is not here fails the test:
-// say what it needs, and see that it is refused to those who may not.
-func recipes() map[string][]recipe {
-	return map[string][]recipe{
+// routeCases returns the requests for each route. A route without one fails the test: add
+// its need, so that the test checks that callers without it are refused.
+func routeCases() map[string][]routeCase {
+	return map[string][]routeCase{
 		"POST /v1/rooms/:room/events": {{need: aRoom, path: "/v1/rooms/den/events", body: `{"data":1}`}},
 		"POST /v1/users/:user/events": {{need: aRoom, path: "/v1/users/bob/events", body: `{"data":1}`, room: "@bob"}},
 		"POST /v1/broadcast":          {{need: aRoom, path: "/v1/broadcast", body: `{"data":1}`, room: "$all"}},
@@ -106,7 +106,7 @@ func recipes() map[string][]recipe {
 	}
 }
 
-// A caller is one who may do what a recipe needs, or not.
+// A caller is a credential with or without the permission of a routeCase.
 type caller struct {
 	name       string
 	credential func(room string) string
@@ -139,20 +139,20 @@ func callers(t *testing.T) []caller {
 	}
 }
 
-// Every route is refused to those who may not use it, changes nothing then, and works
-// for those who may. No log line has a credential.
-func TestEveryRouteAsksWho(t *testing.T) {
+// Every route refuses callers without permission, changes nothing then, and serves callers
+// with it. No log line contains a credential.
+func TestEveryRouteChecksPermission(t *testing.T) {
 	var logged lockedBuffer
-	h := start(t, guarded(t), func(s *setup) {
+	h := start(t, withAuth(t), func(s *setup) {
 		s.api.Cookie = "session"
 		s.api.Logger = slog.New(slog.NewTextHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		s.node.Logger = s.api.Logger
 	})
-	known := recipes()
+	known := routeCases()
 	var credentials []string
 	for _, route := range api.Routes(h.api) {
 		if len(known[route]) == 0 {
-			t.Errorf("%s: say in recipes what it needs", route)
+			t.Errorf("%s: add its need to routeCases", route)
 		}
 		method, _, _ := strings.Cut(route, " ")
 		for _, r := range known[route] {
@@ -173,7 +173,7 @@ func TestEveryRouteAsksWho(t *testing.T) {
 	}
 	for _, c := range credentials {
 		if parts := strings.Split(c, "."); c != "" && strings.Contains(logged.String(), parts[len(parts)-1]) && len(parts[len(parts)-1]) > 5 {
-			t.Errorf("the log has a credential: %s", logged.String())
+			t.Errorf("the log contains a credential: %s", logged.String())
 		}
 	}
 }
@@ -185,7 +185,7 @@ func or(a, b string) string {
 	return b
 }
 
-// A lockedBuffer takes what several goroutines log.
+// A lockedBuffer collects the logs of several goroutines.
 type lockedBuffer struct {
 	mu sync.Mutex // guards b
 	b  bytes.Buffer
@@ -203,7 +203,7 @@ func (l *lockedBuffer) String() string {
 	return l.b.String()
 }
 
-// carry puts a credential where way says.
+// carry puts a credential into the request in the given way, and returns the path.
 func carry(way, path, credential string, header http.Header) string {
 	switch {
 	case credential == "":
@@ -219,7 +219,7 @@ func carry(way, path, credential string, header http.Header) string {
 	return path
 }
 
-// ask sends a request and returns the answer to it: all of it, unless it is a stream.
+// ask sends a request and returns the answer, with its body unless it is a stream.
 func (h *harness) ask(t *testing.T, method, path, body string, header http.Header) (*http.Response, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, h.url+path, strings.NewReader(body))
@@ -242,7 +242,7 @@ func (h *harness) ask(t *testing.T, method, path, body string, header http.Heade
 	return res, text.String()
 }
 
-func (h *harness) checkRoute(t *testing.T, method string, r recipe, c caller, credential, way string) {
+func (h *harness) checkRoute(t *testing.T, method string, r routeCase, c caller, credential, way string) {
 	header := http.Header{}
 	path := carry(way, r.path, credential, header)
 	if r.accept != "" {
@@ -279,7 +279,7 @@ func (h *harness) checkRoute(t *testing.T, method string, r recipe, c caller, cr
 	}
 }
 
-// socketOps are the ops of a WebSocket that are about a room.
+// socketOps are the operations on a WebSocket that concern a room.
 func socketOps() []string {
 	return []string{
 		`{"op":"subscribe","room":"den"}`,
@@ -304,7 +304,7 @@ func (h *harness) checkSocket(t *testing.T, c caller, credential, way string) {
 	}
 	for _, op := range socketOps() {
 		before := h.newest()
-		ws.say(op)
+		ws.send(op)
 		answer := ws.frame()
 		for strings.HasPrefix(answer, `{"op":"event"`) || strings.HasPrefix(answer, `{"op":"live"`) {
 			answer = ws.frame()
@@ -316,17 +316,17 @@ func (h *harness) checkSocket(t *testing.T, c caller, credential, way string) {
 			t.Errorf("%s: something was stored", op)
 		}
 		if c.may && strings.Contains(op, "subscribe") {
-			ws.say(`{"op":"unsubscribe","room":"den"}`)
+			ws.send(`{"op":"unsubscribe","room":"den"}`)
 			for !strings.HasPrefix(ws.frame(), `{"op":"unsubscribed"`) {
 			}
 		}
 	}
 }
 
-// handshake opens a WebSocket, or returns the status with which it was refused.
+// handshake opens a WebSocket. It returns nil and the status if the server refuses it.
 func (h *harness) handshake(t *testing.T, path string, header http.Header, protocols ...string) (*wsClient, int) {
 	t.Helper()
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: patience}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: testTimeout}
 	c, res, err := d.Dial("ws"+strings.TrimPrefix(h.url, "http")+path, header)
 	if res == nil {
 		t.Fatal(err)
@@ -336,13 +336,13 @@ func (h *harness) handshake(t *testing.T, path string, header http.Header, proto
 		return nil, res.StatusCode
 	}
 	t.Cleanup(func() { c.Close() })
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testTimeout))
 	return &wsClient{c, t}, res.StatusCode
 }
 
-// The credential may be a subprotocol, which is not the one that is chosen.
+// A subprotocol may carry the credential. The server does not choose it.
 func TestTokenAsSubprotocol(t *testing.T) {
-	h := start(t, guarded(t))
+	h := start(t, withAuth(t))
 	good := "tidemark.bearer." + token(t, time.Hour, all("den"))
 	ws, status := h.handshake(t, "/v1/ws", nil, "tidemark.v1", good)
 	if ws == nil {
@@ -351,7 +351,7 @@ func TestTokenAsSubprotocol(t *testing.T) {
 	if got := ws.Subprotocol(); got != "tidemark.v1" {
 		t.Errorf("subprotocol %q", got)
 	}
-	ws.say(`{"op":"publish","room":"den","data":1}`)
+	ws.send(`{"op":"publish","room":"den","data":1}`)
 	if got := ws.frame(); !strings.HasPrefix(got, `{"op":"published"`) {
 		t.Error(got)
 	}
@@ -361,14 +361,14 @@ func TestTokenAsSubprotocol(t *testing.T) {
 		}
 	}
 	if _, status := h.handshake(t, "/v1/ws", nil, good); status != 400 {
-		t.Errorf("the credential alone: %d", status)
+		t.Errorf("only the credential: %d", status)
 	}
 }
 
-// Keys do what tokens do.
+// API keys work like tokens.
 func TestKeyPublishes(t *testing.T) {
 	key, hash := access.NewKey()
-	h := start(t, guarded(t, access.Key{Hash: hash, Scopes: access.Scopes{Publish: []string{"chat:*"}}}))
+	h := start(t, withAuth(t, access.Key{Hash: hash, Scopes: access.Scopes{Publish: []string{"chat:*"}}}))
 	for room, want := range map[string]int{"chat:1": 201, "lobby": 403} {
 		if a := h.request("POST", "/v1/rooms/"+room+"/events", `{"data":1}`, "Authorization", "bearer "+key); a.status != want {
 			t.Errorf("%s: %d %s", room, a.status, a.body)
@@ -379,9 +379,9 @@ func TestKeyPublishes(t *testing.T) {
 	}
 }
 
-// The events of a batch are allowed or not each for itself.
+// The permission is checked for each event of a batch separately.
 func TestBatchInPart(t *testing.T) {
-	h := start(t, guarded(t))
+	h := start(t, withAuth(t))
 	a := h.request("POST", "/v1/events", `{"events":[{"room":"den","data":1},{"rooms":["hall","den"],"data":2},{"user":"ann","data":3}]}`,
 		"Authorization", "Bearer "+token(t, time.Hour, all("den")))
 	if a.status != 200 || strings.Count(a.body, `"id"`) != 2 || strings.Count(a.body, `"code":"forbidden"`) != 2 {
@@ -389,11 +389,12 @@ func TestBatchInPart(t *testing.T) {
 	}
 }
 
-// One's own inbox and everyone's room need no claim, and the inbox joins by itself.
+// The user's own inbox and the broadcast room need no claim, and every stream of several
+// rooms includes them.
 func TestOwnInbox(t *testing.T) { eachHTTP(t, testOwnInbox) }
 
 func testOwnInbox(t *testing.T, over func(*setup)) {
-	h := start(t, over, guarded(t))
+	h := start(t, over, withAuth(t))
 	publisher := token(t, time.Hour, all("*"))
 	ann := "Bearer " + token(t, time.Hour, access.Scopes{})
 	s := h.follow("/v1/events", "Authorization", ann)
@@ -420,11 +421,11 @@ func testOwnInbox(t *testing.T, over func(*setup)) {
 	}
 }
 
-// A stream ends with the token that opened it, and can't be resumed with it.
+// A stream ends with the token that opened it. The token cannot resume it.
 func TestStreamEndsWithToken(t *testing.T) { eachHTTP(t, testStreamEndsWithToken) }
 
 func testStreamEndsWithToken(t *testing.T, over func(*setup)) {
-	h := start(t, over, guarded(t))
+	h := start(t, over, withAuth(t))
 	short := "Bearer " + token(t, 2*time.Second, all("den"))
 	s := h.follow("/v1/rooms/den/events", "Authorization", short)
 	cursor := s.opened()
@@ -442,15 +443,15 @@ func testStreamEndsWithToken(t *testing.T, over func(*setup)) {
 	if p := a.problem(t); a.status != 401 || p.Code != "unauthorized" || !strings.Contains(p.Detail, "expired") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	h.gone()
+	h.awaitNoConnections()
 }
 
-// A stream whose token ends while the log is asked ends when the log answers, with
-// nothing of the answer, and does not wait until it is next to be kept alive.
-func TestStreamEndsWhileLogIsAsked(t *testing.T) { eachHTTP(t, testStreamEndsWhileLogIsAsked) }
+// If the token ends while the stream waits for the log, the stream ends when the log answers,
+// without any event, and does not wait for the next keep-alive.
+func TestStreamEndsWhileLogIsRead(t *testing.T) { eachHTTP(t, testStreamEndsWhileLogIsRead) }
 
-func testStreamEndsWhileLogIsAsked(t *testing.T, over func(*setup)) {
-	h := start(t, over, guarded(t), func(s *setup) { s.api.KeepAlive = time.Hour })
+func testStreamEndsWhileLogIsRead(t *testing.T, over func(*setup)) {
+	h := start(t, over, withAuth(t), func(s *setup) { s.api.KeepAlive = time.Hour })
 	h.fill("den", 3, 10)
 	hold := make(chan struct{})
 	h.log.hold.Store(&hold)
@@ -467,10 +468,10 @@ func testStreamEndsWhileLogIsAsked(t *testing.T, over func(*setup)) {
 	}
 }
 
-// gone waits until nobody follows any more, as the metrics say.
-func (h *harness) gone() {
+// awaitNoConnections waits until the metrics show no connection.
+func (h *harness) awaitNoConnections() {
 	h.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
 		families, err := h.registry.Gather()
 		if err != nil {
@@ -494,9 +495,9 @@ func (h *harness) gone() {
 	}
 }
 
-// A socket is warned, and closed with its token.
-func TestSocketEndsWithToken(t *testing.T) {
-	h := start(t, guarded(t))
+// A WebSocket gets a warning, and is closed when its token ends.
+func TestWebSocketEndsWithToken(t *testing.T) {
+	h := start(t, withAuth(t))
 	ws, status := h.handshake(t, "/v1/ws?access_token="+token(t, 2*time.Second, all("den")), nil)
 	if ws == nil {
 		t.Fatal(status)
@@ -504,15 +505,15 @@ func TestSocketEndsWithToken(t *testing.T) {
 	if f := ws.frame(); !strings.HasPrefix(f, `{"op":"error","code":"token-expiring"`) {
 		t.Fatal(f)
 	}
-	if code := ws.closed(); code != 4401 {
+	if code := ws.closeCode(); code != 4401 {
 		t.Errorf("closed with %d", code)
 	}
-	h.gone()
+	h.awaitNoConnections()
 }
 
-// A new token keeps a socket, and takes from it the rooms that it does not allow.
-func TestSocketTakesNewToken(t *testing.T) {
-	h := start(t, guarded(t))
+// A new token keeps a WebSocket open, and ends the subscriptions that it does not allow.
+func TestWebSocketTakesNewToken(t *testing.T) {
+	h := start(t, withAuth(t))
 	both := access.Scopes{Subscribe: []string{"den", "hall"}, Publish: []string{"den", "hall"}}
 	first := token(t, 3*time.Second, both)
 	end := time.Now().Add(3 * time.Second)
@@ -530,60 +531,60 @@ func TestSocketTakesNewToken(t *testing.T) {
 	}
 	await(`{"op":"error","code":"token-expiring"`)
 	for _, room := range []string{"den", "hall"} {
-		ws.say(`{"op":"subscribe","room":"` + room + `"}`)
+		ws.send(`{"op":"subscribe","room":"` + room + `"}`)
 		await(`{"op":"live","room":"` + room)
 	}
-	// Those that are no good change nothing.
+	// Tokens that are refused change nothing.
 	for token, code := range map[string]string{
 		"x": "unauthorized",
 		tokenBy(t, authSecret, "bob", time.Hour, all("*")): "forbidden",
 		token(t, -time.Minute, both):                       "unauthorized",
 	} {
-		ws.say(`{"op":"auth","token":"` + token + `","ref":1}`)
+		ws.send(`{"op":"auth","token":"` + token + `","ref":1}`)
 		if f := ws.frame(); !strings.HasPrefix(f, `{"op":"error","code":"`+code+`"`) || !strings.HasSuffix(f, `,"ref":1}`) {
 			t.Fatal(f)
 		}
 	}
-	ws.say(`{"op":"auth","ref":1}`)
+	ws.send(`{"op":"auth","ref":1}`)
 	await(`{"op":"error","code":"message-invalid"`)
-	ws.say(`{"op":"auth","token":"` + token(t, time.Hour, access.Scopes{Subscribe: []string{"den"}, Publish: []string{"*"}}) + `","ref":2}`)
+	ws.send(`{"op":"auth","token":"` + token(t, time.Hour, access.Scopes{Subscribe: []string{"den"}, Publish: []string{"*"}}) + `","ref":2}`)
 	ws.expect(`{"op":"authorized","ref":2}`)
 	if f := ws.frame(); !strings.HasPrefix(f, `{"op":"error","code":"forbidden"`) || !strings.HasSuffix(f, `,"room":"hall"}`) {
 		t.Fatal(f)
 	}
-	<-time.After(time.Until(end)) // the first token is over
-	ws.say(`{"op":"publish","room":"hall","data":1}`)
+	<-time.After(time.Until(end)) // the first token has expired
+	ws.send(`{"op":"publish","room":"hall","data":1}`)
 	await(`{"op":"published"`)
-	ws.say(`{"op":"publish","room":"den","data":2}`)
-	var heard []string
-	for len(heard) < 2 {
+	ws.send(`{"op":"publish","room":"den","data":2}`)
+	var frames []string
+	for len(frames) < 2 {
 		if f := ws.frame(); strings.HasPrefix(f, `{"op":"event"`) || strings.HasPrefix(f, `{"op":"published"`) {
-			heard = append(heard, f)
+			frames = append(frames, f)
 		}
 	}
-	if i := slices.IndexFunc(heard, func(f string) bool { return strings.HasPrefix(f, `{"op":"event","room":"den"`) }); i < 0 {
-		t.Errorf("%q", heard)
+	if i := slices.IndexFunc(frames, func(f string) bool { return strings.HasPrefix(f, `{"op":"event","room":"den"`) }); i < 0 {
+		t.Errorf("%q", frames)
 	}
-	ws.say(`{"op":"subscribe","room":"hall"}`)
+	ws.send(`{"op":"subscribe","room":"hall"}`)
 	await(`{"op":"error","code":"forbidden"`)
-	ws.say(`{"op":"unsubscribe","room":"hall"}`)
+	ws.send(`{"op":"unsubscribe","room":"hall"}`)
 	await(`{"op":"error","code":"not-subscribed"`)
 }
 
-// Where nobody is asked, a client that sends its tokens all the same is served.
-func TestTokensWhereNobodyAsks(t *testing.T) {
+// Without authentication, clients that send tokens are served.
+func TestTokensWithoutAuthentication(t *testing.T) {
 	h := start(t)
 	if a := h.request("GET", "/v1/rooms/den/events?access_token=x&limit=1", "", "Authorization", "Bearer y"); a.status != 200 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	c := h.dial("tidemark.v1", "tidemark.bearer.z")
-	c.say(`{"op":"auth","token":"x","ref":1}`)
+	c.send(`{"op":"auth","token":"x","ref":1}`)
 	c.expect(`{"op":"authorized","ref":1}`)
 }
 
-// While the keys of tokens can't be read, a stream is told so in a way that browsers
-// come back from, and all others get a 503.
-func TestKeysCannotBeRead(t *testing.T) {
+// While the key set cannot be read, a stream gets an error block, after which browsers
+// reconnect. All other requests get a 503.
+func TestKeySetUnavailable(t *testing.T) {
 	v, err := access.Open(access.Options{JWKS: "http://127.0.0.1:1/keys"})
 	if err != nil {
 		t.Fatal(err)
@@ -595,7 +596,7 @@ func TestKeysCannotBeRead(t *testing.T) {
 	if b := s.block(); field(b, "event") != "tidemark.error" || !strings.Contains(b, "auth-unavailable") || field(b, "retry") == "" {
 		t.Errorf("block:\n%s", b)
 	}
-	// A publish is never answered with 200, whatever it accepts.
+	// A failed publish is never answered with 200, even if it accepts streams.
 	a := h.request("POST", "/v1/rooms/den/events", `{"data":1}`, "Authorization", bearer, "Accept", "text/event-stream")
 	if p := a.problem(t); a.status != 503 || p.Code != "auth-unavailable" || a.header.Get("Retry-After") == "" || strings.Contains(a.body, "127.0.0.1") {
 		t.Errorf("%d %s", a.status, a.body)
@@ -604,14 +605,14 @@ func TestKeysCannotBeRead(t *testing.T) {
 
 const appPage = "https://app.example.com"
 
-func welcome(origins ...string) func(*setup) {
+func withOrigins(origins ...string) func(*setup) {
 	return func(s *setup) { s.api.Origins = origins }
 }
 
-// Pages of the listed origins may use the server, and no others; caches are told that
-// it depends on the origin.
+// Only pages of the listed origins may use the server. Vary tells caches that the answer
+// depends on the origin.
 func TestCrossOrigin(t *testing.T) {
-	h := start(t, guarded(t), welcome(appPage))
+	h := start(t, withAuth(t), withOrigins(appPage))
 	bearer := "Bearer " + token(t, time.Hour, all("den"))
 	a := h.request("OPTIONS", "/v1/rooms/den/events", "", "Origin", appPage,
 		"Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "authorization,last-event-id")
@@ -629,7 +630,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 	for _, name := range []string{"Idempotency-Replayed", "Retry-After", "WWW-Authenticate", "RateLimit", "RateLimit-Policy", "X-Request-Id"} {
 		if !slices.Contains(strings.Split(strings.ToLower(s.header.Get("Access-Control-Expose-Headers")), ","), strings.ToLower(name)) {
-			t.Errorf("a page can't read %s: %v", name, s.header)
+			t.Errorf("a page cannot read %s: %v", name, s.header)
 		}
 	}
 	if vary := strings.Join(s.header.Values("Vary"), ","); !strings.Contains(vary, "Origin") || !strings.Contains(vary, "Accept") {
@@ -637,7 +638,7 @@ func TestCrossOrigin(t *testing.T) {
 	}
 	refused := h.request("GET", "/v1/rooms/den/events", "", "Origin", appPage)
 	if refused.status != 401 || refused.header.Get("Access-Control-Allow-Origin") != appPage {
-		t.Errorf("a page can't read why it was refused: %d %v", refused.status, refused.header)
+		t.Errorf("a page cannot read why it was refused: %d %v", refused.status, refused.header)
 	}
 	for _, origin := range []string{"https://evil.example.com", "https://app.example.com.evil.com", "http://app.example.com", "null", h.url} {
 		for _, method := range []string{"OPTIONS", "GET"} {
@@ -649,8 +650,8 @@ func TestCrossOrigin(t *testing.T) {
 	}
 }
 
-// WebSockets may come from the same pages, and from the server's own.
-func TestSocketOrigin(t *testing.T) {
+// The same pages and the server's own may open WebSockets.
+func TestWebSocketOrigin(t *testing.T) {
 	for _, tt := range []struct {
 		listed []string
 		origin string
@@ -660,7 +661,7 @@ func TestSocketOrigin(t *testing.T) {
 		{[]string{appPage}, appPage, 101}, {[]string{appPage}, "own", 101}, {[]string{appPage}, "https://evil.example.com", 403},
 		{[]string{"*"}, "https://evil.example.com", 101},
 	} {
-		h := start(t, welcome(tt.listed...))
+		h := start(t, withOrigins(tt.listed...))
 		header := http.Header{}
 		if tt.origin != "" {
 			header.Set("Origin", strings.Replace(tt.origin, "own", h.url, 1))
@@ -671,9 +672,9 @@ func TestSocketOrigin(t *testing.T) {
 	}
 }
 
-// Where nobody is asked, not every page that somebody looks at may publish.
+// Without authentication, pages of other origins must not publish: a user may visit any page.
 func TestForeignPageCannotPublish(t *testing.T) {
-	h := start(t, welcome(appPage))
+	h := start(t, withOrigins(appPage))
 	for origin, want := range map[string]int{"https://evil.example.com": 403, "null": 403, appPage: 201, h.url: 201} {
 		if a := h.request("POST", "/v1/rooms/den/events", `{"data":1}`, "Origin", origin); a.status != want {
 			t.Errorf("from %s: %d", origin, a.status)
@@ -681,11 +682,11 @@ func TestForeignPageCannotPublish(t *testing.T) {
 	}
 }
 
-// A cookie counts only for pages of the server's own origin and of those named: a
-// browser sends it whoever asks.
+// A cookie counts only for pages of the server's own origin and of origins listed by name:
+// a browser sends it with the requests of every page.
 func TestCookie(t *testing.T) {
 	cookie := func(s *setup) { s.api.Cookie = "session" }
-	h := start(t, guarded(t), cookie, welcome("*", appPage))
+	h := start(t, withAuth(t), cookie, withOrigins("*", appPage))
 	good := "session=" + token(t, time.Hour, all("den"))
 	for _, tt := range []struct {
 		header []string
@@ -703,11 +704,11 @@ func TestCookie(t *testing.T) {
 	if a := h.request("GET", "/v1/rooms/den/events", "", "Cookie", "other="+good); a.status != 401 {
 		t.Errorf("another cookie: %d", a.status)
 	}
-	named := start(t, guarded(t), cookie, welcome(appPage))
+	named := start(t, withAuth(t), cookie, withOrigins(appPage))
 	if a := named.request("GET", "/v1/rooms/den/events", "", "Cookie", good, "Origin", appPage); a.header.Get("Access-Control-Allow-Credentials") != "true" {
-		t.Errorf("a page that is named: %v", a.header)
+		t.Errorf("a page listed by name: %v", a.header)
 	}
-	off := start(t, guarded(t))
+	off := start(t, withAuth(t))
 	if a := off.request("GET", "/v1/rooms/den/events", "", "Cookie", good); a.status != 401 {
 		t.Errorf("without --auth-cookie: %d", a.status)
 	}
@@ -721,14 +722,14 @@ func TestParseOrigin(t *testing.T) {
 	}
 	for _, text := range []string{"", "null", "app.example.com", appPage + "/", appPage + "/x", "https://*.example.com", "ftp://x", "https://u@x", "https://x?y"} {
 		if got, err := api.ParseOrigin(text); err == nil {
-			t.Errorf("%q was taken as %q", text, got)
+			t.Errorf("%q was accepted as %q", text, got)
 		}
 	}
 }
 
-// An address that is not there says so to everybody, and so do the methods.
-func TestNothingThere(t *testing.T) {
-	h := start(t, guarded(t))
+// Addresses that do not exist and OPTIONS need no credential.
+func TestOpenAddresses(t *testing.T) {
+	h := start(t, withAuth(t))
 	for _, path := range []string{"/v2", "/v1", "/favicon.ico"} {
 		if a := h.request("GET", path, ""); a.status != 404 && a.status != 401 {
 			t.Errorf("%s: %d", path, a.status)

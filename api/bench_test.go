@@ -14,8 +14,8 @@ import (
 	"github.com/tidemark/tidemark/streams/embedded"
 )
 
-// BenchmarkCatchUp measures one connection that takes a thousand events which the
-// node has in memory: what a client that comes back costs.
+// BenchmarkCatchUp measures the replay of a thousand events from the node's memory to one
+// client that resumes.
 func BenchmarkCatchUp(b *testing.B) {
 	const n = 1000
 	log, err := embedded.Open(b.TempDir(), embedded.Options{})

@@ -21,8 +21,8 @@ import (
 	"github.com/tidemark/tidemark/streams/embedded"
 )
 
-// BenchmarkBroadcast measures what one live event costs for each of many connections,
-// beside what the network takes: they write to nowhere.
+// BenchmarkBroadcast measures the cost of one live event per connection, without the network:
+// the connections write to /dev/null.
 func BenchmarkBroadcast(b *testing.B) {
 	const connections = 10_000
 	log, err := embedded.Open(b.TempDir(), embedded.Options{})
@@ -34,16 +34,16 @@ func BenchmarkBroadcast(b *testing.B) {
 	defer node.Close()
 	server := api.New(node, &api.Options{DrainSpread: time.Millisecond})
 	defer server.Shutdown(context.Background())
-	nowhere, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	devNull, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer nowhere.Close()
+	defer devNull.Close()
 	for range connections - 1 {
-		connect(server, nowhere)
+		connect(server, devNull)
 	}
-	last, heard := pipe(b)
-	connect(server, heard) // the last in the room, whom an event reaches last
+	last, w := pipe(b)
+	connect(server, w) // the last in the room, which an event reaches last
 	publish := func() {
 		node.Publish(b.Context(), []streams.Draft{{Room: "lobby", Type: "message", Data: []byte(`"delivered"`)}})
 		for line := ""; line != "data: \"delivered\"\n"; {
@@ -62,7 +62,7 @@ func BenchmarkBroadcast(b *testing.B) {
 	b.ReportMetric(float64(processorTime(b)-before)/float64(b.N)/connections, "cpu-ns/delivery")
 }
 
-// processorTime is what the process has used of all processors.
+// processorTime returns the processor time of the process so far.
 func processorTime(b *testing.B) time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -71,7 +71,7 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// pipe returns a pipe's ends. They are closed with the test.
+// pipe returns the ends of a pipe, which is closed with the benchmark.
 func pipe(b *testing.B) (read *bufio.Reader, write *os.File) {
 	r, write, err := os.Pipe()
 	if err != nil {
@@ -85,10 +85,10 @@ func pipe(b *testing.B) (read *bufio.Reader, write *os.File) {
 func connect(server http.Handler, out *os.File) {
 	r := httptest.NewRequest("GET", "/v1/rooms/lobby/events", nil)
 	r.Header.Set("Accept", "text/event-stream")
-	server.ServeHTTP(&takenWriter{header: http.Header{}, conn: &sink{out: out, closed: make(chan struct{})}}, r)
+	server.ServeHTTP(&hijackedWriter{header: http.Header{}, conn: &sink{out: out, closed: make(chan struct{})}}, r)
 }
 
-// A sink is a connection of a client that says nothing, and takes everything.
+// A sink is the connection of a client that sends nothing and reads everything.
 type sink struct {
 	net.Conn
 	out    *os.File
@@ -107,15 +107,15 @@ func (c *sink) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// takenWriter is the response of a connection that is taken over.
-type takenWriter struct {
+// A hijackedWriter is a response whose connection is taken over.
+type hijackedWriter struct {
 	header http.Header
 	conn   net.Conn
 }
 
-func (w *takenWriter) Header() http.Header       { return w.header }
-func (w *takenWriter) Write([]byte) (int, error) { return 0, http.ErrHijacked }
-func (w *takenWriter) WriteHeader(int)           {}
-func (w *takenWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+func (w *hijackedWriter) Header() http.Header       { return w.header }
+func (w *hijackedWriter) Write([]byte) (int, error) { return 0, http.ErrHijacked }
+func (w *hijackedWriter) WriteHeader(int)           {}
+func (w *hijackedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return w.conn, bufio.NewReadWriter(bufio.NewReader(w.conn), bufio.NewWriter(w.conn)), nil
 }

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// The answer says which level was reached, by each way to publish, and one that
-// the log can't give, or nobody knows, stores nothing.
+// The answer to each kind of publish names the level that was reached. A level that is
+// unknown, or that the log does not support, stores nothing.
 func TestDurability(t *testing.T) {
 	h := start(t)
 	for level, code := range map[string]string{
@@ -21,7 +21,7 @@ func TestDurability(t *testing.T) {
 		a := h.request("POST", "/v1/rooms/single/events", body)
 		batch := h.batch(`[{"room":"batch","data":1,"durability":` + level + `}]`)[0]
 		c := h.dial()
-		c.say(`{"op":"publish","room":"socket","data":1,"durability":` + level + `}`)
+		c.send(`{"op":"publish","room":"socket","data":1,"durability":` + level + `}`)
 		frame := c.frame()
 		if code == "" {
 			if a.status != http.StatusCreated || !strings.Contains(a.body, `"durability":"fsynced"`) {
@@ -46,8 +46,8 @@ func TestDurability(t *testing.T) {
 	}
 }
 
-// An event that is logged and not safe enough has an id in its problem, and
-// repeating it with its key goes on from there.
+// The problem about an event that did not reach its durability has the event's id. A repeat
+// with the same key waits for the durability again.
 func TestNotDurable(t *testing.T) {
 	h := start(t)
 	h.log.unsafe.Store(true)
@@ -61,7 +61,7 @@ func TestNotDurable(t *testing.T) {
 		t.Errorf("in a batch: %+v, want the id %s", r, a.id(t))
 	}
 	c := h.dial()
-	c.say(`{"op":"publish","room":"lobby","data":1,"key":"k"}`)
+	c.send(`{"op":"publish","room":"lobby","data":1,"key":"k"}`)
 	c.expect(`{"op":"error","code":"not-durable","detail":"the event is logged, but not yet as safe as was asked for","room":"lobby","id":"` + a.id(t) + `"}`)
 
 	h.log.unsafe.Store(false)

@@ -15,8 +15,8 @@ import (
 	"github.com/tidemark/tidemark/streams/embedded"
 )
 
-// A program may have a node of its own: a log, a node on it, and a handler, which
-// are ended in the reverse order.
+// A program can contain a node: a log, a node that uses it, and a handler. They are closed in
+// the reverse order.
 func ExampleNew() {
 	dir, err := os.MkdirTemp("", "tidemark")
 	if err != nil {

@@ -40,7 +40,7 @@ func testFollowToTheByte(t *testing.T, over func(*setup)) {
 	s.expect("data: {\"text\":\"hi\"}\nid: " + id + "\n")
 }
 
-// One connection follows the rooms named, an inbox as any other, and everyone.
+// One stream follows the named rooms, among them an inbox, and the broadcast room.
 func TestFollowRooms(t *testing.T) { eachHTTP(t, testFollowRooms) }
 
 func testFollowRooms(t *testing.T, over func(*setup)) {
@@ -63,7 +63,7 @@ func testFollowRooms(t *testing.T, over func(*setup)) {
 	}
 }
 
-// Where a follow starts, and which of several ways to say so wins.
+// The start position of a stream, and which of several wins.
 func TestStart(t *testing.T) { eachHTTP(t, testStart) }
 
 func testStart(t *testing.T, over func(*setup)) {
@@ -77,7 +77,7 @@ func testStart(t *testing.T, over func(*setup)) {
 		{"?since=" + ids[1], "", "3 4"},
 		{"?since=-15m", "", "[reset] 1 2 3 4"}, // from before there was a log
 		{"?since=2020-01-01T00:00:00%2B02:00", "", "[reset] 1 2 3 4"},
-		{"?since=2020-01-01T00:00:00+02:00", "", "[reset] 1 2 3 4"}, // the plus not escaped
+		{"?since=2020-01-01T00:00:00+02:00", "", "[reset] 1 2 3 4"}, // the plus is not escaped
 		{"?since=2120-01-01T00:00:00Z", "", ""},
 		{"?since=yesterday", "", "[unknown] 1 2 3 4"},
 		{"?last=1", "", "4"},
@@ -129,7 +129,7 @@ func testFollowRefuses(t *testing.T, over func(*setup)) {
 	}
 }
 
-// P6: who has received nothing has a cursor all the same.
+// P6: a client that has received no event has a cursor.
 func TestResumeFromOpening(t *testing.T) { eachHTTP(t, testResumeFromOpening) }
 
 func testResumeFromOpening(t *testing.T, over func(*setup)) {
@@ -141,7 +141,7 @@ func testResumeFromOpening(t *testing.T, over func(*setup)) {
 	s = h.follow("/v1/rooms/lobby/events", "Last-Event-ID", cursor)
 	s.opened()
 	got := s.events()
-	for len(got) < 2 { // what the node has not heard of yet comes live
+	for len(got) < 2 { // events that have not reached the node arrive live
 		got = append(got, field(s.block(), "data"))
 	}
 	if !slices.Equal(got, []string{"1", "2"}) {
@@ -149,7 +149,7 @@ func testResumeFromOpening(t *testing.T, over func(*setup)) {
 	}
 }
 
-// Every id that a connection was given resumes it right after its block.
+// Every id that a stream has sent resumes it right after its block.
 func TestResumeAnywhere(t *testing.T) { eachHTTP(t, testResumeAnywhere) }
 
 func testResumeAnywhere(t *testing.T, over func(*setup)) {
@@ -174,8 +174,8 @@ func testResumeAnywhere(t *testing.T, over func(*setup)) {
 	}
 }
 
-// The edges of what the log keeps: whoever may have missed something is told so,
-// and nobody else.
+// At the boundary of the retained events, exactly the clients that may have missed events get
+// a gap notice.
 func TestResumeAtTheEdges(t *testing.T) { eachHTTP(t, testResumeAtTheEdges) }
 
 func testResumeAtTheEdges(t *testing.T, over func(*setup)) {
@@ -211,11 +211,11 @@ func testResumeAtTheEdges(t *testing.T, over func(*setup)) {
 	}
 }
 
-// A client cut in the middle of a block has not moved its cursor past it: the id
-// comes last, so that only the first event's counts here, however the client keeps it.
-func TestCutInABlock(t *testing.T) { eachHTTP(t, testCutInABlock) }
+// A client that is disconnected within a block has not moved its cursor past it, because the
+// id line comes last. Here the id of the first event counts.
+func TestDisconnectInABlock(t *testing.T) { eachHTTP(t, testDisconnectInABlock) }
 
-func testCutInABlock(t *testing.T, over func(*setup)) {
+func testDisconnectInABlock(t *testing.T, over func(*setup)) {
 	h := start(t, over)
 	ids := h.publishMany("lobby", 3)
 	s := h.follow("/v1/rooms/lobby/events?since=earliest")
@@ -231,11 +231,11 @@ func testCutInABlock(t *testing.T, over func(*setup)) {
 	s = h.follow("/v1/rooms/lobby/events", "Last-Event-ID", field(first, "id"))
 	s.opened()
 	if got := s.events(); !slices.Equal(got, []string{"2", "3"}) {
-		t.Errorf("after the cut: %v", got)
+		t.Errorf("after the disconnect: %v", got)
 	}
 }
 
-// A quiet connection's cursor moves on with the log, without an event.
+// The cursor of a quiet stream moves forward with the log, without events.
 func TestKeepAliveMovesTheCursor(t *testing.T) { eachHTTP(t, testKeepAliveMovesTheCursor) }
 
 func testKeepAliveMovesTheCursor(t *testing.T, over func(*setup)) {
@@ -252,10 +252,10 @@ func testKeepAliveMovesTheCursor(t *testing.T, over func(*setup)) {
 	for {
 		b := s.block()
 		if b == ":\n" {
-			continue // the node's own position is not known at each moment
+			continue // the node does not know its position at every moment
 		}
 		if b != "id: "+field(b, "id")+"\n" {
-			t.Fatalf("block %q, want one of an id only", b)
+			t.Fatalf("block %q, want an id line only", b)
 		}
 		if field(b, "id") >= newest {
 			return
@@ -263,13 +263,13 @@ func testKeepAliveMovesTheCursor(t *testing.T, over func(*setup)) {
 	}
 }
 
-// Without a log to start from the answer is a stream all the same, for a browser
-// comes back from nothing else. What is wrong with the request stays final.
+// While the log does not answer, a new stream gets an error block, because a browser
+// reconnects only after a stream. An invalid request is refused for good.
 func TestConnectWithoutALog(t *testing.T) { eachHTTP(t, testConnectWithoutALog) }
 
 func testConnectWithoutALog(t *testing.T, over func(*setup)) {
 	h := start(t, over)
-	h.log.edgesDown.Store(true)
+	h.log.watermarksDown.Store(true)
 	s := h.follow("/v1/rooms/lobby/events?since=earliest")
 	b := s.block()
 	if !strings.HasPrefix(b, "retry: ") || field(b, "event") != "tidemark.error" || field(b, "id") != "" ||
@@ -278,12 +278,12 @@ func testConnectWithoutALog(t *testing.T, over func(*setup)) {
 	}
 	s.expect("")
 	if a := h.request("GET", "/v1/rooms/a*/events", "", "Accept", "text/event-stream"); a.status != http.StatusBadRequest {
-		t.Errorf("a name that is none: %d", a.status)
+		t.Errorf("an invalid room: %d", a.status)
 	}
 }
 
-// An open connection outlives an outage of the log: it is told once, and gets
-// what it waits for when the log is back.
+// An open stream survives an outage of the log: it gets one error block, and the missing
+// events when the log is back.
 func TestOutage(t *testing.T) { eachHTTP(t, testOutage) }
 
 func testOutage(t *testing.T, over func(*setup)) {
@@ -297,7 +297,7 @@ func testOutage(t *testing.T, over func(*setup)) {
 	s.opened()
 	s.expect("event: tidemark.error\ndata: {\"code\":\"log-unavailable\",\"detail\":\"the log cannot be reached\"}\n")
 	for range 3 {
-		s.expect(":\n") // nothing is known, but the connection is kept awake
+		s.expect(":\n") // no position is known, but the connection is kept alive
 	}
 	h.log.readsDown.Store(false)
 	var got []string
@@ -311,8 +311,8 @@ func testOutage(t *testing.T, over func(*setup)) {
 	}
 }
 
-// P7: a client that stops reading for a while and then reads on gets everything,
-// in order. It stops until the node has published more than all buffers hold.
+// P7: a client that stops reading, until the node has published more than all buffers hold,
+// and then continues gets every event in order.
 func TestStalledClient(t *testing.T) { eachHTTP(t, testStalledClient) }
 
 func testStalledClient(t *testing.T, over func(*setup)) {
@@ -333,7 +333,7 @@ func testStalledClient(t *testing.T, over func(*setup)) {
 	}
 }
 
-// Shutdown sends clients on and waits for them; who comes meanwhile is sent on too.
+// Shutdown sends clients to another node and waits for them. New clients are rejected.
 func TestDraining(t *testing.T) { eachHTTP(t, testDraining) }
 
 func testDraining(t *testing.T, over func(*setup)) {
@@ -361,7 +361,7 @@ func testDraining(t *testing.T, over func(*setup)) {
 	}
 }
 
-// A client that takes nothing more does not hold Shutdown up beyond its time.
+// A client that reads nothing does not delay Shutdown beyond its context.
 func TestShutdownCutsTheStalled(t *testing.T) { eachHTTP(t, testShutdownCutsTheStalled) }
 
 func testShutdownCutsTheStalled(t *testing.T, over func(*setup)) {
@@ -375,7 +375,7 @@ func testShutdownCutsTheStalled(t *testing.T, over func(*setup)) {
 	}
 }
 
-// The gauges come back to where they were, whichever way a connection ends.
+// The gauges return to 0, however a connection ends.
 func TestConnectionsAreCounted(t *testing.T) { eachHTTP(t, testConnectionsAreCounted) }
 
 func testConnectionsAreCounted(t *testing.T, over func(*setup)) {
@@ -388,7 +388,7 @@ func testConnectionsAreCounted(t *testing.T, over func(*setup)) {
 		s.body.Close()
 		c := h.dial()
 		if i%2 == 0 {
-			c.say(`{"op":"subscribe","room":"lobby"}`)
+			c.send(`{"op":"subscribe","room":"lobby"}`)
 		}
 		c.Close()
 	}

@@ -23,9 +23,9 @@ import (
 	"github.com/tidemark/tidemark/streams/embedded"
 )
 
-// patience bounds every wait of a test. It is not what a test is about: reaching
-// it means that something never came.
-const patience = 30 * time.Second
+// testTimeout bounds every wait of a test. No test depends on its length; reaching it means
+// that an expected event did not happen.
+const testTimeout = 30 * time.Second
 
 // A harness is a whole node behind a listener.
 type harness struct {
@@ -36,7 +36,7 @@ type harness struct {
 	url       string
 	client    *http.Client
 	transport *http.Transport // beneath client
-	major     int             // of HTTP's version
+	major     int             // version of HTTP
 	registry  *prometheus.Registry
 }
 
@@ -77,7 +77,7 @@ func start(t *testing.T, tune ...func(*setup)) *harness {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		_ = h.api.Shutdown(ctx) // whom a test left stalled is cut
+		_ = h.api.Shutdown(ctx) // closes connections that a test has left stalled
 		server.Close()
 		h.node.Close()
 		if err := log.Close(); err != nil {
@@ -92,7 +92,7 @@ func consolePage(w http.ResponseWriter, _ *http.Request) {
 	_, _ = io.WriteString(w, "<title>console</title>")
 }
 
-// An answer is a response that was read to its end.
+// An answer is a response with its whole body.
 type answer struct {
 	status int
 	header http.Header
@@ -110,7 +110,7 @@ func (a answer) problem(t *testing.T) problem {
 		t.Fatalf("problem %q: %v", a.body, err)
 	}
 	if p.Status != a.status {
-		t.Errorf("the document says %d, the status line %d", p.Status, a.status)
+		t.Errorf("the document has status %d, the response %d", p.Status, a.status)
 	}
 	return p
 }
@@ -167,8 +167,8 @@ func (h *harness) publishMany(room string, n int) []string {
 	return ids
 }
 
-// fill publishes n events of size bytes past the edge, which is faster. The data
-// of each begins with its number, from 0.
+// fill publishes n events of size bytes directly on the node, which is faster. The data of
+// each begins with its number, from 0.
 func (h *harness) fill(room string, n, size int) {
 	h.t.Helper()
 	filler := strings.Repeat("x", size)
@@ -193,17 +193,17 @@ func (a answer) id(t *testing.T) string {
 	return p.ID
 }
 
-// newest returns the last id of the log, which changes with whatever is stored.
+// newest returns the last id of the log, which changes with every stored event.
 func (h *harness) newest() streams.ID {
 	h.t.Helper()
-	edges, err := h.log.Log.Watermarks(context.Background(), 0, nil)
+	marks, err := h.log.Log.Watermarks(context.Background(), 0, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return edges.Last
+	return marks.Last
 }
 
-// An sse is a client of a stream.
+// An sse is a client of an SSE stream.
 type sse struct {
 	t      *testing.T
 	header http.Header
@@ -215,7 +215,7 @@ type sse struct {
 func (h *harness) follow(path string, header ...string) *sse {
 	h.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	alarm := time.AfterFunc(patience, cancel)
+	alarm := time.AfterFunc(testTimeout, cancel)
 	r, err := http.NewRequestWithContext(ctx, "GET", h.url+path, nil)
 	if err != nil {
 		h.t.Fatal(err)
@@ -246,7 +246,7 @@ func (s *sse) block() string {
 	for {
 		line, err := s.reader.ReadString('\n')
 		if b.Len() == 0 && line == "" && brokenOff(err) {
-			return "" // broken off: to some clients an end in order is for good
+			return "" // the stream was reset: some clients take an orderly end as final
 		}
 		if err != nil {
 			s.t.Fatalf("the stream ended within a block: %q %v", b.String()+line, err)
@@ -276,8 +276,8 @@ func (s *sse) opened() string {
 	return field(b, "id")
 }
 
-// events reads blocks until the replay is done and returns the data of the
-// events, in order, and the reasons of gap notices in brackets in their places.
+// events reads blocks until the replay ends. It returns the data of the events in order, with
+// the reasons of gap notices in brackets in their places.
 func (s *sse) events() []string {
 	s.t.Helper()
 	var got []string
@@ -318,7 +318,7 @@ type wsClient struct {
 // dial opens a WebSocket.
 func (h *harness) dial(protocols ...string) *wsClient {
 	h.t.Helper()
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: patience}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: testTimeout}
 	if c := h.transport.TLSClientConfig; c != nil {
 		d.TLSClientConfig = &tls.Config{RootCAs: c.RootCAs}
 	}
@@ -328,18 +328,18 @@ func (h *harness) dial(protocols ...string) *wsClient {
 	}
 	resp.Body.Close()
 	h.t.Cleanup(func() { c.Close() })
-	_ = c.SetReadDeadline(time.Now().Add(patience))
+	_ = c.SetReadDeadline(time.Now().Add(testTimeout))
 	return &wsClient{c, h.t}
 }
 
-func (c *wsClient) say(message string) {
+func (c *wsClient) send(message string) {
 	c.t.Helper()
 	if err := c.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
 		c.t.Fatal(err)
 	}
 }
 
-// frame returns the next frame, passing over positions.
+// frame returns the next frame that is not a position.
 func (c *wsClient) frame() string {
 	c.t.Helper()
 	for {
@@ -348,7 +348,7 @@ func (c *wsClient) frame() string {
 			c.t.Fatal(err)
 		}
 		if kind != websocket.TextMessage {
-			c.t.Fatalf("frame of kind %d: %q", kind, text)
+			c.t.Fatalf("a frame of type %d: %q", kind, text)
 		}
 		if !bytes.HasPrefix(text, []byte(`{"op":"position"`)) {
 			return string(text)
@@ -364,8 +364,8 @@ func (c *wsClient) expect(want string) {
 	}
 }
 
-// closed reads until the server has closed the connection and returns its code.
-func (c *wsClient) closed() int {
+// closeCode reads until the server has closed the connection and returns the close code.
+func (c *wsClient) closeCode() int {
 	c.t.Helper()
 	for {
 		_, _, err := c.ReadMessage()
@@ -379,32 +379,32 @@ func (c *wsClient) closed() int {
 	}
 }
 
-// A faultyLog is a log with switches for failure.
+// A faultyLog is a log whose calls can be made to fail.
 type faultyLog struct {
 	streams.Log
 
-	// Each answers its part of the interface as a log does that can't be reached.
-	writesDown, readsDown, edgesDown atomic.Bool
+	// Each makes a part of the interface fail like a log that cannot be reached.
+	writesDown, readsDown, watermarksDown atomic.Bool
 
-	pace   atomic.Int64 // nanoseconds that each append takes
-	reads  atomic.Int64 // calls of After
-	panics atomic.Bool  // After does
+	appendDelay atomic.Int64 // nanoseconds by which each append is delayed
+	reads       atomic.Int64 // calls of After
+	panics      atomic.Bool  // After does
 
-	// hold, if set, has each read wait until it is closed.
+	// hold, if set, makes each read wait until it is closed.
 	hold atomic.Pointer[chan struct{}]
 
-	// unsafe stores drafts that do not become as safe as they should.
+	// unsafe stores drafts and reports that they did not reach their durability.
 	unsafe atomic.Bool
 
-	// appendErr, if set, is the outcome of every draft; nothing is stored.
+	// appendErr, if set, is the error of every draft; nothing is stored.
 	appendErr atomic.Pointer[error]
 }
 
-// errSecret is what a client must never see.
+// errSecret has a text that clients must not see.
 var errSecret = fmt.Errorf("%w: dial tcp 10.9.8.7:6379: secret", streams.ErrUnavailable)
 
 func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
-	time.Sleep(time.Duration(l.pace.Load()))
+	time.Sleep(time.Duration(l.appendDelay.Load()))
 	fault := l.appendErr.Load()
 	if l.writesDown.Load() {
 		err := error(errSecret)
@@ -427,7 +427,7 @@ func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []stream
 }
 
 func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
-	if l.edgesDown.Load() {
+	if l.watermarksDown.Load() {
 		return streams.Watermarks{}, errSecret
 	}
 	return l.Log.Watermarks(ctx, p, rooms)

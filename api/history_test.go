@@ -22,7 +22,7 @@ type page struct {
 	Truncated bool
 }
 
-// history reads a page; query begins with "?" or is empty.
+// history reads a page. query begins with "?" or is empty.
 func (h *harness) history(room, query string) page {
 	h.t.Helper()
 	a := h.request("GET", "/v1/rooms/"+room+"/events"+query, "")
@@ -62,7 +62,7 @@ func TestHistoryToTheByte(t *testing.T) {
 	}
 }
 
-// Following next gives every event once, in either order, at any page size.
+// Following next returns every event once, in both orders, at every page size.
 func TestHistoryInPages(t *testing.T) {
 	h := start(t)
 	ids := h.publishMany("lobby", 7)
@@ -100,7 +100,7 @@ func TestHistoryTruncated(t *testing.T) {
 		t.Errorf("%d events and not truncated", len(p.Events))
 	}
 	if p := h.history("lobby", "?limit=1000"); p.Truncated {
-		t.Error("nothing before the oldest was asked for")
+		t.Error("a page that reaches the oldest event is marked as truncated")
 	}
 }
 
@@ -120,14 +120,14 @@ func TestHistoryRefuses(t *testing.T) {
 			t.Errorf("%.40s: %d %s, want %s", query, a.status, p.Code, code)
 		}
 	}
-	h.log.edgesDown.Store(true)
+	h.log.watermarksDown.Store(true)
 	a := h.request("GET", "/v1/rooms/lobby/events", "")
 	if p := a.problem(t); a.status != http.StatusServiceUnavailable || p.Code != "log-unavailable" || a.header.Get("Retry-After") == "" {
 		t.Errorf("without a log: %d %s", a.status, a.body)
 	}
 }
 
-// Accept chooses between the stream and the page.
+// The Accept header chooses between a stream and a page.
 func TestAccept(t *testing.T) {
 	h := start(t)
 	room, several := "/v1/rooms/lobby/events", "/v1/events?room=lobby"

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// An httpKind is a way in which requests reach the server. The zero value is HTTP/1.1.
+// An httpKind is a version of HTTP, with or without TLS. The zero value is HTTP/1.1 without.
 type httpKind struct {
 	name   string
 	tls    bool
@@ -37,8 +37,8 @@ func (k httpKind) major() int {
 	return 1
 }
 
-// eachHTTP runs a test over each kind of HTTP. What a stream says, and how it ends, must
-// not depend on it.
+// eachHTTP runs a test over each kind of HTTP. The blocks of a stream and its end must not
+// depend on it.
 func eachHTTP(t *testing.T, test func(t *testing.T, over func(*setup))) {
 	for _, kind := range httpKinds() {
 		t.Run(kind.name, func(t *testing.T) {
@@ -47,7 +47,7 @@ func eachHTTP(t *testing.T, test func(t *testing.T, over func(*setup))) {
 	}
 }
 
-// serve starts a server for handler, and returns it with what asks it in this way.
+// serve starts a server for handler and returns it with a transport that uses k.
 func (k httpKind) serve(handler http.Handler) (*httptest.Server, *http.Transport) {
 	server := httptest.NewUnstartedServer(handler)
 	server.Config.Protocols = new(http.Protocols)
@@ -68,15 +68,15 @@ func (k httpKind) serve(handler http.Handler) (*httptest.Server, *http.Transport
 	return server, transport
 }
 
-// brokenOff reports whether err is of a stream that did not end in order: to some clients
-// that is for good.
+// brokenOff reports whether err is that of a stream which was reset. Some clients take an
+// orderly end as final.
 func brokenOff(err error) bool {
 	_, reset := errors.AsType[http2.StreamError](err)
 	return reset || err == io.ErrUnexpectedEOF
 }
 
-// Of the streams on one connection, one that is not read delays no other, and is broken
-// off alone when its client has taken nothing for too long.
+// A stream that is not read delays no other stream on its connection. It alone is reset once
+// the client has read nothing for too long.
 func TestStalledStreamAmongOthers(t *testing.T) {
 	for _, kind := range httpKinds()[2:] {
 		t.Run(kind.name, func(t *testing.T) {
@@ -106,7 +106,7 @@ func TestStalledStreamAmongOthers(t *testing.T) {
 	}
 }
 
-// There is no upgrade in HTTP/2, and the answer to whoever wants one is well-formed.
+// HTTP/2 has no upgrade. The answer to a request for one is well-formed.
 func TestNoUpgradeOverHTTP2(t *testing.T) {
 	eachHTTP(t, func(t *testing.T, over func(*setup)) {
 		h := start(t, over)
@@ -120,9 +120,9 @@ func TestNoUpgradeOverHTTP2(t *testing.T) {
 	})
 }
 
-// A node that is about to go says so to who asks, and has publishers use another
-// connection for what comes next: no request is lost to one that is closed under it.
-// (Over HTTP/2 that is GOAWAY.) It serves all the same, streams too.
+// A node that has announced its shutdown is not ready, and asks publishers to use another
+// connection for their next request (with GOAWAY over HTTP/2), so that no request meets a
+// connection that closes. It still serves requests and streams.
 func TestAnnounced(t *testing.T) {
 	eachHTTP(t, func(t *testing.T, over func(*setup)) {
 		h := start(t, over)
@@ -130,14 +130,14 @@ func TestAnnounced(t *testing.T) {
 		s.opened()
 		s.events()
 		if first, second := h.connectionOf("/livez"), h.connectionOf("/livez"); first != second {
-			t.Fatal("connections are not kept")
+			t.Fatal("the connection was not reused")
 		}
 		h.api.Announce()
 		if a := h.request("GET", "/readyz", ""); a.status != http.StatusServiceUnavailable || !strings.Contains(a.body, `"reasons":["draining"]`) {
 			t.Errorf("readyz: %d %s", a.status, a.body)
 		}
 		if first, second := h.connectionOf("/livez"), h.connectionOf("/livez"); first == second {
-			t.Error("the connection is kept")
+			t.Error("the connection was reused")
 		}
 		late := h.follow("/v1/rooms/lobby/events")
 		late.opened()
@@ -149,7 +149,7 @@ func TestAnnounced(t *testing.T) {
 	})
 }
 
-// connectionOf asks for path, and returns the client's end of the connection that was used.
+// connectionOf requests path and returns the client's address of the connection that was used.
 func (h *harness) connectionOf(path string) (address string) {
 	h.t.Helper()
 	trace := &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) { address = info.Conn.LocalAddr().String() }}

@@ -6,5 +6,5 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Whatever a test starts must have ended when the last one is done.
+// TestMain fails if a goroutine of a test is left at the end.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

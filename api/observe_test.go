@@ -21,7 +21,7 @@ import (
 	"github.com/tidemark/tidemark/service"
 )
 
-// family returns the metrics of one name.
+// family returns the metrics with one name.
 func (h *harness) family(name string) []*dto.Metric {
 	h.t.Helper()
 	families, err := h.registry.Gather()
@@ -45,8 +45,8 @@ func label(m *dto.Metric, name string) string {
 	return ""
 }
 
-// Requests are counted by the router's patterns, whatever clients ask for: there are no
-// more series than there are routes.
+// Requests are counted by the router's patterns, not by path: the number of series is bounded
+// by the number of routes.
 func TestRequestsCountByRoute(t *testing.T) {
 	h := start(t)
 	for i := range 50 {
@@ -74,12 +74,12 @@ func TestRequestsCountByRoute(t *testing.T) {
 	}
 	for _, m := range h.family("tidemark_http_request_seconds") {
 		if label(m, "route") == "/v1/rooms/:room/events" && label(m, "method") == "GET" && m.Histogram.GetSampleCount() != 50 {
-			t.Errorf("%d requests were timed, want 50: a stream is not", m.Histogram.GetSampleCount())
+			t.Errorf("%d requests were timed, want 50 without the stream", m.Histogram.GetSampleCount())
 		}
 	}
 }
 
-// Live events are counted by how late they are, and replayed ones are not.
+// The delivery lag counts live events and no replayed ones.
 func TestDeliveryLag(t *testing.T) {
 	h := start(t)
 	h.publishMany("lobby", 20)
@@ -95,18 +95,18 @@ func TestDeliveryLag(t *testing.T) {
 		return n
 	}
 	if n := lag(); n != 0 {
-		t.Errorf("%d writes count as live, all were of the replay", n)
+		t.Errorf("%d writes count as live, want none for a replay", n)
 	}
 	h.publish("lobby", "1")
 	s.block()
-	for deadline := time.Now().Add(patience); lag() != 1; { // the worker hands it in when it is done
+	for deadline := time.Now().Add(testTimeout); lag() != 1; { // the worker reports it after the write
 		if time.Now().After(deadline) {
 			t.Fatalf("%d writes count as live, want 1", lag())
 		}
 	}
 }
 
-// A pingLog counts how often it is asked whether it answers.
+// A pingLog counts its pings.
 type pingLog struct {
 	stuckLog
 	pings atomic.Int32
@@ -120,8 +120,8 @@ func (l *pingLog) Ping(context.Context) error {
 	return l.err
 }
 
-// However many ask whether the node is ready, the log is asked once a second; one that
-// does not answer is asked by one at a time.
+// However many requests ask for readiness, the log is checked once a second, or one check at
+// a time while it does not answer.
 func TestReadinessIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &pingLog{takes: 100 * time.Millisecond}
@@ -140,18 +140,18 @@ func TestReadinessIsShared(t *testing.T) {
 		}
 		storm() // for a second
 		if n := log.pings.Swap(0); n != 1 {
-			t.Errorf("a log that answers was asked %d times, want once", n)
+			t.Errorf("a log that answers was checked %d times, want once", n)
 		}
 		time.Sleep(time.Second)
 		log.err = context.DeadlineExceeded
 		storm()
 		if n := log.pings.Load(); n < 2 || n > 11 {
-			t.Errorf("a log that does not answer was asked %d times in a second, want one after the other", n)
+			t.Errorf("a log that does not answer was checked %d times in a second, want one check after the other", n)
 		}
 	})
 }
 
-// What ?verbose shows.
+// ?verbose adds the details.
 func TestVerboseHealth(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.Version = "v1.2.3" })
 	var ready struct {
@@ -176,14 +176,14 @@ func TestVerboseHealth(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	if l := ready.Detail.Log; l.CheckSeconds <= 0 || l.CheckAgeSeconds > time.Hour.Seconds() {
-		t.Errorf("the one that asks is not told of its own look: %s", a.body)
+		t.Errorf("the details do not describe the check of this request: %s", a.body)
 	}
 	if a := h.request("GET", "/livez?verbose", ""); !strings.Contains(a.body, `"version":"v1.2.3"`) {
 		t.Errorf("livez: %s", a.body)
 	}
 }
 
-// A record is what one line of the access log says.
+// A record is one line of the access log.
 type record struct {
 	Msg, Method, Route, Path, Client, User, Request, Code string
 	Status, Events                                        int
@@ -204,10 +204,10 @@ func (l *accessLog) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// next waits for the next line, and takes it.
+// next waits for the next line and removes it.
 func (l *accessLog) next(t *testing.T) (r record, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(testTimeout); ; time.Sleep(time.Millisecond) {
 		l.mu.Lock()
 		if len(l.lines) > 0 {
 			text, l.lines = l.lines[0], l.lines[1:]
@@ -229,10 +229,10 @@ func withAccessLog(l *accessLog) func(*setup) {
 	return func(s *setup) { s.api.AccessLog = slog.New(slog.NewJSONHandler(l, nil)) }
 }
 
-// Each request is a line, without its query.
+// Each request makes a line, without its query.
 func TestAccessLog(t *testing.T) {
 	var log accessLog
-	h := start(t, withAccessLog(&log), guarded(t))
+	h := start(t, withAccessLog(&log), withAuth(t))
 	credential := token(t, time.Hour, access.Scopes{Publish: []string{"*"}, Subscribe: []string{"*"}})
 	bearer := []string{"Authorization", "Bearer " + credential}
 	for _, tt := range []struct {
@@ -252,10 +252,10 @@ func TestAccessLog(t *testing.T) {
 			t.Errorf("the query is in %s", text)
 		}
 		if got.Request == "" || got.Request != a.header.Get("X-Request-Id") {
-			t.Errorf("request %q, and the answer says %q", got.Request, a.header.Get("X-Request-Id"))
+			t.Errorf("the log has the request id %q, the answer %q", got.Request, a.header.Get("X-Request-Id"))
 		}
 		if got.Bytes != int64(len(a.body)) || got.Client != "127.0.0.1" || got.Seconds <= 0 {
-			t.Errorf("%s: %d bytes were answered", text, len(a.body))
+			t.Errorf("%s: the answer had %d bytes", text, len(a.body))
 		}
 		got.Msg, got.Client, got.Bytes, got.Seconds, got.Request = "", "", 0, 0, ""
 		if tt.want.Method = tt.method; got != tt.want {
@@ -264,19 +264,19 @@ func TestAccessLog(t *testing.T) {
 	}
 }
 
-// A request's name is taken if it may be written down, and else made.
+// A request id of the client is used if it is safe in a log. Otherwise the server makes one.
 func TestRequestID(t *testing.T) {
 	var log accessLog
 	h := start(t, withAccessLog(&log))
-	for name, taken := range map[string]bool{"a-b.c_1": true, strings.Repeat("x", 128): true, strings.Repeat("x", 129): false, "a b": false, "a\"b": false, "é": false} {
-		a := h.request("GET", "/livez", "", "X-Request-Id", name)
-		if got, _ := log.next(t); (got.Request == name) != taken || a.header.Get("X-Request-Id") != got.Request {
-			t.Errorf("%.20q: the log has %.20q", name, got.Request)
+	for id, accepted := range map[string]bool{"a-b.c_1": true, strings.Repeat("x", 128): true, strings.Repeat("x", 129): false, "a b": false, "a\"b": false, "é": false} {
+		a := h.request("GET", "/livez", "", "X-Request-Id", id)
+		if got, _ := log.next(t); (got.Request == id) != accepted || a.header.Get("X-Request-Id") != got.Request {
+			t.Errorf("%.20q: the log has %.20q", id, got.Request)
 		}
 	}
 }
 
-// A connection is a line when it has ended, with what it was and why.
+// A connection makes a line when it ends, with the reason.
 func TestAccessLogOfConnections(t *testing.T) {
 	var log accessLog
 	h := start(t, withAccessLog(&log))
@@ -301,7 +301,7 @@ func TestAccessLogOfConnections(t *testing.T) {
 	ended("/v1/rooms/:room/events", "client-left", 200, 3)
 
 	c := h.dial()
-	c.say(`{"op":"ping"}`)
+	c.send(`{"op":"ping"}`)
 	c.frame()
 	c.Close()
 	ended("/v1/ws", "client-left", 101, 0)

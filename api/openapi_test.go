@@ -28,7 +28,7 @@ var document = sync.OnceValues(func() (*openapi3.T, error) {
 	return doc, doc.Validate(loader.Context)
 })
 
-// openapi.yaml says what the router knows, and nothing else.
+// openapi.yaml has the same routes as the router.
 func TestDocumentHasEveryRoute(t *testing.T) {
 	doc, err := document()
 	if err != nil {
@@ -53,8 +53,8 @@ func TestDocumentHasEveryRoute(t *testing.T) {
 	}
 }
 
-// contract returns a transport that holds each answer to openapi.yaml, and each
-// request too that was answered with success.
+// contract returns a transport that checks each answer against openapi.yaml, and each request
+// that succeeded.
 func contract(t *testing.T, next http.RoundTripper) http.RoundTripper {
 	t.Helper()
 	doc, err := document()
@@ -101,13 +101,13 @@ func (v *validator) check(r *http.Request, sent []byte, resp *http.Response) {
 	route, params, err := v.router.FindRoute(r)
 	if err != nil {
 		if resp.StatusCode < http.StatusBadRequest && r.Method != http.MethodOptions {
-			v.t.Errorf("%s %s: %d, and it is not in openapi.yaml: %v", r.Method, r.URL, resp.StatusCode, err)
+			v.t.Errorf("%s %s: %d, but openapi.yaml does not have it: %v", r.Method, r.URL, resp.StatusCode, err)
 		}
 		return
 	}
 	request := &openapi3filter.RequestValidationInput{
 		Request: r, PathParams: params, Route: route,
-		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}, // for TestEveryRouteAsksWho
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc}, // TestEveryRouteChecksPermission checks it
 	}
 	if resp.StatusCode < http.StatusBadRequest {
 		copied := r.Clone(r.Context())
@@ -117,7 +117,7 @@ func (v *validator) check(r *http.Request, sent []byte, resp *http.Response) {
 		}
 		request.Request = copied
 		if err := openapi3filter.ValidateRequest(r.Context(), request); err != nil {
-			v.t.Errorf("%s %s was served, and is not as openapi.yaml says: %v", r.Method, r.URL, err)
+			v.t.Errorf("%s %s was served, but does not match openapi.yaml: %v", r.Method, r.URL, err)
 		}
 	}
 	v.checkAnswer(request, resp)
@@ -141,9 +141,9 @@ func (v *validator) checkAnswer(request *openapi3filter.RequestValidationInput, 
 		resp.Body = io.NopCloser(bytes.NewReader(received))
 		answer.SetBodyBytes(received)
 	} else {
-		answer.Options.ExcludeResponseBody = true // a stream has no end to wait for
+		answer.Options.ExcludeResponseBody = true // a stream does not end
 	}
 	if err := openapi3filter.ValidateResponse(r.Context(), answer); err != nil {
-		v.t.Errorf("the answer to %s %s is not as openapi.yaml says: %v", r.Method, r.URL, err)
+		v.t.Errorf("the answer to %s %s does not match openapi.yaml: %v", r.Method, r.URL, err)
 	}
 }

@@ -15,7 +15,7 @@ import (
 
 const protocol = "../docs/protocol.md"
 
-// The examples of docs/protocol.md, in their order, do what the page says.
+// The examples of docs/protocol.md work, in their order.
 func TestProtocolExamples(t *testing.T) {
 	h := start(t)
 	r := &runner{h: h, t: t, known: make(map[string]string)}
@@ -40,7 +40,7 @@ func TestProtocolExamples(t *testing.T) {
 	}
 }
 
-// A fence is a block of code of the page.
+// A fence is a block of code on the page.
 type fence struct {
 	line       int
 	kind, text string
@@ -69,8 +69,8 @@ func fences(t *testing.T) []fence {
 	return all
 }
 
-// A runner plays the page's examples. A placeholder gets its value where it is
-// first expected.
+// A runner runs the page's examples. A placeholder gets its value from the first answer in
+// which it is expected.
 type runner struct {
 	h     *harness
 	t     *testing.T
@@ -84,7 +84,7 @@ type runner struct {
 
 var placeholder = regexp.MustCompile(`<([a-z]+[0-9]*)>`)
 
-// fill replaces the placeholders in what is to be sent.
+// fill replaces the placeholders in text.
 func (r *runner) fill(text string) string {
 	return placeholder.ReplaceAllStringFunc(text, func(p string) string {
 		v, ok := r.known[p]
@@ -95,8 +95,7 @@ func (r *runner) fill(text string) string {
 	})
 }
 
-// match compares what came with what the page says, and learns what it says
-// first.
+// match compares an answer with the page, and stores the values of new placeholders.
 func (r *runner) match(got, want string) {
 	r.t.Helper()
 	var names []string
@@ -176,7 +175,7 @@ func (r *runner) socket(text string) {
 	for line := range strings.Lines(text) {
 		line = strings.TrimSuffix(line, "\n")
 		if message, ok := strings.CutPrefix(line, "> "); ok {
-			r.ws.say(r.fill(message))
+			r.ws.send(r.fill(message))
 			continue
 		}
 		r.match(r.ws.frame(), strings.TrimPrefix(line, "< "))

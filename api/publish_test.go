@@ -38,7 +38,7 @@ func TestPublish(t *testing.T) {
 	}
 }
 
-// null is a value, and so are the others that are not objects.
+// Data may be any JSON value, also null.
 func TestPublishAnyValue(t *testing.T) {
 	h := start(t)
 	for _, data := range []string{`null`, `0`, `""`, `false`, `[]`, `"\u2028"`} {
@@ -46,7 +46,7 @@ func TestPublishAnyValue(t *testing.T) {
 	}
 }
 
-// What can't be stored gets one problem document, and changes nothing.
+// An invalid publish gets one problem document and changes nothing.
 func TestPublishRefuses(t *testing.T) {
 	const ok = `{"data":1}`
 	room := "/v1/rooms/lobby/events"
@@ -109,11 +109,11 @@ func TestPublishRefuses(t *testing.T) {
 		})
 	}
 	if now := h.newest(); now != before {
-		t.Errorf("the log went on to %s", now)
+		t.Errorf("the log has a new event %s", now)
 	}
 }
 
-// A problem names what it is about.
+// The detail of a problem names the field.
 func TestPublishNamesTheField(t *testing.T) {
 	h := start(t)
 	p := h.request("POST", "/v1/broadcast", `{"data":1,"ttl":5}`).problem(t)
@@ -140,7 +140,7 @@ func TestIdempotency(t *testing.T) {
 	if first.status != http.StatusCreated || first.header.Get("Idempotency-Replayed") != "" {
 		t.Errorf("first: %d %v", first.status, first.header)
 	}
-	repeat := send("lobby", `{ "data": {"n": 1}, "type":"message"}`) // the same but for how it is written
+	repeat := send("lobby", `{ "data": {"n": 1}, "type":"message"}`) // the same content, written differently
 	if repeat.status != http.StatusOK || repeat.body != first.body || repeat.header.Get("Idempotency-Replayed") != "true" {
 		t.Errorf("repeat: %d %s %v, want 200 %s", repeat.status, repeat.body, repeat.header, first.body)
 	}
@@ -157,7 +157,7 @@ func TestIdempotency(t *testing.T) {
 	}
 }
 
-// What is wrong with the log reaches the publisher as a code, and no more.
+// A failure of the log reaches the publisher as a code without details.
 func TestPublishWhileTheLogFails(t *testing.T) {
 	tests := []struct {
 		err   error
@@ -204,7 +204,7 @@ type result struct {
 	Rooms                []result
 }
 
-// code returns the code of the result's problem, or "" if there is none.
+// code returns the code of the result's problem; "" without one.
 func (r result) code() string {
 	if r.Error == nil {
 		return ""
@@ -240,7 +240,7 @@ func TestBatch(t *testing.T) {
 	}
 }
 
-// Each event fails for itself, and repeating those that failed completes a batch.
+// Events of a batch fail independently. Repeating the batch stores those that failed.
 func TestBatchFailsInPart(t *testing.T) {
 	h := start(t)
 	before := h.newest()
@@ -308,7 +308,7 @@ func TestBatchRefused(t *testing.T) {
 	}
 }
 
-func TestBatchWhileTheLogIsAway(t *testing.T) {
+func TestBatchWhileTheLogIsUnavailable(t *testing.T) {
 	h := start(t)
 	h.log.writesDown.Store(true)
 	got := h.batch(`[{"room":"a","data":1},{"rooms":["b"],"data":1}]`)
@@ -317,8 +317,7 @@ func TestBatchWhileTheLogIsAway(t *testing.T) {
 	}
 }
 
-// Every kind of problem has a code and a title of its own, and hides what is not
-// meant for clients.
+// Every kind of problem has an error status and a title, and each code has one title.
 func TestProblems(t *testing.T) {
 	codes := api.Codes()
 	titles := make(map[string]string)

@@ -16,18 +16,18 @@ import (
 	"github.com/tidemark/tidemark/limits"
 )
 
-// A gate is buckets that give all or nothing, and note who asked for how much.
-type gate struct {
+// A fakeLimiter grants all or nothing and records the requests.
+type fakeLimiter struct {
 	rate  limits.Rate
-	state limits.Decision // what it says; Taken is all that is asked for, unless Wait is set
+	state limits.Decision // the decision; Granted is the whole request unless RetryAfter is set
 
 	mu    sync.Mutex // guards asked
 	asked []string   // "caller n"
 }
 
-func (g *gate) Rate() limits.Rate { return g.rate }
+func (g *fakeLimiter) Rate() limits.Rate { return g.rate }
 
-func (g *gate) Take(_ context.Context, caller string, n, _ int) limits.Decision {
+func (g *fakeLimiter) Take(_ context.Context, caller string, n, _ int) limits.Decision {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.asked = append(g.asked, fmt.Sprint(caller, " ", n))
@@ -38,8 +38,8 @@ func (g *gate) Take(_ context.Context, caller string, n, _ int) limits.Decision 
 	return s
 }
 
-// taken returns what was asked since the last time.
-func (g *gate) taken() []string {
+// requests returns the requests since the last call.
+func (g *fakeLimiter) requests() []string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	asked := g.asked
@@ -47,48 +47,48 @@ func (g *gate) taken() []string {
 	return asked
 }
 
-// closed gives nothing for a minute, open gives all.
-func closed() *gate {
-	return &gate{rate: limits.Rate{Events: 1, Per: time.Minute, Burst: 100}, state: limits.Decision{RetryAfter: time.Minute}}
+// exhausted grants nothing for a minute, available grants everything.
+func exhausted() *fakeLimiter {
+	return &fakeLimiter{rate: limits.Rate{Events: 1, Per: time.Minute, Burst: 100}, state: limits.Decision{RetryAfter: time.Minute}}
 }
 
-func open() *gate {
-	return &gate{rate: limits.Rate{Events: 6, Per: time.Minute, Burst: 100}, state: limits.Decision{Remaining: 7, ResetAfter: 930 * time.Second}}
+func available() *fakeLimiter {
+	return &fakeLimiter{rate: limits.Rate{Events: 6, Per: time.Minute, Burst: 100}, state: limits.Decision{Remaining: 7, ResetAfter: 930 * time.Second}}
 }
 
-func rated(publisher, address limits.RateLimiter) func(*setup) {
+func withRates(publisher, address limits.RateLimiter) func(*setup) {
 	return func(s *setup) { s.api.PublishRate, s.api.AddressRate = publisher, address }
 }
 
-// Whatever stores something has asked the rates for it, by whichever route or op, and
-// where one of them refuses nothing is stored.
-func TestEveryPublishAsksTheRates(t *testing.T) {
+// Every route and operation that stores an event asks the rate limiters first, and stores
+// nothing if one of them refuses.
+func TestEveryPublishAsksTheRateLimiters(t *testing.T) {
 	for _, tt := range []struct {
 		name               string
-		publisher, address *gate
+		publisher, address *fakeLimiter
 		mayPublish         bool
 	}{
-		{"both open", open(), open(), true},
-		{"publisher closed", closed(), open(), false},
-		{"address closed", open(), closed(), false},
+		{"both available", available(), available(), true},
+		{"publisher exhausted", exhausted(), available(), false},
+		{"address exhausted", available(), exhausted(), false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			h := start(t, guarded(t), rated(tt.publisher, tt.address))
-			known, published := recipes(), 0
+			h := start(t, withAuth(t), withRates(tt.publisher, tt.address))
+			known, published := routeCases(), 0
 			bearer := "Bearer " + token(t, time.Hour, all("*"))
 			ask := func(what string, do func()) {
 				t.Helper()
-				tt.publisher.taken()
-				tt.address.taken()
+				tt.publisher.requests()
+				tt.address.requests()
 				before := h.newest()
 				do()
 				stored := h.newest() != before
-				byAddress, byUser := tt.address.taken(), tt.publisher.taken()
+				byAddress, byUser := tt.address.requests(), tt.publisher.requests()
 				switch {
 				case stored && !tt.mayPublish:
 					t.Errorf("%s: something was stored", what)
 				case stored && (len(byAddress) != 1 || len(byUser) != 1 || byAddress[0] != "127.0.0.1/32 1" || byUser[0] != "user ann 1"):
-					t.Errorf("%s: stored, and the rates were asked for %q, %q", what, byAddress, byUser)
+					t.Errorf("%s: stored, and the limiters were asked for %q, %q", what, byAddress, byUser)
 				case len(byAddress) > 0:
 					published++
 				}
@@ -116,7 +116,7 @@ func TestEveryPublishAsksTheRates(t *testing.T) {
 			}
 			for i, op := range socketOps() {
 				ask(op, func() {
-					ws.say(strings.TrimSuffix(op, "}") + fmt.Sprintf(`,"ref":%d}`, i))
+					ws.send(strings.TrimSuffix(op, "}") + fmt.Sprintf(`,"ref":%d}`, i))
 					answer := ws.frame()
 					for !strings.HasSuffix(answer, fmt.Sprintf(`,"ref":%d}`, i)) {
 						answer = ws.frame()
@@ -126,19 +126,19 @@ func TestEveryPublishAsksTheRates(t *testing.T) {
 					}
 				})
 			}
-			if want := 7; published != want && !tt.mayPublish { // by six requests and one op
+			if want := 7; published != want && !tt.mayPublish { // by six requests and one operation
 				t.Errorf("%d publishes asked, want %d", published, want)
 			}
 		})
 	}
 }
 
-// Publishers are told of the rates as the draft has it, by what succeeds and by what
-// does not; a batch counts for its events, and is stored as a whole or not at all.
+// Answers report the rate limits in the headers of the draft, whether the publish succeeds or
+// not. A batch counts its events, and is stored as a whole or not at all.
 func TestRateHeaders(t *testing.T) {
-	publisher, address := open(), open()
+	publisher, address := available(), available()
 	address.rate, address.state.Remaining = limits.Rate{Events: 50, Per: time.Second, Burst: 10}, 3
-	h := start(t, rated(publisher, address))
+	h := start(t, withRates(publisher, address))
 	const single, batch = `{"data":1}`, `{"events":[{"rooms":["a","b"],"data":1},{"room":"a","data":2},{"room":"*","data":3}]}`
 	expect := func(path, body string, status int, wait, limit, policy string) {
 		t.Helper()
@@ -151,7 +151,7 @@ func TestRateHeaders(t *testing.T) {
 	const both = `"address";q=10;w=1, "publisher";q=100;w=1000`
 	expect("/v1/rooms/a/events", single, 201, "", `"address";r=3;t=930, "publisher";r=7;t=930`, both)
 	expect("/v1/events", batch, 200, "", `"address";r=3;t=930, "publisher";r=7;t=930`, both)
-	if asked := publisher.taken(); len(asked) != 2 || asked[1] != "anyone 3" {
+	if asked := publisher.requests(); len(asked) != 2 || asked[1] != "anyone 3" {
 		t.Errorf("asked for %q", asked)
 	}
 	before := h.newest()
@@ -170,7 +170,7 @@ func TestRateHeaders(t *testing.T) {
 	}
 }
 
-// limit returns how often a limit was reached, as the metrics say.
+// limit returns how often a limit was reached, by the metrics.
 func (h *harness) limit(name string) float64 {
 	h.t.Helper()
 	families, err := h.registry.Gather()
@@ -188,29 +188,29 @@ func (h *harness) limit(name string) float64 {
 	return 0
 }
 
-// A batch that no bucket could ever hold says so, and counts for nothing.
+// A batch larger than a burst is refused and takes no tokens.
 func TestBatchBeyondTheBurst(t *testing.T) {
-	g, wider := open(), open()
+	g, wider := available(), available()
 	g.rate.Burst = 2
-	h := start(t, rated(g, wider))
+	h := start(t, withRates(g, wider))
 	a := h.request("POST", "/v1/events", `{"events":[{"room":"a","data":1},{"rooms":["a","b"],"data":2}]}`)
 	if p := a.problem(t); a.status != 413 || p.Code != "batch-too-large" || !strings.Contains(p.Detail, "3 events") || !strings.Contains(p.Detail, "at most 2") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if asked := append(g.taken(), wider.taken()...); len(asked) > 0 {
+	if asked := append(g.requests(), wider.requests()...); len(asked) > 0 {
 		t.Errorf("asked for %q", asked)
 	}
 }
 
-// A repeat counts like the first time, and a refused publish is stored when it is
-// repeated, once.
+// A repeated publish takes tokens again. A publish that the limiter refused is stored once
+// when it is repeated.
 func TestRateAndKeys(t *testing.T) {
-	g := open()
-	h := start(t, rated(g, nil))
+	g := available()
+	h := start(t, withRates(g, nil))
 	for range 2 {
 		h.request("POST", "/v1/rooms/a/events", `{"data":1}`, "Idempotency-Key", "k")
 	}
-	if asked := g.taken(); len(asked) != 2 {
+	if asked := g.requests(); len(asked) != 2 {
 		t.Errorf("asked for %q", asked)
 	}
 	g.state.RetryAfter = time.Second
@@ -228,10 +228,10 @@ func TestRateAndKeys(t *testing.T) {
 	}
 }
 
-// What can't be stored for another reason is not counted.
-func TestRateCountsWhatCouldBeStored(t *testing.T) {
-	g := open()
-	h := start(t, guarded(t), rated(g, nil))
+// A publish that is refused for another reason takes no tokens.
+func TestRateCountsValidPublishes(t *testing.T) {
+	g := available()
+	h := start(t, withAuth(t), withRates(g, nil))
 	bearer := "Bearer " + token(t, time.Hour, all("den"))
 	for _, tt := range []struct{ path, body, auth string }{
 		{"/v1/rooms/den/events", `{"data":1}`, ""},
@@ -242,12 +242,12 @@ func TestRateCountsWhatCouldBeStored(t *testing.T) {
 	} {
 		h.request("POST", tt.path, tt.body, "Authorization", tt.auth)
 	}
-	if asked := g.taken(); len(asked) > 0 {
+	if asked := g.requests(); len(asked) > 0 {
 		t.Errorf("asked for %q", asked)
 	}
 }
 
-// Without rates nobody is told of any.
+// Without rate limits, answers have no headers about them.
 func TestNoRates(t *testing.T) {
 	h := start(t)
 	a := h.request("POST", "/v1/rooms/a/events", `{"data":1}`)
@@ -256,12 +256,12 @@ func TestNoRates(t *testing.T) {
 	}
 }
 
-// Each key and each user has a bucket, whatever they are called, and so has each
-// address that trusted proxies name, IPv6 by its /64.
-func TestWhoIsCounted(t *testing.T) {
-	publisher, address := open(), open()
+// Each key, each user and each address has its own limit. The address is the one that trusted
+// proxies name; an IPv6 address counts as its /64. A user's name cannot be that of a key.
+func TestCallersAreCountedSeparately(t *testing.T) {
+	publisher, address := available(), available()
 	key, hash := access.NewKey()
-	h := start(t, guarded(t, access.Key{Hash: hash, Scopes: access.Scopes{Publish: []string{"*"}}}), rated(publisher, address),
+	h := start(t, withAuth(t, access.Key{Hash: hash, Scopes: access.Scopes{Publish: []string{"*"}}}), withRates(publisher, address),
 		func(s *setup) { s.api.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")} })
 	name := "key " + hash.String()[:8]
 	for _, tt := range []struct{ credential, from, publisher, address string }{
@@ -277,9 +277,9 @@ func TestWhoIsCounted(t *testing.T) {
 		if ws == nil {
 			t.Fatal(status)
 		}
-		ws.say(`{"op":"publish","room":"a","data":1}`)
+		ws.send(`{"op":"publish","room":"a","data":1}`)
 		ws.frame()
-		byUser, byAddress := publisher.taken(), address.taken()
+		byUser, byAddress := publisher.requests(), address.requests()
 		for i := range 2 {
 			if len(byUser) != 2 || len(byAddress) != 2 || byUser[i] != tt.publisher+" 1" || byAddress[i] != tt.address+" 1" {
 				t.Errorf("from %s: %q, %q; want %q, %q", tt.from, byUser, byAddress, tt.publisher, tt.address)
@@ -289,17 +289,17 @@ func TestWhoIsCounted(t *testing.T) {
 	}
 }
 
-// Of publishes over a WebSocket the first are stored for which there is room, and each
-// is answered, in its turn.
-func TestSocketRate(t *testing.T) {
+// Of the publishes on a WebSocket, the first are stored as far as the limit allows. Each is
+// answered, in order.
+func TestWebSocketRate(t *testing.T) {
 	rate, err := limits.ParseRate("1/h,3")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := start(t, rated(limits.NewLocalLimiter(rate), nil))
+	h := start(t, withRates(limits.NewLocalLimiter(rate), nil))
 	c := h.dial()
 	for i := range 20 {
-		c.say(fmt.Sprintf(`{"op":"publish","room":"a","data":%d,"ref":%d}`, i, i))
+		c.send(fmt.Sprintf(`{"op":"publish","room":"a","data":%d,"ref":%d}`, i, i))
 	}
 	for i := range 20 {
 		var got struct {
@@ -323,25 +323,25 @@ func TestSocketRate(t *testing.T) {
 	}
 }
 
-// A miser gives a part of what it is asked for, and has others wait.
-type miser struct {
-	gate
+// A partialLimiter grants a part of each request.
+type partialLimiter struct {
+	fakeLimiter
 	part int
 }
 
-func (m *miser) Take(_ context.Context, _ string, n, _ int) limits.Decision {
+func (m *partialLimiter) Take(_ context.Context, _ string, n, _ int) limits.Decision {
 	return limits.Decision{Granted: n / m.part, RetryAfter: m.state.RetryAfter}
 }
 
-// Whoever has reached both rates is told of the longer wait: after the shorter one the
-// other rate would refuse.
-func TestSocketRateLongestWait(t *testing.T) {
-	address, publisher := &miser{part: 2}, &miser{part: 1 << 20}
+// A caller that has reached both limits is told the longer wait: after the shorter one the
+// other limit would refuse.
+func TestWebSocketRateLongestWait(t *testing.T) {
+	address, publisher := &partialLimiter{part: 2}, &partialLimiter{part: 1 << 20}
 	address.state.RetryAfter, publisher.state.RetryAfter = time.Hour, time.Second
-	h := start(t, rated(publisher, address))
+	h := start(t, withRates(publisher, address))
 	c := h.dial()
 	for i := range 20 {
-		c.say(fmt.Sprintf(`{"op":"publish","room":"a","data":%d}`, i))
+		c.send(fmt.Sprintf(`{"op":"publish","room":"a","data":%d}`, i))
 	}
 	for range 20 {
 		if f := c.frame(); !strings.Contains(f, `"retry_after":3600}`) {
@@ -350,13 +350,13 @@ func TestSocketRateLongestWait(t *testing.T) {
 	}
 }
 
-// A client that talks too fast has each message answered, served or refused, until it
-// goes on with it for too long; what it has published by then is answered too.
-func TestSocketMessages(t *testing.T) {
+// Every message of a client that sends too fast is answered, executed or refused, until the
+// client does so for too long. Its earlier publishes are answered before the close.
+func TestWebSocketMessages(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.MaxMessages = 5 })
-	h.log.pace.Store(int64(200 * time.Millisecond))
+	h.log.appendDelay.Store(int64(200 * time.Millisecond))
 	c := h.dial()
-	c.say(`{"op":"publish","room":"a","data":1,"ref":0}`)
+	c.send(`{"op":"publish","room":"a","data":1,"ref":0}`)
 	for i := 1; i < 1000 && c.WriteMessage(1, fmt.Appendf(nil, `{"op":"ping","ref":%d}`, i)) == nil; i++ {
 	}
 	var answers []string
@@ -387,24 +387,24 @@ func TestSocketMessages(t *testing.T) {
 		t.Errorf("%d pongs, %d refused, of %d", pongs, refused, len(answers))
 	}
 	if got := h.limit("messages"); got < float64(refused) {
-		t.Errorf("the limit was reached %v times, and %d were refused", got, refused)
+		t.Errorf("the limit was reached %v times, but %d messages were refused", got, refused)
 	}
 	if n := len(h.history("a", "").Events); n != 1 {
 		t.Errorf("%d events", n)
 	}
-	h.gone()
+	h.awaitNoConnections()
 }
 
-// Pings count too: each makes work.
-func TestSocketPingFlood(t *testing.T) {
+// Pings count as messages.
+func TestWebSocketPingFlood(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.MaxMessages = 5 })
 	c := h.dial()
 	go func() {
-		for c.WriteControl(9, nil, time.Now().Add(patience)) == nil {
+		for c.WriteControl(9, nil, time.Now().Add(testTimeout)) == nil {
 		}
 	}()
-	if code := c.closed(); code != 1008 {
+	if code := c.closeCode(); code != 1008 {
 		t.Errorf("closed with %d", code)
 	}
-	h.gone()
+	h.awaitNoConnections()
 }

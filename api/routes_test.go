@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark/tidemark/api/console"
 )
 
-func TestAddressesThatAreNot(t *testing.T) {
+func TestUnknownAddresses(t *testing.T) {
 	h := start(t)
 	for _, tt := range []struct {
 		method, path string
@@ -81,7 +81,7 @@ func TestMetricsAndConsole(t *testing.T) {
 		`tidemark_connections{transport="websocket"} 0`,
 	} {
 		if !slices.Contains(strings.Split(a.body, "\n"), line) {
-			t.Errorf("/metrics does not say %s", line)
+			t.Errorf("/metrics does not contain %s", line)
 		}
 	}
 	if a := h.request("GET", "/", ""); a.body != "<title>console</title>" {
@@ -89,8 +89,8 @@ func TestMetricsAndConsole(t *testing.T) {
 	}
 }
 
-// Without a console and a gatherer there are no such pages.
-func TestPagesThatAreOff(t *testing.T) {
+// Without a console and a gatherer their pages do not exist.
+func TestDisabledPages(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.Console, s.api.Gatherer = nil, nil })
 	for _, path := range []string{"/", "/metrics"} {
 		if p := h.request("GET", path, "").problem(t); p.Code != "not-found" {
@@ -99,8 +99,8 @@ func TestPagesThatAreOff(t *testing.T) {
 	}
 }
 
-// What the console does not have is a problem like any other.
-func TestConsoleLacksIt(t *testing.T) {
+// A page that the console does not have gets a problem document.
+func TestConsolePageMissing(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.Console = console.Handler() })
 	for _, path := range []string{"/console/nothing.js", "/console/", "/console/a/../app.js", "/console/%00"} {
 		a := h.request("GET", path, "")
@@ -113,7 +113,7 @@ func TestConsoleLacksIt(t *testing.T) {
 	}
 }
 
-// A handler that panics costs one request, not the program.
+// A panic in a handler fails one request, not the program.
 func TestPanic(t *testing.T) {
 	h := start(t, func(s *setup) {
 		s.api.Console = http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("secret") })
@@ -124,7 +124,7 @@ func TestPanic(t *testing.T) {
 	}
 }
 
-// The zero Options are ready for use, and so are none.
+// nil options work.
 func TestNoOptions(t *testing.T) {
 	h := start(t)
 	s := api.New(h.node, nil)

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The credential leaves the address, whatever else is in it, and nothing else does.
+// takeToken removes the credential from the URL and nothing else.
 func FuzzTakeToken(f *testing.F) {
 	for _, q := range []string{"", "access_token=x", "a=1&access_token=x&b=2", "access%5ftoken=x", "%61ccess_token=x&access_token=y", "access_token", "&&", "a=%zz&access_token=%zz"} {
 		f.Add(q)

@@ -18,30 +18,30 @@ const (
 	traceparent = "00-" + traceID + "-00f067aa0ba902b7-01"
 )
 
-// traced has the spans of a node's edge and of its deliveries recorded.
-func traced(spans *tracetest.SpanRecorder) func(*setup) {
+// withTracing records the spans of requests and deliveries.
+func withTracing(spans *tracetest.SpanRecorder) func(*setup) {
 	provider := sdk.NewTracerProvider(sdk.WithSpanProcessor(spans))
 	return func(s *setup) { s.api.Tracing, s.node.Tracing = provider, provider }
 }
 
-// awaitSpan returns the n-th span with that name, once it has ended.
+// awaitSpan waits until n spans with the name have ended, and returns the n-th.
 func awaitSpan(t *testing.T, spans *tracetest.SpanRecorder, name string, n int) sdk.ReadOnlySpan {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testTimeout)
 	for {
 		found := slices.DeleteFunc(slices.Clone(spans.Ended()), func(s sdk.ReadOnlySpan) bool { return s.Name() != name })
 		if len(found) >= n {
 			return found[n-1]
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%d spans %s, want %d; there are %v", len(found), name, n, spans.Ended())
+			t.Fatalf("%d spans %s, want %d; all spans: %v", len(found), name, n, spans.Ended())
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// said returns what a span says of key; "" for nothing.
-func said(s sdk.ReadOnlySpan, key string) string {
+// attribute returns a span's attribute; "" without it.
+func attribute(s sdk.ReadOnlySpan, key string) string {
 	for _, a := range s.Attributes() {
 		if string(a.Key) == key {
 			return a.Value.String()
@@ -50,11 +50,11 @@ func said(s sdk.ReadOnlySpan, key string) string {
 	return ""
 }
 
-// Every route of the API has a span, named by the route, with the status that the client
-// was given. Probes and pages have none.
+// A request to each route of the API makes a span, named by the route, with the status of the
+// answer. Health checks and pages make none.
 func TestRequestSpans(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	for i, tc := range []struct {
 		method, path, body, accept string
 		span                       string
@@ -75,12 +75,12 @@ func TestRequestSpans(t *testing.T) {
 		}
 		requests := slices.DeleteFunc(slices.Clone(spans.Ended()), func(s sdk.ReadOnlySpan) bool { return s.SpanKind() != trace.SpanKindServer })
 		if len(requests) != i+1 {
-			t.Fatalf("after %s %s there are %d spans, want %d", tc.method, tc.path, len(requests), i+1)
+			t.Fatalf("after %s %s: %d spans, want %d", tc.method, tc.path, len(requests), i+1)
 		}
 		span := requests[i]
-		if span.Name() != tc.span || said(span, "http.route") != strings.Fields(tc.span)[1] || said(span, "http.request.method") != tc.method ||
-			said(span, "http.response.status_code") != fmt.Sprint(tc.status) || said(span, "tidemark.problem") != tc.problem ||
-			said(span, "network.protocol.version") != "1.1" || said(span, "url.scheme") != "http" {
+		if span.Name() != tc.span || attribute(span, "http.route") != strings.Fields(tc.span)[1] || attribute(span, "http.request.method") != tc.method ||
+			attribute(span, "http.response.status_code") != fmt.Sprint(tc.status) || attribute(span, "tidemark.problem") != tc.problem ||
+			attribute(span, "network.protocol.version") != "1.1" || attribute(span, "url.scheme") != "http" {
 			t.Errorf("%s %s made the span %s: %v", tc.method, tc.path, span.Name(), span.Attributes())
 		}
 	}
@@ -89,14 +89,14 @@ func TestRequestSpans(t *testing.T) {
 		h.request("GET", path, "")
 	}
 	if n := len(spans.Started()) - before; n != 0 {
-		t.Errorf("%d spans of probes and pages", n)
+		t.Errorf("%d spans of health checks and pages", n)
 	}
 }
 
-// The log's failure is an error of the span, and the client's is not.
+// A failure of the log marks the span as an error, a failure of the client does not.
 func TestRequestSpanOfFailure(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	h.log.writesDown.Store(true)
 	h.request("POST", "/v1/rooms/den/events", `{"data":1}`)
 	h.request("POST", "/v1/rooms/den/events", `{"data":`)
@@ -108,56 +108,56 @@ func TestRequestSpanOfFailure(t *testing.T) {
 	}
 }
 
-// The span of a stream ends when that is open, and not with it, though over HTTP/2 the
-// stream stays with its handler.
+// The span of a stream ends when the stream is open, also over HTTP/2, where the handler stays
+// until the end of the stream.
 func TestSpanOfStream(t *testing.T) {
 	eachHTTP(t, func(t *testing.T, over func(*setup)) {
 		spans := tracetest.NewSpanRecorder()
-		h := start(t, traced(spans), over)
+		h := start(t, withTracing(spans), over)
 		for path, name := range map[string]string{
 			"/v1/rooms/den/events": "GET /v1/rooms/:room/events",
 			"/v1/events?room=den":  "GET /v1/events",
 		} {
 			h.follow(path).opened()
-			if got := said(awaitSpan(t, spans, name, 1), "http.response.status_code"); got != "200" {
+			if got := attribute(awaitSpan(t, spans, name, 1), "http.response.status_code"); got != "200" {
 				t.Errorf("%s opened with %s", path, got)
 			}
 		}
 	})
 }
 
-// So does that of a socket.
-func TestSpanOfSocket(t *testing.T) {
+// The span of a WebSocket ends when it is open.
+func TestSpanOfWebSocket(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	start(t, traced(spans)).dial()
-	if got := said(awaitSpan(t, spans, "GET /v1/ws", 1), "http.response.status_code"); got != "101" {
-		t.Errorf("a socket opened with %s", got)
+	start(t, withTracing(spans)).dial()
+	if got := attribute(awaitSpan(t, spans, "GET /v1/ws", 1), "http.response.status_code"); got != "101" {
+		t.Errorf("the WebSocket opened with %s", got)
 	}
 }
 
-// A stream that is broken off before it has begun was answered, and nothing has crashed.
-func TestSpanOfStreamSentAway(t *testing.T) {
+// The span of a rejected stream has the status of its answer and no error.
+func TestSpanOfRejectedStream(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
-	h.log.edgesDown.Store(true)
+	h := start(t, withTracing(spans))
+	h.log.watermarksDown.Store(true)
 	if b := h.follow("/v1/rooms/den/events").block(); !strings.Contains(b, "log-unavailable") {
-		t.Errorf("the stream says %s", b)
+		t.Errorf("the stream got %s", b)
 	}
 	span := awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1)
-	if said(span, "http.response.status_code") != "200" || len(span.Events()) != 0 || span.Status().Code != 0 {
-		t.Errorf("the span says %v, %v, %v", span.Attributes(), span.Events(), span.Status())
+	if attribute(span, "http.response.status_code") != "200" || len(span.Events()) != 0 || span.Status().Code != 0 {
+		t.Errorf("the span has %v, %v, %v", span.Attributes(), span.Events(), span.Status())
 	}
 }
 
-// A publish goes on with the trace that it came with, and its event's delivery with the
-// publish; a traceparent that can't be read begins a trace of its own.
-func TestTraceGoesOn(t *testing.T) {
+// A publish continues the trace of its request, and the delivery continues the publish. A
+// malformed traceparent begins a new trace.
+func TestTraceContinues(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	h.follow("/v1/rooms/den/events").opened()
 	for i, tc := range []struct {
-		header string
-		goesOn bool
+		header    string
+		continues bool
 	}{
 		{traceparent, true},
 		{"", false},
@@ -170,8 +170,8 @@ func TestTraceGoesOn(t *testing.T) {
 		h.request("POST", "/v1/rooms/den/events", `{"data":1}`, "traceparent", tc.header)
 		publish := awaitSpan(t, spans, "POST /v1/rooms/:room/events", i+1)
 		deliver := awaitSpan(t, spans, "deliver", i+1)
-		if got := publish.SpanContext().TraceID().String() == traceID; got != tc.goesOn || publish.Parent().IsValid() != tc.goesOn {
-			t.Errorf("%.80q: the publish is of the trace %s", tc.header, publish.SpanContext().TraceID())
+		if got := publish.SpanContext().TraceID().String() == traceID; got != tc.continues || publish.Parent().IsValid() != tc.continues {
+			t.Errorf("%.80q: the publish is in the trace %s", tc.header, publish.SpanContext().TraceID())
 		}
 		if deliver.Parent().SpanID() != publish.SpanContext().SpanID() || deliver.SpanContext().TraceID() != publish.SpanContext().TraceID() {
 			t.Errorf("%.80q: the delivery is a child of %v", tc.header, deliver.Parent())
@@ -179,10 +179,10 @@ func TestTraceGoesOn(t *testing.T) {
 	}
 }
 
-// A trace that its publisher does not keep is not kept here, and costs its event nothing.
-func TestTraceNotKept(t *testing.T) {
+// A trace that the publisher does not sample is not sampled here.
+func TestTraceNotSampled(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	s := h.follow("/v1/rooms/den/events")
 	s.opened()
 	awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1)
@@ -190,14 +190,14 @@ func TestTraceNotKept(t *testing.T) {
 	s.block() // live
 	s.block()
 	if n := len(spans.Ended()); n != 1 {
-		t.Errorf("%d spans, want that of the stream alone", n)
+		t.Errorf("%d spans, want only that of the stream", n)
 	}
 }
 
-// Every event of a batch is of the request's trace.
+// Every event of a batch is in the request's trace.
 func TestTraceOfBatch(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	h.follow("/v1/events?room=a&room=b").opened()
 	h.request("POST", "/v1/events", `{"events":[{"rooms":["a","b"],"data":1},{"room":"a","data":2}]}`, "traceparent", traceparent)
 	publish := awaitSpan(t, spans, "POST /v1/events", 1)
@@ -208,40 +208,40 @@ func TestTraceOfBatch(t *testing.T) {
 	}
 }
 
-// Messages that publish over a WebSocket begin a trace, which their events take along.
+// Publishes on a WebSocket begin a trace, which the deliveries of their events continue.
 func TestSpanOfMessages(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	h.follow("/v1/rooms/den/events").opened()
 	c := h.dial()
-	c.say(`{"op":"publish","room":"den","data":1}`)
+	c.send(`{"op":"publish","room":"den","data":1}`)
 	c.frame()
 	publish := awaitSpan(t, spans, "publish", 1)
-	if publish.SpanKind() != trace.SpanKindServer || publish.Parent().IsValid() || said(publish, "messaging.batch.message_count") != "1" {
+	if publish.SpanKind() != trace.SpanKindServer || publish.Parent().IsValid() || attribute(publish, "messaging.batch.message_count") != "1" {
 		t.Errorf("the span of kind %v is a child of %v: %v", publish.SpanKind(), publish.Parent(), publish.Attributes())
 	}
 	if deliver := awaitSpan(t, spans, "deliver", 1); deliver.Parent().SpanID() != publish.SpanContext().SpanID() {
 		t.Errorf("the delivery is a child of %v", deliver.Parent())
 	}
 	h.log.writesDown.Store(true)
-	c.say(`{"op":"publish","room":"den","data":1}`)
+	c.send(`{"op":"publish","room":"den","data":1}`)
 	c.frame()
-	if got := said(awaitSpan(t, spans, "publish", 2), "error.type"); got != "log-unavailable" {
-		t.Errorf("the failure is told as %q", got)
+	if got := attribute(awaitSpan(t, spans, "publish", 2), "error.type"); got != "log-unavailable" {
+		t.Errorf("the failure is reported as %q", got)
 	}
-	c.say(`{"op":"publish","room":"den"}`) // is refused before anything is stored
+	c.send(`{"op":"publish","room":"den"}`) // refused before it reaches the log
 	c.frame()
-	c.say(`{"op":"ping"}`)
+	c.send(`{"op":"ping"}`)
 	c.frame()
 	if n := len(slices.DeleteFunc(slices.Clone(spans.Started()), func(s sdk.ReadWriteSpan) bool { return s.Name() != "publish" })); n != 2 {
 		t.Errorf("%d spans of messages, want 2", n)
 	}
 }
 
-// Nothing of what a client says in confidence, and nothing of what is published, is in a span.
+// Spans contain no credential, no header, no path and no data of an event.
 func TestSpansKeepSecrets(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans), guarded(t))
+	h := start(t, withTracing(spans), withAuth(t))
 	credential := token(t, time.Hour, all("den"))
 	for _, ask := range []func(){
 		func() {
@@ -264,19 +264,19 @@ func TestSpansKeepSecrets(t *testing.T) {
 	for _, s := range tracetest.SpanStubsFromReadOnlySpans(ended) {
 		text := fmt.Sprintf("%+v", s)
 		if strings.Contains(text, "SECRET") || strings.Contains(text, "eyJ") || strings.Contains(text, credential) || strings.Contains(text, "access_token") {
-			t.Errorf("a span says %s", text)
+			t.Errorf("a span contains %s", text)
 		}
 	}
 }
 
-// A panic is a failure of the span, too.
+// A panic gives its span the status of the answer.
 func TestSpanOfPanic(t *testing.T) {
 	spans := tracetest.NewSpanRecorder()
-	h := start(t, traced(spans))
+	h := start(t, withTracing(spans))
 	h.publish("den", "1")
 	h.log.panics.Store(true)
 	a := h.request("GET", "/v1/rooms/den/events?after=00000000000000000000000000", "", "Accept", "application/json")
-	if got := said(awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1), "http.response.status_code"); got != fmt.Sprint(a.status) || a.status != http.StatusInternalServerError {
-		t.Errorf("the span says %s, the answer %d", got, a.status)
+	if got := attribute(awaitSpan(t, spans, "GET /v1/rooms/:room/events", 1), "http.response.status_code"); got != fmt.Sprint(a.status) || a.status != http.StatusInternalServerError {
+		t.Errorf("the span has the status %s, the answer %d", got, a.status)
 	}
 }

@@ -18,8 +18,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A stuckLog takes every request and answers none, as one does whose packets are
-// dropped on the way.
+// A stuckLog answers no request, like a server whose packets are dropped on the way.
 type stuckLog struct{ streams.Log }
 
 func (stuckLog) Partitions() int { return 1 }
@@ -43,16 +42,18 @@ func (stuckLog) Ping(ctx context.Context) error {
 	return ctx.Err()
 }
 
-func (stuckLog) Feed(streams.Partition) streams.Feed { return stuckFeed{make(chan streams.FeedMessage)} }
+func (stuckLog) Feed(streams.Partition) streams.Feed {
+	return stuckFeed{make(chan streams.FeedMessage)}
+}
 
 type stuckFeed struct{ signals chan streams.FeedMessage }
 
-func (stuckFeed) Join(streams.Room, uint64)        {}
-func (stuckFeed) Leave(streams.Room)               {}
+func (stuckFeed) Join(streams.Room, uint64)              {}
+func (stuckFeed) Leave(streams.Room)                     {}
 func (f stuckFeed) Messages() <-chan streams.FeedMessage { return f.signals }
-func (f stuckFeed) Close()                         { close(f.signals) }
+func (f stuckFeed) Close()                               { close(f.signals) }
 
-// Whoever needs a log that does not answer is told so within a time limit.
+// A request that needs a log which does not answer fails within a time limit.
 func TestStuckLog(t *testing.T) {
 	for _, tt := range []struct {
 		method, path, accept string
@@ -72,23 +73,23 @@ func TestStuckLog(t *testing.T) {
 			r := httptest.NewRequest(tt.method, tt.path, strings.NewReader(`{"data":1}`))
 			r.Header.Set("Accept", tt.accept)
 			w := httptest.NewRecorder()
-			began := time.Now()
+			start := time.Now()
 			func() {
 				defer func() {
-					if p := recover(); p != nil && p != http.ErrAbortHandler { // a stream is broken off
+					if p := recover(); p != nil && p != http.ErrAbortHandler { // a stream is reset
 						panic(p)
 					}
 				}()
 				handler.ServeHTTP(w, r)
 			}()
-			if took := time.Since(began); took != tt.limit || w.Code != tt.status || !strings.Contains(w.Body.String(), tt.body) {
+			if took := time.Since(start); took != tt.limit || w.Code != tt.status || !strings.Contains(w.Body.String(), tt.body) {
 				t.Errorf("%s %s: after %v: %d %s", tt.method, tt.path, took, w.Code, w.Body)
 			}
 		})
 	}
 }
 
-// A body that ends early, or never comes, is one problem and stores nothing.
+// A body that ends early is refused and stores nothing.
 func TestBodyCutShort(t *testing.T) {
 	h := start(t)
 	before := h.newest()
@@ -111,11 +112,11 @@ func TestBodyCutShort(t *testing.T) {
 		t.Errorf("%d %+v %v", resp.StatusCode, p, err)
 	}
 	if h.newest() != before {
-		t.Error("it was stored")
+		t.Error("the event was stored")
 	}
 }
 
-// A page of history that is written in several pieces is whole.
+// A page of history that is written in several pieces is complete.
 func TestLargeHistory(t *testing.T) { eachHTTP(t, testLargeHistory) }
 
 func testLargeHistory(t *testing.T, over func(*setup)) {
@@ -132,7 +133,7 @@ func testLargeHistory(t *testing.T, over func(*setup)) {
 	}
 }
 
-// A stream that never pauses is sent away too, between two blocks.
+// A stream that never pauses is drained too, between two blocks.
 func TestDrainingABusyStream(t *testing.T) { eachHTTP(t, testDrainingABusyStream) }
 
 func testDrainingABusyStream(t *testing.T, over func(*setup)) {

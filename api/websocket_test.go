@@ -18,15 +18,15 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// A conversation in the words of the contract, to the byte.
-func TestSocket(t *testing.T) {
+// A session with the frames of docs/protocol.md, byte for byte.
+func TestWebSocket(t *testing.T) {
 	h := start(t)
 	ids := h.publishMany("lobby", 2)
 	c := h.dial("tidemark.v1")
 	if got := c.Subprotocol(); got != "tidemark.v1" {
 		t.Errorf("subprotocol %q", got)
 	}
-	c.say(`{"op":"subscribe","room":"lobby","since":"` + ids[0] + `","ref":1}`)
+	c.send(`{"op":"subscribe","room":"lobby","since":"` + ids[0] + `","ref":1}`)
 	c.expect(`{"op":"subscribed","room":"lobby","cursor":"` + ids[0] + `","ref":1}`)
 	c.expect(`{"op":"event","room":"lobby","id":"` + ids[1] + `","type":"message","data":2}`)
 	c.expect(`{"op":"live","room":"lobby","replayed":1,"cursor":"` + ids[1] + `"}`)
@@ -34,16 +34,16 @@ func TestSocket(t *testing.T) {
 	a := h.request("POST", "/v1/rooms/lobby/events", `{"type":"note","data":{"a":[1]}}`)
 	c.expect(`{"op":"event","room":"lobby","id":"` + a.id(t) + `","type":"note","data":{"a":[1]}}`)
 
-	c.say(`{"op":"unsubscribe","room":"lobby","ref":"r"}`)
+	c.send(`{"op":"unsubscribe","room":"lobby","ref":"r"}`)
 	c.expect(`{"op":"unsubscribed","room":"lobby","ref":"r"}`)
 	h.publish("lobby", "3")
-	c.say(`{"op":"ping"}`)
+	c.send(`{"op":"ping"}`)
 	c.expect(`{"op":"pong"}`)
-	c.say(`{"op":"ping","ref":-1.5e3}`)
+	c.send(`{"op":"ping","ref":-1.5e3}`)
 	c.expect(`{"op":"pong","ref":-1.5e3}`)
 }
 
-// The subprotocol is tidemark.v1, also where a client offers none, or others too.
+// The server chooses tidemark.v1 among the offered subprotocols, and accepts an offer of none.
 func TestSubprotocols(t *testing.T) {
 	h := start(t)
 	for want, offer := range map[string][]string{
@@ -56,7 +56,7 @@ func TestSubprotocols(t *testing.T) {
 	}
 }
 
-// What is no proper handshake gets a problem document.
+// A malformed handshake gets a problem document.
 func TestHandshakeRefused(t *testing.T) {
 	h := start(t)
 	upgrade := []string{
@@ -82,13 +82,13 @@ func TestHandshakeRefused(t *testing.T) {
 	}
 }
 
-// A message that can't be served gets one error, changes nothing, and leaves the
-// connection as it was.
-func TestSocketErrors(t *testing.T) {
+// A message that cannot be executed gets one error, changes nothing, and leaves the session
+// open.
+func TestWebSocketErrors(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.MaxRooms = 1 })
 	before := h.newest()
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.send(`{"op":"subscribe","room":"lobby"}`)
 	c.frame()
 	c.frame()
 	for _, tt := range []struct{ message, code, room string }{
@@ -118,7 +118,7 @@ func TestSocketErrors(t *testing.T) {
 		{`{"op":"publish","room":"lobby","ref":1,"data":"` + strings.Repeat("x", 64<<10) + `"}`, "data-too-large", "lobby"},
 		{`{"op":"publish","room":"lobby","ref":1,"data":` + strings.Repeat("[", 65) + strings.Repeat("]", 65) + `}`, "data-too-deep", "lobby"},
 	} {
-		c.say(tt.message)
+		c.send(tt.message)
 		var got struct {
 			Op, Code, Detail, Room string
 			Ref                    *int
@@ -131,10 +131,10 @@ func TestSocketErrors(t *testing.T) {
 			t.Errorf("%.80s:\n%s, want %s", tt.message, text, tt.code)
 		}
 	}
-	c.say(`{"op":"unsubscribe","room":"lobby"}`)
+	c.send(`{"op":"unsubscribe","room":"lobby"}`)
 	c.expect(`{"op":"unsubscribed","room":"lobby"}`)
 	for _, last := range []string{`0`, `1001`, `"5"`, `null`, `1.5`} {
-		c.say(`{"op":"subscribe","room":"lobby","last":` + last + `}`)
+		c.send(`{"op":"subscribe","room":"lobby","last":` + last + `}`)
 		if got := c.frame(); !strings.Contains(got, `"code":"last-invalid"`) {
 			t.Errorf("last %s: %s", last, got)
 		}
@@ -144,7 +144,7 @@ func TestSocketErrors(t *testing.T) {
 	}
 }
 
-func TestSocketStart(t *testing.T) {
+func TestWebSocketStart(t *testing.T) {
 	h := start(t)
 	ids := h.publishMany("lobby", 4)
 	c := h.dial()
@@ -160,16 +160,16 @@ func TestSocketStart(t *testing.T) {
 		`,"last":2`:                          "3 4",
 		`,"last":2,"since":"` + ids[2] + `"`: "4",
 	} {
-		c.say(`{"op":"subscribe","room":"lobby"` + start + `}`)
+		c.send(`{"op":"subscribe","room":"lobby"` + start + `}`)
 		if got := strings.Join(c.events(), " "); got != want {
 			t.Errorf("%s: %q, want %q", start, got, want)
 		}
-		c.say(`{"op":"unsubscribe","room":"lobby"}`)
+		c.send(`{"op":"unsubscribe","room":"lobby"}`)
 		c.expect(`{"op":"unsubscribed","room":"lobby"}`)
 	}
 }
 
-// events reads frames until a room's replay is done, as sse.events does.
+// events reads frames until the replay of a room ends, like sse.events.
 func (c *wsClient) events() []string {
 	c.t.Helper()
 	var got []string
@@ -196,18 +196,18 @@ func (c *wsClient) events() []string {
 	}
 }
 
-func TestSocketPublish(t *testing.T) {
+func TestWebSocketPublish(t *testing.T) {
 	h := start(t)
 	c := h.dial()
-	c.say(`{"op":"publish","room":"lobby","type":"note","data":{"a": 1},"key":"k","ref":2}`)
+	c.send(`{"op":"publish","room":"lobby","type":"note","data":{"a": 1},"key":"k","ref":2}`)
 	id := h.newestOf("lobby", c)
-	c.say(`{"op":"publish","room":"lobby","type":"note","data":{"a":1},"key":"k","ref":3}`)
+	c.send(`{"op":"publish","room":"lobby","type":"note","data":{"a":1},"key":"k","ref":3}`)
 	c.expect(`{"op":"published","room":"lobby","id":"` + id + `","durability":"fsynced","replayed":true,"ref":3}`)
-	c.say(`{"op":"publish","room":"lobby","data":2,"key":"k"}`)
+	c.send(`{"op":"publish","room":"lobby","data":2,"key":"k"}`)
 	c.expect(`{"op":"error","code":"key-reused","detail":"the idempotency key was used with different content","room":"lobby"}`)
 
 	h.log.writesDown.Store(true)
-	c.say(`{"op":"publish","room":"lobby","data":2}`)
+	c.send(`{"op":"publish","room":"lobby","data":2}`)
 	c.expect(`{"op":"error","code":"log-unavailable","detail":"the log cannot be reached","room":"lobby"}`)
 }
 
@@ -224,12 +224,12 @@ func (h *harness) newestOf(room string, c *wsClient) string {
 }
 
 // Publishes sent without waiting are stored, and answered, in their order.
-func TestSocketPublishesInOrder(t *testing.T) {
+func TestWebSocketPublishesInOrder(t *testing.T) {
 	h := start(t)
 	c := h.dial()
 	const n = 50
 	for i := range n {
-		c.say(fmt.Sprintf(`{"op":"publish","room":"lobby","data":%d,"ref":%d}`, i, i))
+		c.send(fmt.Sprintf(`{"op":"publish","room":"lobby","data":%d,"ref":%d}`, i, i))
 	}
 	last := ""
 	for i := range n {
@@ -247,18 +247,17 @@ func TestSocketPublishesInOrder(t *testing.T) {
 	}
 }
 
-// Each room of a connection catches up for itself, and a cursor of one transport
-// works on the other.
-func TestSocketRooms(t *testing.T) {
+// Each room of a session catches up separately. A cursor from a WebSocket works in a stream.
+func TestWebSocketRooms(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.KeepAlive = time.Millisecond })
 	h.publishMany("a", 3)
 	h.publishMany("b", 3)
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"a","since":"earliest"}`)
+	c.send(`{"op":"subscribe","room":"a","since":"earliest"}`)
 	if got := c.events(); len(got) != 3 {
 		t.Errorf("a: %v", got)
 	}
-	c.say(`{"op":"subscribe","room":"b","last":1}`)
+	c.send(`{"op":"subscribe","room":"b","last":1}`)
 	if got := c.events(); !slices.Equal(got, []string{"3"}) {
 		t.Errorf("b: %v", got)
 	}
@@ -295,33 +294,33 @@ func (c *wsClient) position() string {
 	}
 }
 
-// The cursor of a quiet socket moves on with the log.
-func TestSocketPositionMoves(t *testing.T) {
+// The cursor of a quiet session moves forward with the log.
+func TestWebSocketPositionMoves(t *testing.T) {
 	h := start(t, func(s *setup) {
 		s.api.KeepAlive = time.Millisecond
 		s.node.CheckEvery = time.Millisecond
 	})
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"quiet"}`)
+	c.send(`{"op":"subscribe","room":"quiet"}`)
 	newest := h.publish("busy", "1")
 	for c.position() < newest {
 	}
 }
 
-func TestSocketOutage(t *testing.T) {
+func TestWebSocketOutage(t *testing.T) {
 	h := start(t, func(s *setup) { s.node.Hot = 1 })
 	h.publishMany("lobby", 3)
 	c := h.dial()
-	h.log.edgesDown.Store(true)
-	c.say(`{"op":"subscribe","room":"lobby","since":"earliest","ref":1}`)
+	h.log.watermarksDown.Store(true)
+	c.send(`{"op":"subscribe","room":"lobby","since":"earliest","ref":1}`)
 	c.expect(`{"op":"error","code":"log-unavailable","detail":"the log cannot be reached","room":"lobby","ref":1}`)
-	h.log.edgesDown.Store(false)
+	h.log.watermarksDown.Store(false)
 
 	h.log.readsDown.Store(true)
-	c.say(`{"op":"subscribe","room":"lobby","since":"earliest"}`)
+	c.send(`{"op":"subscribe","room":"lobby","since":"earliest"}`)
 	c.frame()
 	c.expect(`{"op":"error","code":"log-unavailable","detail":"the log cannot be reached"}`)
-	c.say(`{"op":"ping"}`) // nothing else waits
+	c.send(`{"op":"ping"}`) // other messages do not wait
 	c.expect(`{"op":"pong"}`)
 	h.log.readsDown.Store(false)
 	if got := c.events(); !slices.Equal(got, []string{"1", "2", "3"}) {
@@ -329,48 +328,48 @@ func TestSocketOutage(t *testing.T) {
 	}
 }
 
-// A room may be left while it waits for the log.
-func TestSocketUnsubscribeInAnOutage(t *testing.T) {
+// A client can unsubscribe from a room that waits for the log.
+func TestWebSocketUnsubscribeInAnOutage(t *testing.T) {
 	h := start(t, func(s *setup) { s.node.Hot = 1 })
 	h.publishMany("lobby", 3)
 	c := h.dial()
 	h.log.readsDown.Store(true)
-	c.say(`{"op":"subscribe","room":"lobby","since":"earliest"}`)
+	c.send(`{"op":"subscribe","room":"lobby","since":"earliest"}`)
 	c.frame()
 	c.frame()
-	c.say(`{"op":"unsubscribe","room":"lobby"}`)
+	c.send(`{"op":"unsubscribe","room":"lobby"}`)
 	c.expect(`{"op":"unsubscribed","room":"lobby"}`)
 	h.log.readsDown.Store(false)
-	c.say(`{"op":"ping"}`)
+	c.send(`{"op":"ping"}`)
 	c.expect(`{"op":"pong"}`)
 }
 
-func TestSocketFramesOfTheWrongKind(t *testing.T) {
+func TestWebSocketFramesOfTheWrongKind(t *testing.T) {
 	h := start(t)
 	c := h.dial()
 	if err := c.WriteMessage(websocket.BinaryMessage, []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
-	if got := c.closed(); got != websocket.CloseUnsupportedData {
+	if got := c.closeCode(); got != websocket.CloseUnsupportedData {
 		t.Errorf("binary: closed with %d", got)
 	}
 	c = h.dial()
-	_ = c.WriteMessage(websocket.TextMessage, make([]byte, 1<<20)) // the server may close before it is all written
-	if got := c.closed(); got != websocket.CloseMessageTooBig {
+	_ = c.WriteMessage(websocket.TextMessage, make([]byte, 1<<20)) // the server may close before all of it is written
+	if got := c.closeCode(); got != websocket.CloseMessageTooBig {
 		t.Errorf("too large: closed with %d", got)
 	}
 }
 
-func TestSocketDraining(t *testing.T) {
+func TestWebSocketDraining(t *testing.T) {
 	h := start(t)
 	c, quiet := h.dial(), h.dial()
-	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.send(`{"op":"subscribe","room":"lobby"}`)
 	c.frame()
 	c.frame()
 	done := make(chan error)
 	go func() { done <- h.api.Shutdown(context.Background()) }()
 	for _, c := range []*wsClient{c, quiet, h.dial()} {
-		if got := c.closed(); got != websocket.CloseServiceRestart {
+		if got := c.closeCode(); got != websocket.CloseServiceRestart {
 			t.Errorf("closed with %d, want %d", got, websocket.CloseServiceRestart)
 		}
 	}
@@ -379,7 +378,7 @@ func TestSocketDraining(t *testing.T) {
 	}
 }
 
-// A peer that is gone without a word is noticed: it answers no ping.
+// A client that has disappeared without closing is disconnected, because it answers no ping.
 func TestHalfOpenPeer(t *testing.T) {
 	h := start(t, func(s *setup) { s.api.PingEvery = 10 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
@@ -389,7 +388,7 @@ func TestHalfOpenPeer(t *testing.T) {
 	defer conn.Close()
 	fmt.Fprintf(conn, "GET /v1/ws HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
-	_ = conn.SetReadDeadline(time.Now().Add(patience))
+	_ = conn.SetReadDeadline(time.Now().Add(testTimeout))
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
 	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
@@ -404,17 +403,16 @@ func TestHalfOpenPeer(t *testing.T) {
 	}
 }
 
-// A peer that answers pings stays, however little it has to say; and its own
-// pings are answered.
-func TestSocketPings(t *testing.T) {
-	t.Parallel() // it waits
+// A client that only answers pings stays connected, and its own pings are answered.
+func TestWebSocketPings(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := start(t, func(s *setup) { s.api.PingEvery = 300 * time.Millisecond })
 	c := h.dial()
 	pings, pongs := 0, 0
 	answer := c.PingHandler()
 	c.SetPingHandler(func(payload string) error {
-		if pings++; pings == 4 { // without answers it would be over by now
-			_ = c.WriteControl(websocket.PingMessage, []byte("p"), time.Now().Add(patience))
+		if pings++; pings == 4 { // without answers it would be disconnected by now
+			_ = c.WriteControl(websocket.PingMessage, []byte("p"), time.Now().Add(testTimeout))
 		}
 		return answer(payload)
 	})
@@ -429,8 +427,8 @@ func TestSocketPings(t *testing.T) {
 	}
 }
 
-// A client that answers pings, and sends its own, costs no more than one that was not
-// asked yet.
+// A client that answers pings and sends its own costs no more goroutines than a client
+// without pings.
 func TestPingsLeaveNoGoroutine(t *testing.T) {
 	const sockets, pings = 40, 3
 	h := start(t, func(s *setup) { s.api.PingEvery = 20 * time.Millisecond })
@@ -439,12 +437,12 @@ func TestPingsLeaveNoGoroutine(t *testing.T) {
 	t.Cleanup(clients.Wait)
 	for range sockets {
 		c := h.dial()
-		_ = c.SetReadDeadline(time.Time{}) // to be there for longer than the test is patient
+		_ = c.SetReadDeadline(time.Time{}) // it must outlast testTimeout
 		answered.Add(pings)
 		left, answer := pings, c.PingHandler()
 		c.SetPingHandler(func(payload string) error {
 			if left--; left >= 0 {
-				_ = c.WriteControl(websocket.PingMessage, []byte("p"), time.Now().Add(patience))
+				_ = c.WriteControl(websocket.PingMessage, []byte("p"), time.Now().Add(testTimeout))
 				answered.Done()
 			}
 			return answer(payload)
@@ -453,21 +451,21 @@ func TestPingsLeaveNoGoroutine(t *testing.T) {
 		t.Cleanup(func() { c.Close() })
 	}
 	answered.Wait()
-	const each = 2 // its reader here, and the server's
-	deadline := time.Now().Add(patience)
+	const each = 2 // the reader of the test, and the server's
+	deadline := time.Now().Add(testTimeout)
 	for runtime.NumGoroutine() > before+sockets*each+sockets/2 {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d goroutines, %d before %d clients came", runtime.NumGoroutine(), before, sockets)
+			t.Fatalf("%d goroutines, %d before %d clients connected", runtime.NumGoroutine(), before, sockets)
 		}
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// P7 on this transport: see TestStalledClient.
-func TestStalledSocket(t *testing.T) {
+// P7 over a WebSocket: see TestStalledClient.
+func TestStalledWebSocket(t *testing.T) {
 	h := start(t)
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.send(`{"op":"subscribe","room":"lobby"}`)
 	c.frame()
 	c.frame()
 	const n = 900
@@ -479,13 +477,13 @@ func TestStalledSocket(t *testing.T) {
 	}
 }
 
-// Events come while others are written in several pieces, to clients who read all the
-// time: whatever falls together, nobody is left waiting.
+// Events arrive while others are being written in several pieces. Clients that keep reading
+// receive all of them, however the two interleave.
 func TestLargeEventsAllTheTime(t *testing.T) {
 	const rounds, n, size = 60, 15, 40 << 10
 	h := start(t)
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.send(`{"op":"subscribe","room":"lobby"}`)
 	c.frame()
 	c.frame()
 	s := h.follow("/v1/rooms/lobby/events")
@@ -514,11 +512,11 @@ func TestLargeEventsAllTheTime(t *testing.T) {
 	}
 }
 
-// Shutdown does not wait for a socket that takes nothing.
-func TestShutdownCutsTheStalledSocket(t *testing.T) {
+// Shutdown does not wait for a WebSocket whose client reads nothing.
+func TestShutdownCutsTheStalledWebSocket(t *testing.T) {
 	h := start(t)
 	c := h.dial()
-	c.say(`{"op":"subscribe","room":"lobby"}`)
+	c.send(`{"op":"subscribe","room":"lobby"}`)
 	c.frame()
 	c.frame()
 	h.fill("lobby", 400, 60<<10)
