@@ -9,7 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tidemark/tidemark/streams/redislog"
+	"github.com/tidemark/tidemark/streams/redislog/doctor"
 )
 
 // textWidth is how wide a finding is written, in characters.
@@ -44,19 +44,19 @@ func (c *doctorCmd) Run(std stdio) error {
 	if err := c.print(newPrinter(std, c.JSON), report); err != nil {
 		return err
 	}
-	if n := report.Count(redislog.Problem); n > 0 {
+	if n := report.Count(doctor.Problem); n > 0 {
 		return errors.New(plural(n, "problem"))
 	}
 	return nil
 }
 
-func (c *doctorCmd) examine(ctx context.Context) (redislog.Report, error) {
+func (c *doctorCmd) examine(ctx context.Context) (doctor.Report, error) {
 	opt := c.options()
 	opt.Logger = slog.New(slog.DiscardHandler)
-	return redislog.Examine(ctx, opt)
+	return doctor.Examine(ctx, opt)
 }
 
-func (c *doctorCmd) print(p *printer, report redislog.Report) error {
+func (c *doctorCmd) print(p *printer, report doctor.Report) error {
 	for _, f := range report.Findings {
 		if err := p.finding(f); err != nil {
 			return err
@@ -65,15 +65,15 @@ func (c *doctorCmd) print(p *printer, report redislog.Report) error {
 	if p.json {
 		return nil
 	}
-	_, err := fmt.Fprintf(p.out, "%s, %s, %s, %d ok\n", plural(report.Count(redislog.Problem), "problem"),
-		plural(report.Count(redislog.Warning), "warning"), plural(report.Count(redislog.Note), "note"), report.Count(redislog.OK))
+	_, err := fmt.Fprintf(p.out, "%s, %s, %s, %d ok\n", plural(report.Count(doctor.Problem), "problem"),
+		plural(report.Count(doctor.Warning), "warning"), plural(report.Count(doctor.Note), "note"), report.Count(doctor.OK))
 	return err
 }
 
 // colours are ANSI codes, one for each level that deserves one.
-var colours = map[redislog.Level]string{redislog.Problem: "31", redislog.Warning: "33", redislog.Note: "36", redislog.OK: "32"}
+var colours = map[doctor.Level]string{doctor.Problem: "31", doctor.Warning: "33", doctor.Note: "36", doctor.OK: "32"}
 
-func (p *printer) finding(f redislog.Finding) error {
+func (p *printer) finding(f doctor.Finding) error {
 	if p.json {
 		return p.line(f)
 	}
@@ -82,7 +82,7 @@ func (p *printer) finding(f redislog.Finding) error {
 		where = " of " + f.Server
 	}
 	text := p.paint(colours[f.Level], fmt.Sprintf("%-8s", f.Level)) + f.About + where + ": " + f.Read
-	if f.Level == redislog.OK { // a list, to glance over
+	if f.Level == doctor.OK { // a list, to glance over
 		_, err := fmt.Fprintln(p.out, strings.TrimSuffix(text+". "+f.Means, ". "))
 		return err
 	}

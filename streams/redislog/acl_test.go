@@ -13,11 +13,13 @@ import (
 
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/endpoint"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// aclRule returns the words that docs/redis.md says after ACL SETUSER, for the
-// prefixes of the tests. The password in it is "secret", the user "tidemark".
+// aclRule returns the words after ACL SETUSER in docs/redis.md, for the prefixes of the
+// tests. The rule is for the user "tidemark" with the password "secret".
 func aclRule(t testing.TB) []string {
 	t.Helper()
 	for line := range strings.Lines(redisDocs(t)) {
@@ -49,8 +51,8 @@ func setUser(t testing.TB, admin *redis.Client, rule []string) {
 	}
 }
 
-// Each part of the rule is needed, and the start says so where one is left out: not
-// the first event, and not a feed that only waits.
+// Each part of the rule is needed. If one is missing, Open fails. The mistake does not
+// first show at the first event, or in a feed that only retries.
 func TestEachPermissionIsNeeded(t *testing.T) {
 	server := redistest.Start(t)
 	admin, rule := server.Client(), aclRule(t)
@@ -72,7 +74,7 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 				want = "channel"
 			}
 			_, err := Open(t.Context(), Options{URL: url, Prefix: newPrefix(), Logger: quiet()})
-			if !permanent(err) || !strings.Contains(err.Error(), want) {
+			if !rediserr.Permanent(err) || !strings.Contains(err.Error(), want) {
 				t.Errorf("Open = %v, want a permanent error with %q", err, want)
 			}
 		})
@@ -82,7 +84,8 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 	}
 }
 
-// What only some deployments need is as docs/redis.md says, and missed at the start.
+// docs/redis.md lists the permissions that only some deployments need. If one is missing,
+// Open fails.
 func TestFurtherPermissions(t *testing.T) {
 	_, clusterURL := oneNodeCluster(t)
 	server, newer := redistest.Start(t), redistest.StartNewer(t, "--appendonly", "yes")
@@ -94,18 +97,18 @@ func TestFurtherPermissions(t *testing.T) {
 		"+waitaof":        {URL: newer.URL(), Durability: streams.Fsynced},
 	} {
 		t.Run(part, func(t *testing.T) {
-			place, err := parseURL(opt.URL)
+			to, err := endpoint.Parse(opt.URL)
 			if err != nil {
 				t.Fatal(err)
 			}
-			admin := redis.NewClient(&redis.Options{Addr: place.addrs[0]})
+			admin := redis.NewClient(&redis.Options{Addr: to.Addrs[0]})
 			defer admin.Close()
 			opt.URL = strings.Replace(opt.URL, "://", "://tidemark:secret@", 1)
 			opt.Prefix, opt.Logger = newPrefix(), quiet()
 			setUser(t, admin, []string{"tidemark", "reset"})
 			setUser(t, admin, aclRule(t))
 			_, err = Open(t.Context(), opt)
-			if !permanent(err) || !strings.Contains(err.Error(), strings.TrimPrefix(part, "+")) {
+			if !rediserr.Permanent(err) || !strings.Contains(err.Error(), strings.TrimPrefix(part, "+")) {
 				t.Errorf("Open = %v, want a permanent error with %q", err, part[1:])
 			}
 			if docs := redisDocs(t); !strings.Contains(docs, "`"+strings.ReplaceAll(part, "|", `\|`)+"`") {
@@ -122,9 +125,9 @@ func TestFurtherPermissions(t *testing.T) {
 	}
 }
 
-// Each further permission that a limit of connections per user takes is as docs/redis.md
-// says, and missed at the start; with all of them everything is done that Seats do.
-func TestPermissionsOfSeats(t *testing.T) {
+// docs/redis.md lists the permissions for a connection limit per user. If one is missing,
+// Open fails. With all of them the limiter acquires, renews and releases slots.
+func TestPermissionsOfConnectionLimits(t *testing.T) {
 	server := redistest.Start(t)
 	admin, prefix := server.Client(), newPrefix()
 	opt := Options{
@@ -140,38 +143,38 @@ func TestPermissionsOfSeats(t *testing.T) {
 	for _, part := range parts {
 		command := strings.TrimPrefix(part, "+")
 		setUser(t, admin, []string{"tidemark", "-" + command})
-		if _, err := Open(t.Context(), opt); !permanent(err) || !strings.Contains(err.Error(), command) {
+		if _, err := Open(t.Context(), opt); !rediserr.Permanent(err) || !strings.Contains(err.Error(), command) {
 			t.Errorf("Open without %s = %v, want a permanent error that names it", part, err)
 		}
 		setUser(t, admin, []string{"tidemark", part})
 	}
 
 	l := open(t, opt)
-	var seats [2]*limits.ConnectionLimiter // two nodes
-	for i := range seats {
-		seats[i] = limits.NewConnectionLimiter(limits.ConnectionOptions{PerUser: 1, Redis: l.Client(), Prefix: l.Prefix(), Lease: time.Second})
-		t.Cleanup(seats[i].Close)
+	var limiters [2]*limits.ConnectionLimiter // two nodes
+	for i := range limiters {
+		limiters[i] = limits.NewConnectionLimiter(limits.ConnectionOptions{PerUser: 1, Redis: l.Client(), Prefix: l.Prefix(), Lease: time.Second})
+		t.Cleanup(limiters[i].Close)
 	}
-	seat, err := seats[0].Acquire(t.Context(), netip.Addr{}, "ann")
+	slot, err := limiters[0].Acquire(t.Context(), netip.Addr{}, "ann")
 	if err != nil {
 		t.Fatal(err)
 	}
 	refused := func() bool {
-		seat, err := seats[1].Acquire(t.Context(), netip.Addr{}, "ann")
-		seat.Release()
+		slot, err := limiters[1].Acquire(t.Context(), netip.Addr{}, "ann")
+		slot.Release()
 		return errors.Is(err, limits.ErrUserFull)
 	}
 	if !refused() {
-		t.Error("the other node lets a second one in")
+		t.Error("the other node accepts a second connection")
 	}
 	server.Flush()
 	eventually(t, "the lease is renewed", refused)
-	seat.Release()
-	eventually(t, "the seat is given back", func() bool { return !refused() })
+	slot.Release()
+	eventually(t, "the slot is released", func() bool { return !refused() })
 }
 
-// furtherPermissions returns the words in the row of docs/redis.md's table that begins
-// with what.
+// furtherPermissions returns the permissions in the row of docs/redis.md's table that
+// begins with what.
 func furtherPermissions(t testing.TB, what string) (words []string) {
 	t.Helper()
 	for line := range strings.Lines(redisDocs(t)) {

@@ -14,8 +14,8 @@ func BenchmarkLog(b *testing.B) {
 	})
 }
 
-// BenchmarkFullRoom publishes batches of 64 into a room that is at its cap, so
-// that what is measured is the script and the trim.
+// BenchmarkFullRoom publishes batches of 64 into a room that is at its limit. It measures
+// the script and the trim.
 func BenchmarkFullRoom(b *testing.B) {
 	const batch = 64
 	l := open(b, Options{URL: redistest.Shared(b).URL(), Prefix: newPrefix()})

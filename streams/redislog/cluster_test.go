@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// inCluster is a log in a Cluster, and where its partitions are.
+// inCluster is a log in a Cluster, with the location of its partitions.
 type inCluster struct {
 	*Log
 	c      *redistest.Cluster
@@ -24,20 +24,20 @@ func openInCluster(t *testing.T, c *redistest.Cluster, opt Options) *inCluster {
 	opt.URL, opt.Prefix, opt.Partitions = c.URL(), newPrefix(), 16
 	l := &inCluster{Log: open(t, opt), c: c, shards: make([][]streams.Partition, 3)}
 	for _, p := range l.partitions {
-		shard := c.Shard(l.slot(p.id))
-		l.shards[shard] = append(l.shards[shard], p.id)
+		shard := c.Shard(l.slot(p.ID))
+		l.shards[shard] = append(l.shards[shard], p.ID)
 	}
 	return l
 }
 
-func (l *inCluster) slot(p streams.Partition) int { return l.c.Slot(l.partitions[p].clock()) }
+func (l *inCluster) slot(p streams.Partition) int { return l.c.Slot(l.partitions[p].Clock()) }
 
 // some are two partitions of each shard.
 func (l *inCluster) some() []streams.Partition {
 	return slices.Concat(l.shards[0][:2], l.shards[1][:2], l.shards[2][:2])
 }
 
-// lostAt checks that the feeds of shard were lost, and those of other shards never.
+// lostAt checks that the feeds of shard were lost, and that no other feed was.
 func (tr *traffic) lostAt(l *inCluster, shard int) {
 	tr.t.Helper()
 	for _, r := range tr.readers {
@@ -47,8 +47,8 @@ func (tr *traffic) lostAt(l *inCluster, shard int) {
 	}
 }
 
-// followedAt returns once the feeds of the partitions are at server, and checks that
-// they are nowhere else.
+// followedAt waits until the feeds of the partitions are subscribed at server, and checks
+// that they are not subscribed at other.
 func (tr *traffic) followedAt(server, other *redistest.Server, partitions []streams.Partition) {
 	tr.t.Helper()
 	at := func(s *redistest.Server, channel string) int64 {
@@ -56,8 +56,8 @@ func (tr *traffic) followedAt(server, other *redistest.Server, partitions []stre
 	}
 	for _, r := range tr.readers {
 		if slices.Contains(partitions, r.p) {
-			channel := tr.log.partitions[r.p].channel(r.room)
-			eventually(tr.t, "the feed of "+string(r.room)+" is at the master", func() bool { return at(server, channel) > 0 })
+			channel := tr.log.partitions[r.p].Channel(r.room)
+			eventually(tr.t, "the feed of "+string(r.room)+" is at the primary", func() bool { return at(server, channel) > 0 })
 			if n := at(other, channel); n != 0 {
 				tr.t.Errorf("%d subscriptions of %s elsewhere", n, r.room)
 			}
@@ -65,7 +65,7 @@ func (tr *traffic) followedAt(server, other *redistest.Server, partitions []stre
 	}
 }
 
-// What a Cluster goes through in its life, one after the other.
+// TestCluster runs the typical failures of a Cluster, one after the other.
 func TestCluster(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, nil)
@@ -78,7 +78,7 @@ func TestCluster(t *testing.T) {
 	t.Run("SlotMoves", func(t *testing.T) { testSlotMoves(t, c) })
 }
 
-// A replica takes subscriptions of its master's slots; a session does not stay there.
+// A replica accepts subscriptions for its primary's slots. A session rejects it.
 func testFeedRefusesAReplica(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{})
 	p := l.shards[0][0]
@@ -88,9 +88,9 @@ func testFeedRefusesAReplica(t *testing.T, c *redistest.Cluster) {
 		*redistest.Server
 		is     string
 		refuse bool
-	}{{c.Replica(0), "replica", true}, {c.Primary(1), "another shard's master", true}, {c.Primary(0), "master", false}} {
+	}{{c.Replica(0), "replica", true}, {c.Primary(1), "another shard's primary", true}, {c.Primary(0), "primary", false}} {
 		client := node.Client()
-		s := &session{f: feed, ps: client.SSubscribe(t.Context()), prober: newProber(feed.p), rooms: map[streams.Room]*subscription{}}
+		s := feed.newSession(t.Context(), client)
 		if err := s.connect(t.Context(), client); redis.HasErrorPrefix(err, "MOVED") != node.refuse {
 			t.Errorf("connecting to the %s: %v", node.is, err)
 		}
@@ -98,8 +98,8 @@ func testFeedRefusesAReplica(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// An operator's failover of one shard loses nothing, and the others go on. The
-// feeds follow the master: a replica would serve them too.
+// A failover of one shard by an operator loses nothing, and the other shards continue.
+// The feeds move to the new primary, although a replica would accept them too.
 func testFailoverOfAShard(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{})
 	tr := startTraffic(t, l.Log, l.some()...)
@@ -115,8 +115,8 @@ func testFailoverOfAShard(t *testing.T, c *redistest.Cluster) {
 	tr.lostAt(l, 1)
 }
 
-// A master that is killed may take with it what its replica does not have yet. It
-// comes back with nothing, as a replica.
+// A killed primary may lose events that its replica has not received. It comes back empty,
+// as a replica.
 func testPrimaryKilled(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{})
 	tr := startTraffic(t, l.Log, l.some()...)
@@ -137,7 +137,7 @@ func testPrimaryKilled(t *testing.T, c *redistest.Cluster) {
 	tr.lostAt(l, 2)
 }
 
-// What a replica does not have when it takes over is lost, and told.
+// If a lagging replica takes over, the events that it lacks are lost, and readers are told.
 func testReplicaLags(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{})
 	tr := startTraffic(t, l.Log, l.some()...)
@@ -163,8 +163,8 @@ func testReplicaLags(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// A master that stops and says nothing is replaced; when it goes on, it is a
-// replica, and takes nothing with it that nobody has told of.
+// A primary that hangs is replaced. When it continues, it becomes a replica. Readers are
+// told of every loss.
 func testPrimaryStops(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{Timeout: time.Second})
 	tr := startTraffic(t, l.Log, l.some()...)
@@ -187,9 +187,9 @@ func testPrimaryStops(t *testing.T, c *redistest.Cluster) {
 	tr.lostAt(l, 0)
 }
 
-// While a partition's slot moves from node to node, publishes to it may have to be
-// repeated; nothing is lost or stored twice, what is logged can be read, and the
-// feed moves with the slot.
+// While a partition's slot moves to another node, publishes may have to be repeated.
+// Nothing is lost or stored twice, logged events can be read, and the feed moves with the
+// slot.
 func testSlotMoves(t *testing.T, c *redistest.Cluster) {
 	l := openInCluster(t, c, Options{Timeout: 300 * time.Millisecond})
 	moves := l.shards[0][0]
@@ -208,7 +208,7 @@ func testSlotMoves(t *testing.T, c *redistest.Cluster) {
 	}
 	moveKeys(10)
 	pub := tr.pubs[0]
-	eventually(t, "a publish fails, for its keys are here and there", func() bool { return pub.failed() > 0 })
+	eventually(t, "a publish fails, because its keys are on two nodes", func() bool { return pub.failed() > 0 })
 	follow(t, open(t, Options{URL: l.opt.URL, Prefix: l.opt.Prefix, Partitions: 16}), pub.room)
 
 	for moveKeys(100) > 0 {
@@ -228,8 +228,8 @@ func testSlotMoves(t *testing.T, c *redistest.Cluster) {
 	}
 }
 
-// With a shard gone its partitions can't be used, and all others can, if the
-// Cluster is set to that; when the shard comes back, so do they.
+// While a shard is down, its partitions are unavailable and the others work, if the
+// Cluster is configured so. When the shard comes back, its partitions work again.
 func TestClusterWithoutAShard(t *testing.T) {
 	t.Parallel()
 	c := redistest.StartCluster(t, &redistest.ClusterOptions{NoReplicas: true, Options: redistest.Options{Args: []string{
@@ -242,7 +242,7 @@ func TestClusterWithoutAShard(t *testing.T) {
 	for range 3 {
 		refusedBy(t, l.Log, draft(roomOf(l.Log, "other", l.shards[1][2]), "1"), streams.ErrUnavailable)
 		if _, err := l.Watermarks(t.Context(), l.shards[1][2], nil); !errors.Is(err, streams.ErrUnavailable) {
-			t.Errorf("Edges = %v, want ErrUnavailable", err)
+			t.Errorf("Watermarks = %v, want ErrUnavailable", err)
 		}
 		for _, p := range slices.Concat(l.shards[0], l.shards[2]) {
 			put(t, l.Log, draft(roomOf(l.Log, "other", p), "1"))

@@ -9,40 +9,37 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/redisconn"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 )
 
-// waitShare is the part of the time left that Redis may spend waiting for replicas
-// and for the disk. The rest is for the script and for the way there and back, so
-// that there is an answer, with the ids in it.
+// waitShare is the part of the remaining time that Redis may spend waiting for replicas
+// and the disk. The rest is for the script and the round trip, so that the reply with the
+// ids arrives in time.
 const waitShare = 0.75
 
-// waitingFactor is how much longer than other calls appends may take that wait for
-// replicas or the disk. With appendfsync everysec Redis writes to the disk once a
-// second, and puts that off for up to two more while the disk is busy.
-const waitingFactor = 2
-
-// need says what appends wait for, beside being logged: a set of levels.
+// A need is what an append waits for after the event is logged: a set of levels.
 type need uint8
 
 const (
 	needReplicas need = 1 << iota
 	needDisk
-	needs = 1 << iota // how many sets there are
+	needs = 1 << iota // number of sets
 )
 
-// wanted returns how safe d is to be. What is ephemeral is never logged.
-func (l *Log) wanted(d *streams.Draft) streams.Durability {
+// wanted returns the durability that d asks for. An ephemeral event has none.
+func (s *store) wanted(d *streams.Draft) streams.Durability {
 	switch {
 	case d.Retention.Events == 0:
 		return 0
 	case d.Durability == 0:
-		return l.opt.Durability
+		return s.opt.Durability
 	}
 	return d.Durability
 }
 
-func (l *Log) needOf(d *streams.Draft) need {
-	switch l.wanted(d) {
+func (s *store) needOf(d *streams.Draft) need {
+	switch s.wanted(d) {
 	case streams.Replicated:
 		return needReplicas
 	case streams.Fsynced:
@@ -51,8 +48,16 @@ func (l *Log) needOf(d *streams.Draft) need {
 	return 0
 }
 
-// A wait is a command that returns when the writes of its connection have reached
-// a level, or in vain when its time is over.
+// limitOf returns the time limit of an append with that need.
+func (s *store) limitOf(n need) time.Duration {
+	if n != 0 {
+		return redisconn.WaitFactor * s.opt.Timeout
+	}
+	return s.opt.Timeout
+}
+
+// A wait is a command that returns when the writes of its connection have reached a level
+// or when its time has passed.
 //
 // https://redis.io/docs/latest/commands/wait/ and …/waitaof/
 type wait struct {
@@ -61,13 +66,13 @@ type wait struct {
 	cmd   once
 }
 
-// waits returns the commands for what is needed, for callers that give up at deadline.
+// waits returns the commands for the need, for callers that give up at deadline.
 func (n need) waits(ctx context.Context, replicas int, deadline time.Time) []wait {
 	limit := time.Duration(waitShare * float64(time.Until(deadline)))
 	if n == needReplicas|needDisk {
 		limit /= 2
 	}
-	ms := max(limit.Milliseconds(), 1) // 0 would be for ever
+	ms := max(limit.Milliseconds(), 1) // 0 means no limit
 	var waits []wait
 	if n&needReplicas != 0 {
 		cmd := redis.NewCmd(ctx, "wait", replicas, ms)
@@ -80,8 +85,8 @@ func (n need) waits(ctx context.Context, replicas int, deadline time.Time) []wai
 	return waits
 }
 
-// failure returns why the level was not reached, or nil. WAIT answers with the
-// number of replicas that have it; WAITAOF with how many disks, this one and others.
+// failure returns why the level was not reached, or nil. WAIT returns the number of
+// replicas that have the writes. WAITAOF returns two numbers of disks: local and replicas'.
 func (w wait) failure() error {
 	reply, err := w.cmd.Result()
 	if err != nil {
@@ -96,38 +101,39 @@ func (w wait) failure() error {
 	return nil
 }
 
-// missed says of each level why it was not reached; nil where it was, or was not asked for.
-type missed [streams.Fsynced + 1]error
+// unreached says for each level why it was not reached. A level that was reached or not
+// needed has nil.
+type unreached [streams.Fsynced + 1]error
 
-// settle completes the receipt of a draft that wanted a level.
-func (m *missed) settle(r *streams.Receipt, wanted streams.Durability) {
+// complete fills in the durability of a receipt whose draft wanted a level.
+func (u *unreached) complete(r *streams.Receipt, wanted streams.Durability) {
 	switch {
 	case r.Err != nil || wanted <= streams.Logged:
-	case m[wanted] != nil:
-		r.Durability, r.Err = 0, fmt.Errorf("%w: %w", streams.ErrNotDurable, m[wanted])
+	case u[wanted] != nil:
+		r.Durability, r.Err = 0, fmt.Errorf("%w: %w", streams.ErrNotDurable, u[wanted])
 	default:
 		r.Durability = wanted
 	}
 }
 
-// canGive returns ErrDurability if Redis can't give what is needed at all: only
-// then is it certain that nothing must be stored. That a disk can be waited for is
-// asked until it is true once; replicas may come and go.
-func (l *Log) canGive(ctx context.Context, p *partition, n need) error {
-	if n&needDisk == 0 || p.syncs.Load() {
+// canGive returns ErrDurability if Redis does not support the need at all. Only then may
+// an append fail before it stores anything. canGive asks about the disk until the answer is
+// yes once. It does not ask about replicas, because they come and go.
+func (s *store) canGive(ctx context.Context, p *partition, n need) error {
+	if n&needDisk == 0 || p.canFsync.Load() {
 		return nil
 	}
-	node, err := l.master(ctx, p)
+	node, err := s.primary(ctx, p)
 	if err != nil {
 		return err
 	}
-	err = explain(node.Do(ctx, "waitaof", 1, 0, 1).Err())
+	err = rediserr.Explain(node.Do(ctx, "waitaof", 1, 0, 1).Err())
 	switch {
 	case errors.Is(err, streams.ErrRefused):
 		return fmt.Errorf("%w: fsynced needs Redis 7.2 or newer with appendonly on", streams.ErrDurability)
 	case err != nil:
 		return err
 	}
-	p.syncs.Store(true)
+	p.canFsync.Store(true)
 	return nil
 }

@@ -17,7 +17,7 @@ func wanting(d streams.Draft, level streams.Durability) streams.Draft {
 	return d
 }
 
-// reaches appends one draft that must become as safe as it asks for.
+// reaches appends one draft that must reach its durability.
 func reaches(t testing.TB, l *Log, d streams.Draft) streams.Receipt {
 	t.Helper()
 	r := l.Append(t.Context(), []streams.Draft{d})[0]
@@ -27,9 +27,9 @@ func reaches(t testing.TB, l *Log, d streams.Draft) streams.Receipt {
 	return r
 }
 
-// What is replicated is in the replica when its publisher hears of it, also where
-// it was stored before and is only repeated. While no replica answers, the event is
-// logged and live, and its publisher hears that it is not safe.
+// A replicated event is in the replica before its publisher gets the receipt, also if the
+// event was stored earlier and is only repeated. While no replica answers, the event is
+// logged and live, and the receipt says ErrNotDurable.
 func TestReplicated(t *testing.T) {
 	primary := redistest.StartProcess(t)
 	replica := redistest.StartReplica(t, primary)
@@ -37,7 +37,7 @@ func TestReplicated(t *testing.T) {
 	reader := open(t, Options{URL: primary.URL()})
 	feed := follow(t, reader, "r")
 	onReplica := func() int64 {
-		n, err := replica.Client().XLen(t.Context(), l.partitions[0].stream("r")).Result()
+		n, err := replica.Client().XLen(t.Context(), l.partitions[0].Stream("r")).Result()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,14 +54,14 @@ func TestReplicated(t *testing.T) {
 
 	replica.Pause()
 	var unsafe streams.Receipt
-	for range 2 { // the repeat waits as well
+	for range 2 { // the repeat waits too
 		unsafe = l.Append(t.Context(), []streams.Draft{wanting(keyed("r", "2", "late"), streams.Replicated)})[0]
 		if !errors.Is(unsafe.Err, streams.ErrNotDurable) || unsafe.ID.IsZero() || unsafe.Durability != 0 {
 			t.Fatalf("receipt %+v, want ErrNotDurable and an id", unsafe)
 		}
 	}
 	nextIs(t, feed, unsafe.ID)
-	reaches(t, l, draft("r", "3")) // whoever asks for less does not wait
+	reaches(t, l, draft("r", "3")) // a draft that asks for less does not wait
 	replica.Resume()
 	eventually(t, "the replica is back", func() bool {
 		r := l.Append(t.Context(), []streams.Draft{wanting(keyed("r", "2", "late"), streams.Replicated)})[0]
@@ -75,7 +75,7 @@ func TestReplicated(t *testing.T) {
 	}
 }
 
-// Two replicas are two: one that answers is not enough.
+// If two replicas are required, one is not enough.
 func TestReplicas(t *testing.T) {
 	primary := redistest.StartProcess(t)
 	redistest.StartReplica(t, primary)
@@ -90,8 +90,8 @@ func TestReplicas(t *testing.T) {
 	})
 }
 
-// Drafts of one append may want different things, and those of many publishers
-// share calls: each gets what it asked for, and a room its order.
+// Drafts of one append may ask for different durabilities, and publishers share calls. Each
+// draft gets its durability, and a room keeps its order.
 func TestDurabilitiesMixed(t *testing.T) {
 	primary := redistest.StartWith(t, redistest.Options{Newer: true, Args: []string{"--appendonly", "yes", "--appendfsync", "everysec"}})
 	redistest.StartReplica(t, primary)
@@ -131,8 +131,8 @@ func TestDurabilitiesMixed(t *testing.T) {
 	}
 }
 
-// What is fsynced is in the file when its publisher hears of it: it survives the
-// end of a process that was not given the time to write anything.
+// A fsynced event is in the file before its publisher gets the receipt. It survives a
+// killed process.
 func TestFsyncedSurvivesKill(t *testing.T) {
 	server := redistest.StartWith(t, redistest.Options{Newer: true, Args: []string{"--appendonly", "yes", "--appendfsync", "everysec"}})
 	l := open(t, Options{URL: server.URL(), Durability: streams.Fsynced})
@@ -165,8 +165,8 @@ func TestFsyncedSurvivesKill(t *testing.T) {
 	}
 }
 
-// A Redis that can't wait for its disk ends the start where that is the default,
-// and refuses the draft that asks for it without storing it.
+// If Redis cannot wait for its disk, Open fails if that is the default durability. A draft
+// that asks for it is refused and not stored.
 func TestFsyncedUnsupported(t *testing.T) {
 	for name, server := range map[string]*redistest.Server{
 		"Redis 7.0":          redistest.StartProcess(t, "--appendonly", "yes"),

@@ -6,83 +6,80 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidemark/tidemark/internal/backoff"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 )
 
 const (
-	// maxSignals bounds what a feed holds for its reader. When it is full the feed
-	// stops reading: what follows waits in the sockets and then in Redis, which
-	// cuts a subscriber that it holds too much for. The reader then sees Lost.
-	maxSignals = 1024
+	// maxMessages bounds the messages that a feed holds for its reader. When they are that
+	// many, the feed stops reading. Later messages wait in the sockets and then in Redis,
+	// which disconnects a subscriber with too many. The reader then gets Lost.
+	maxMessages = 1024
 
-	// Waits between attempts to connect, each from half of it up to all of it.
-	firstWait = 50 * time.Millisecond
-	maxWait   = 2 * time.Second
+	// Delays between attempts to connect.
+	firstDelay = 50 * time.Millisecond
+	maxDelay   = 2 * time.Second
 )
 
-// feed is a streams.Feed: one connection after the other, each a session.
+// feed is a streams.Feed. It runs one session after the other, each on its own connection.
 type feed struct {
-	// Fixed by Feed.
-	log     *Log
-	p       *partition
-	signals chan streams.FeedMessage
-	ctx     context.Context // ends with Close
-	cancel  context.CancelFunc
-	running sync.WaitGroup // the run goroutine
-	wake    chan struct{}  // holds one token while changed is not empty
+	// Fixed by newFeed.
+	store    *store
+	p        *partition
+	messages chan streams.FeedMessage
+	onClose  func(*feed)
+	ctx      context.Context // ends with Close
+	cancel   context.CancelFunc
+	running  sync.WaitGroup // the run goroutine
+	wake     chan struct{}  // holds one token while changed is not empty
 
 	mu      sync.Mutex                // guards the fields below
-	want    map[streams.Room]uint64   // ticket of each room joined
-	changed map[streams.Room]struct{} // rooms joined or left since the session looked
+	want    map[streams.Room]uint64   // ticket of each joined room
+	changed map[streams.Room]struct{} // rooms joined or left since the session last looked
 }
 
 var _ streams.Feed = (*feed)(nil)
 
-// Feed implements streams.Log. The feed of a closed log is closed.
-func (l *Log) Feed(p streams.Partition) streams.Feed {
+// newFeed returns a feed. The caller must start run.
+func newFeed(s *store, p *partition, onClose func(*feed)) *feed {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &feed{
-		log: l, p: l.partitions[p], ctx: ctx, cancel: cancel,
-		signals: make(chan streams.FeedMessage, maxSignals),
-		wake:    make(chan struct{}, 1),
-		want:    map[streams.Room]uint64{},
-		changed: map[streams.Room]struct{}{},
+	return &feed{
+		store: s, p: p, onClose: onClose, ctx: ctx, cancel: cancel,
+		messages: make(chan streams.FeedMessage, maxMessages),
+		wake:     make(chan struct{}, 1),
+		want:     map[streams.Room]uint64{},
+		changed:  map[streams.Room]struct{}{},
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.closed {
-		cancel()
-	} else {
-		l.feeds[f] = struct{}{}
-	}
-	f.running.Go(f.run)
-	return f
 }
 
-func (f *feed) Messages() <-chan streams.FeedMessage { return f.signals }
+// Messages implements streams.Feed.
+func (f *feed) Messages() <-chan streams.FeedMessage { return f.messages }
 
+// Join implements streams.Feed.
 func (f *feed) Join(room streams.Room, ticket uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.want[room] = ticket
-	f.touch(room)
+	f.changeLocked(room)
 }
 
+// Leave implements streams.Feed.
 func (f *feed) Leave(room streams.Room) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, joined := f.want[room]; joined {
 		delete(f.want, room)
-		f.touch(room)
+		f.changeLocked(room)
 	}
 }
 
-// touch tells the session of a change. The caller must hold f.mu.
-func (f *feed) touch(room streams.Room) {
+// changeLocked tells the session that the room has changed. The caller must hold f.mu.
+func (f *feed) changeLocked(room streams.Room) {
 	f.changed[room] = struct{}{}
 	select {
 	case f.wake <- struct{}{}:
-	default: // it has been told
+	default: // a token is there already
 	}
 }
 
@@ -90,70 +87,68 @@ func (f *feed) touch(room streams.Room) {
 func (f *feed) Close() {
 	f.cancel()
 	f.running.Wait()
-	f.log.mu.Lock()
-	defer f.log.mu.Unlock()
-	delete(f.log.feeds, f)
+	f.onClose(f)
 }
 
-// run holds one session after the other until Close.
+// run runs one session after the other until Close.
 func (f *feed) run() {
-	defer close(f.signals)
-	again := backoff{first: firstWait, most: maxWait}
+	defer close(f.messages)
+	retry := backoff.Backoff{First: firstDelay, Max: maxDelay}
 	for f.ctx.Err() == nil {
-		connected, err := f.session()
+		connected, err := f.runSession()
 		if f.ctx.Err() != nil {
 			return
 		}
-		f.log.doubt(f.ctx, err)
+		f.store.reloadSlots(f.ctx, err)
 		if connected {
-			again.reset()
-			f.log.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.id, "error", err)
-			if !f.say(f.ctx, streams.FeedMessage{Lost: true}) {
+			retry.Reset()
+			f.store.opt.Logger.Warn("live feed lost; reconnecting", "partition", f.p.ID, "error", err)
+			if !f.send(f.ctx, streams.FeedMessage{Lost: true}) {
 				return
 			}
 		} else {
-			f.log.opt.Logger.Log(f.ctx, levelOf(err), "live feed cannot connect", "partition", f.p.id, "error", err)
+			f.store.opt.Logger.Log(f.ctx, connectLevel(err), "live feed cannot connect; retrying", "partition", f.p.ID, "error", err)
 		}
-		_ = again.wait(f.ctx) // which the loop looks at
+		_ = retry.Wait(f.ctx) // the loop checks ctx
 	}
 }
 
-// levelOf says how loud to tell of a feed that cannot connect. That Redis is away
-// others tell; that this user may no longer subscribe, nobody.
-func levelOf(err error) slog.Level {
-	if permanent(err) {
+// connectLevel returns the log level of a feed that cannot connect. Other messages report
+// an unreachable Redis, but no other one reports that the user may no longer subscribe.
+func connectLevel(err error) slog.Level {
+	if rediserr.Permanent(err) {
 		return slog.LevelWarn
 	}
 	return slog.LevelDebug
 }
 
-// say hands a signal to the reader, however long it takes, and reports whether it
-// did before ctx ended.
-func (f *feed) say(ctx context.Context, s streams.FeedMessage) bool {
+// send waits until the reader takes m. It returns false if ctx ends first.
+func (f *feed) send(ctx context.Context, m streams.FeedMessage) bool {
 	select {
-	case f.signals <- s:
+	case f.messages <- m:
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// changeAll makes every room joined a change, for a session that knows none.
+// changeAll marks every joined room as changed, for a new session.
 func (f *feed) changeAll() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for room := range f.want {
-		f.touch(room)
+		f.changeLocked(room)
 	}
 }
 
-// A change is what the reader wants of a room now.
+// A change is the state of a room that the reader wants now.
 type change struct {
 	room   streams.Room
 	joined bool
 	ticket uint64
 }
 
+// takeChanges returns the changes since the last call.
 func (f *feed) takeChanges() []change {
 	f.mu.Lock()
 	defer f.mu.Unlock()

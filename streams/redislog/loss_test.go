@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/keys"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -75,7 +76,7 @@ func TestLossRaisesFloorOnce(t *testing.T) {
 		},
 		"the end, the clock first": func(t *testing.T, prefix string, back snapshot, _ *Log) {
 			back.restore(t, admin, prefix)
-			admin.Del(t.Context(), newPartition(prefix, 0).clock())
+			admin.Del(t.Context(), newPartition(keys.New(prefix, 0, 0)).Clock())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,7 +148,7 @@ func TestClockStepsBack(t *testing.T) {
 	put(t, l, draft("r", "0"))
 	future := time.Now().Add(time.Hour).UnixMilli()
 	ahead := strconv.FormatInt(future, 10) + "-7"
-	if err := l.client.HSet(t.Context(), l.partitions[0].clock(), "last", ahead).Err(); err != nil {
+	if err := l.client.HSet(t.Context(), l.partitions[0].Clock(), "last", ahead).Err(); err != nil {
 		t.Fatal(err)
 	}
 	last := streams.MakeID(uint64(future), 7, 0)
@@ -158,7 +159,7 @@ func TestClockStepsBack(t *testing.T) {
 		}
 		last = id
 	}
-	if ttl := l.client.PTTL(t.Context(), l.partitions[0].tail("r")).Val(); ttl < streams.DefaultTailLife+time.Hour {
+	if ttl := l.client.PTTL(t.Context(), l.partitions[0].Tail("r")).Val(); ttl < streams.DefaultTailLife+time.Hour {
 		t.Errorf("the tail record of an id that is an hour ahead lives for %v", ttl)
 	}
 }
@@ -167,7 +168,7 @@ func TestClockStepsBack(t *testing.T) {
 // numbers are exact only up to 2^53.
 func TestSequenceRestarts(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
-	if err := l.client.HSet(t.Context(), l.partitions[0].clock(), "last", "1000-9007199254740000").Err(); err != nil {
+	if err := l.client.HSet(t.Context(), l.partitions[0].Clock(), "last", "1000-9007199254740000").Err(); err != nil {
 		t.Fatal(err)
 	}
 	if id := put(t, l, draft("r", "1")); id.Seq() == 0 || id.Seq() > 1<<32 {
@@ -211,14 +212,14 @@ func TestNoIDTwice(t *testing.T) {
 	future := strconv.FormatInt(time.Now().Add(time.Hour).UnixMilli(), 10) + "-0"
 	seen := map[streams.ID]bool{}
 	for range 20 {
-		if err := l.client.HSet(t.Context(), p.clock(), "last", future).Err(); err != nil {
+		if err := l.client.HSet(t.Context(), p.Clock(), "last", future).Err(); err != nil {
 			t.Fatal(err)
 		}
-		if err := l.client.Del(t.Context(), p.stream("r"), p.tail("r")).Err(); err != nil {
+		if err := l.client.Del(t.Context(), p.Stream("r"), p.Tail("r")).Err(); err != nil {
 			t.Fatal(err)
 		}
 		p.mu.Lock()
-		p.newest, p.seen = streams.ID{}, nil
+		p.newest, p.known = streams.ID{}, nil
 		p.mu.Unlock()
 		id := put(t, l, draft("r", "1"))
 		if seen[id] {
@@ -301,7 +302,7 @@ func TestLossOfWhatOnlyTheFeedHeard(t *testing.T) {
 		t.Errorf("%d losses noticed, floor %s, the event lost was %s", l.Losses(), e.Floor, heard)
 	}
 	edges(t, l)
-	if n := len(l.partitions[0].sightings()); l.Losses() != 1 || n != 1 {
+	if n := len(l.partitions[0].knownEvents()); l.Losses() != 1 || n != 1 {
 		t.Errorf("%d losses noticed, %d events to be looked for, want 1 and 1", l.Losses(), n)
 	}
 }

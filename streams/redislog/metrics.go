@@ -7,28 +7,31 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+
+	"github.com/tidemark/tidemark/streams/redislog/internal/redisconn"
+	"github.com/tidemark/tidemark/streams/redislog/internal/scripts"
 )
 
-// The kinds of calls of Redis, in the metrics. An append that waits for replicas or the
-// disk is one of its own: it takes as long as they do.
+// The kinds of calls to Redis, as values of a label. An append that waits for replicas or
+// the disk has its own kind, because it takes as long as they do.
 const (
 	callAppend        = "append"
 	callAppendDurable = "append-durable"
 	callRead          = "read"
-	callEdges         = "edges"
+	callEdges         = "edges" // watermarks; deployments know the old name
 	callPing          = "ping"
 	callProbe         = "probe"
-	callSubscribe     = "subscribe" // to the first channel of a feed, until that is confirmed
+	callSubscribe     = "subscribe" // to the first channel of a feed, until it is confirmed
 	callDial          = "dial"
 	callOther         = "other"
 )
 
-// metrics counts what a log does with Redis. The names are part of the surface: they are
-// listed in docs/metrics.md. What has a label is there from the start.
+// metrics counts a log's calls to Redis. docs/metrics.md lists the names. Every label value
+// exists from the start.
 type metrics struct {
-	calls      *prometheus.HistogramVec // call
+	calls      *prometheus.HistogramVec // by kind of call
 	byName     map[string]prometheus.Observer
-	byScript   map[string]prometheus.Observer // by a script's hash, and by its text
+	byScript   map[string]prometheus.Observer // by the script's hash, and by its text
 	other      prometheus.Observer
 	durable    prometheus.Observer
 	dial       prometheus.Observer
@@ -49,32 +52,32 @@ func newMetrics() *metrics {
 			"xrange": of(callRead), "xrevrange": of(callRead), "persist": of(callPing), "spublish": of(callProbe),
 		},
 		byScript: map[string]prometheus.Observer{
-			appendScript.Hash(): of(callAppend), appendScript.source: of(callAppend),
-			edgesScript.Hash(): of(callEdges), edgesScript.source: of(callEdges),
+			scripts.Append.Hash(): of(callAppend), scripts.Append.Source: of(callAppend),
+			scripts.Watermarks.Hash(): of(callEdges), scripts.Watermarks.Source: of(callEdges),
 		},
 		other: of(callOther), durable: of(callAppendDurable), dial: of(callDial), subscribe: of(callSubscribe),
 		probes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tidemark_redis_probe_seconds", Help: "From publishing a probe to hearing it, on this node's clock alone.",
+			Name: "tidemark_redis_probe_seconds", Help: "Time from publishing a feed probe to receiving it, by this node's clock alone.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 		probesLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tidemark_redis_probes_lost_total", Help: "Probes that did not come back before the next one was due.",
+			Name: "tidemark_redis_probes_lost_total", Help: "Feed probes that did not come back before the next one was due.",
 		}),
 	}
 }
 
-// register has r show the metrics of l.
-func (m *metrics) register(r prometheus.Registerer, l *Log) {
+// register adds the metrics to r, unless r is nil.
+func (m *metrics) register(r prometheus.Registerer, losses func() uint64) {
 	if r == nil {
 		return
 	}
 	r.MustRegister(m.calls, m.probes, m.probesLost, prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tidemark_log_losses_total", Help: "Times that this node found that Redis lost events, and had readers told.",
-	}, func() float64 { return float64(l.Losses()) }))
+		Name: "tidemark_log_losses_total", Help: "Times that this node found that Redis lost events, and raised the floor.",
+	}, func() float64 { return float64(losses()) }))
 }
 
-// watch has what client does with Redis counted: in a Cluster, with each of its nodes, so
-// that a call which is sent on to another one counts twice.
+// watch measures the client's calls. In a Cluster it measures those to each node, so a
+// redirected call counts twice.
 func (m *metrics) watch(client redis.UniversalClient) {
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		cluster.OnNewNode(func(node *redis.Client) { node.AddHook(callTimer{m}) })
@@ -83,14 +86,14 @@ func (m *metrics) watch(client redis.UniversalClient) {
 	client.AddHook(callTimer{m})
 }
 
-// callTimer is go-redis's hook: it measures each round trip, whatever comes of it.
+// callTimer is a hook of go-redis that measures each round trip, successful or not.
 type callTimer struct{ *metrics }
 
 var _ redis.Hook = callTimer{}
 
 func (t callTimer) DialHook(next redis.DialHook) redis.DialHook {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if ctx.Value(settled{}) != nil {
+		if redisconn.RedialForbidden(ctx) {
 			return next(ctx, network, addr) // does not dial
 		}
 		began := time.Now()
@@ -109,14 +112,14 @@ func (t callTimer) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// ProcessPipelineHook sees appends that wait, for nothing else here is a pipeline of this
-// client's user; what greets a new connection is one of the client itself.
+// ProcessPipelineHook measures appends that wait, which are the only pipelines of this
+// package. The client itself uses a pipeline to set up a new connection.
 func (t callTimer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
 		began := time.Now()
 		err := next(ctx, cmds)
 		to := t.other
-		if len(cmds) > 1 && t.of(cmds[0]) == t.byScript[appendScript.Hash()] {
+		if len(cmds) > 1 && t.of(cmds[0]) == t.byScript[scripts.Append.Hash()] {
 			to = t.durable
 		}
 		observe(to, began)
@@ -124,7 +127,7 @@ func (t callTimer) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Pro
 	}
 }
 
-// of returns where a command is counted.
+// of returns the observer of a command.
 func (m *metrics) of(cmd redis.Cmder) prometheus.Observer {
 	name := cmd.Name()
 	switch name {

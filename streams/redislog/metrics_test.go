@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/keys"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -43,7 +44,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 			before := counts(t, registry)
 			put(t, l, draft("r", "2"))
 			all(t, l, "r")
-			if _, err := l.Watermarks(t.Context(), l.partition("r").id, nil); err != nil {
+			if _, err := l.Watermarks(t.Context(), l.partition("r").ID, nil); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.Ping(t.Context()); err != nil {
@@ -106,8 +107,8 @@ func TestProbesComeBack(t *testing.T) {
 
 // A probe counts as lost when the next one is due, and comes back once at most; what
 // others say on the channel is none.
-func TestProber(t *testing.T) {
-	p := newProber(newPartition("test", 0))
+func TestFeedProbe(t *testing.T) {
+	p := newFeedProbe(nil, newPartition(keys.New("test", 0, 0)))
 	if err := p.confirm(&redis.Subscription{Kind: "sunsubscribe"}); err == nil {
 		t.Error("a leave that nobody asked for is taken for an answer")
 	}
@@ -117,8 +118,8 @@ func TestProber(t *testing.T) {
 	if err := p.confirm(&redis.Subscription{Kind: "ssubscribe"}); err == nil {
 		t.Error("a second confirmation is taken")
 	}
-	first, lost := p.send()
-	second, again := p.send()
+	first, lost := p.next()
+	second, again := p.next()
 	if lost || !again {
 		t.Errorf("lost: %v, then %v; want only the first to be", lost, again)
 	}
@@ -126,11 +127,11 @@ func TestProber(t *testing.T) {
 		text string
 		want bool
 	}{{first, false}, {"", false}, {"x", false}, {second, true}, {second, false}} {
-		if _, ok := p.heard(tt.text); ok != tt.want {
+		if _, ok := p.lag(tt.text); ok != tt.want {
 			t.Errorf("heard %q: %v", tt.text, ok)
 		}
 	}
-	if _, lost := p.send(); lost {
+	if _, lost := p.next(); lost {
 		t.Error("a probe that came back is lost")
 	}
 }

@@ -1,7 +1,6 @@
 package redislog
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -12,18 +11,31 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/endpoint"
+	"github.com/tidemark/tidemark/streams/redislog/internal/redisconn"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 )
 
 const (
 	defaultPrefix  = "tidemark"
 	defaultTimeout = 3 * time.Second
 
-	// clusterPartitions is the default where there are nodes to share the work.
+	// clusterPartitions is the default in a Cluster, where several nodes share the work.
 	clusterPartitions = 16
 )
 
-// Options says which Redis and how to use it. URL is needed; the zero value of
-// the others means the default.
+var (
+	// ErrTooOld reports a Redis older than 7.0, which has no sharded pub/sub.
+	ErrTooOld = rediserr.ErrTooOld
+
+	// ErrSettings reports a Redis that answers but does not match the settings: its
+	// topology is not the URL's, or its user lacks a permission. The text says what to
+	// change.
+	ErrSettings = rediserr.ErrSettings
+)
+
+// Options says which Redis to use and how. URL is required. The zero value of every other
+// field means its default.
 type Options struct {
 	// URL is one of
 	//
@@ -32,25 +44,26 @@ type Options struct {
 	//	redis+sentinel://user:password@host1:port,host2:port/db?master_name=name
 	//	redis+cluster://user:password@host1:port,host2:port
 	//
-	// with rediss in place of redis for TLS. The user is Redis's; that of Sentinels
-	// is given by the parameters sentinel_username and sentinel_password. Others
-	// are addr (one more address), db, client_name, pool_size, min_idle_conns,
-	// conn_max_idle_time and conn_max_lifetime, as in go-redis.
+	// with rediss instead of redis for TLS. The user is Redis's. The Sentinels' user is in
+	// the parameters sentinel_username and sentinel_password. Other parameters are addr
+	// (one more address), db, client_name, pool_size, min_idle_conns, conn_max_idle_time
+	// and conn_max_lifetime, as in go-redis.
 	//
-	// It is a URL and not a client, for what is promised here hangs on the client's
-	// settings: above all that it never repeats a write by itself.
+	// Options takes a URL and not a client, because the log's promises depend on the
+	// client's settings. Most of all, the client must never repeat a write by itself.
 	URL string
 
-	PasswordFile         string // holds Redis's password, in place of the URL
-	SentinelPasswordFile string // holds the Sentinels' password, in place of the URL
+	PasswordFile         string // file with Redis's password, instead of one in the URL
+	SentinelPasswordFile string // file with the Sentinels' password, instead of one in the URL
 	TLS                  TLS
 
-	// Timeout is the limit for one call, whatever it takes, such as a connection if
-	// there is none at hand; an append that waits for replicas or the disk may take
-	// twice that. 0 means 3s. DialTimeout is the limit for one attempt to get a
-	// connection, with TLS's handshake; 0 means half of Timeout, so that a call
-	// outlives an attempt that fails.
-	Timeout     time.Duration
+	// Timeout is the limit for one call, including a new connection where the call needs
+	// one. An append that waits for replicas or the disk may take twice as long. 0 means 3s.
+	Timeout time.Duration
+
+	// DialTimeout is the limit for one attempt to connect, including the TLS handshake. It
+	// must not exceed Timeout. 0 means half of Timeout, so that a call outlives one failed
+	// attempt.
 	DialTimeout time.Duration
 
 	Partitions int           // of the log, fixed when it is created; 0 means 1, and 16 in a Cluster
@@ -59,42 +72,48 @@ type Options struct {
 	TailLife   time.Duration // of tail records, after their events; 0 means streams.DefaultTailLife
 	Logger     *slog.Logger  // nil means slog.Default()
 
-	// Tracing makes spans of what traced requests ask of Redis; nil means none. Events
+	// Tracing makes spans of the calls to Redis in traced requests; nil means none. Events
 	// carry the traces of their drafts in either case.
 	Tracing trace.TracerProvider
-	Metrics prometheus.Registerer // nil: none
+	Metrics prometheus.Registerer // nil means no metrics
 
-	// Durability of the drafts that ask for none; 0 means Logged. Fsynced needs
+	// Durability of the drafts that do not ask for one; 0 means Logged. Fsynced needs
 	// Redis 7.2 with appendonly on.
 	Durability streams.Durability
-	Replicas   int // that Replicated waits for; 0 means 1
+	Replicas   int // number that Replicated waits for; 0 means 1
 
-	// RequiredCommands are commands that others who use Client run, each with words that make it one
-	// of theirs. The user is to be allowed to run them, as the log's own.
+	// RequiredCommands are further commands that other packages run with Client, each with
+	// arguments that they use. Open checks that the user may run them.
 	RequiredCommands [][]string
-
-	// What the URL and the files say; filled in by withDefaults.
-	place place
-	certs *tls.Config // nil without TLS
 }
 
-// Check returns the error that Open would, as far as it can be known without Redis: it
-// reads the URL and the files that are named.
+// TLS says how to trust a Redis and how to identify this node to it, if the URL starts
+// with rediss. Open reads the files once. The zero value trusts the system's authorities
+// and presents no certificate.
+type TLS struct {
+	CAFile     string // authorities that may have signed the server's certificate, PEM; "" means the system's
+	CertFile   string // this node's certificate, PEM, with its intermediate certificates
+	KeyFile    string // the key of CertFile, PEM
+	ServerName string // name in every server's certificate; "" means the dialled host
+}
+
+// Check returns the error that Open would return, as far as it can be known without
+// connecting. It reads the URL and the named files.
 func (o Options) Check() error {
-	if _, err := o.withDefaults(); err != nil {
-		return fmt.Errorf("redis log: %w", err)
-	}
-	return nil
+	_, _, err := o.Resolve()
+	return err
 }
 
-// withDefaults completes o, and reads the files that it names. Its errors never
-// hold a password.
-func (o Options) withDefaults() (Options, error) {
-	if err := o.locate(); err != nil {
-		return o, err
+// Resolve returns o with its defaults filled in, and the settings of a connection. It
+// reads the URL and the named files. Errors never contain a password. Open and package
+// doctor use it.
+func (o Options) Resolve() (Options, *redisconn.Config, error) {
+	to, err := o.connection()
+	if err != nil {
+		return o, nil, fmt.Errorf("redis: %w", err)
 	}
 	partitions := 1
-	if o.place.shape == cluster {
+	if to.Endpoint.Topology == endpoint.Cluster {
 		partitions = clusterPartitions
 	}
 	o.Partitions = orDefault(o.Partitions, partitions)
@@ -106,19 +125,40 @@ func (o Options) withDefaults() (Options, error) {
 	o.Logger = orDefault(o.Logger, slog.Default())
 	o.Durability = orDefault(o.Durability, streams.Logged)
 	o.Replicas = orDefault(o.Replicas, 1)
+	if err := o.checkRanges(); err != nil {
+		return o, nil, fmt.Errorf("redis: %w", err)
+	}
+	to.Timeout, to.DialTimeout = o.Timeout, o.DialTimeout
+	return o, to, nil
+}
+
+// connection reads the URL and the files.
+func (o Options) connection() (to *redisconn.Config, err error) {
+	to = &redisconn.Config{}
+	if to.Endpoint, err = endpoint.Parse(o.URL); err != nil {
+		return nil, err
+	}
+	if err = to.Endpoint.ReadPasswords(o.PasswordFile, o.SentinelPasswordFile); err != nil {
+		return nil, err
+	}
+	to.Certificates, err = to.Endpoint.TLSConfig(endpoint.TLSFiles(o.TLS))
+	return to, err
+}
+
+func (o Options) checkRanges() error {
 	switch {
 	case o.Partitions < 1 || o.Partitions > 1<<16:
-		return o, fmt.Errorf("%d partitions, want 1 to %d", o.Partitions, 1<<16)
+		return fmt.Errorf("%d partitions: want 1 to %d", o.Partitions, 1<<16)
 	case strings.ContainsAny(o.Prefix, "{}"):
-		return o, fmt.Errorf("prefix %q: braces would move keys to another hash slot", o.Prefix)
+		return fmt.Errorf("prefix %q: remove the braces, which would move keys to another hash slot", o.Prefix)
 	case o.KeyLife < time.Millisecond || o.TailLife < time.Millisecond || o.Timeout < time.Millisecond:
-		return o, errors.New("key life, tail life and timeout: at least a millisecond")
+		return errors.New("key life, tail life and timeout must be at least a millisecond")
 	case o.Replicas < 1:
-		return o, fmt.Errorf("%d replicas to wait for, want 1 or more", o.Replicas)
+		return fmt.Errorf("%d replicas to wait for: want 1 or more", o.Replicas)
 	case o.DialTimeout < 0 || o.DialTimeout > o.Timeout:
-		return o, fmt.Errorf("%v for dialling, want at most the %v that a call may take", o.DialTimeout, o.Timeout)
+		return fmt.Errorf("%v for dialling: want at most the %v that a call may take", o.DialTimeout, o.Timeout)
 	}
-	return o, nil
+	return nil
 }
 
 func orDefault[T comparable](v, def T) T {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/keys"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -58,12 +59,12 @@ func TestRefused(t *testing.T) {
 func TestForeignValues(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
-	p := newPartition("", 0)
+	p := newPartition(keys.New("", 0, 0))
 	for name, c := range map[string]struct{ key, text string }{
-		"stream":            {p.stream("bad"), "WRONGTYPE"},
-		"tail":              {p.tail("bad"), "WRONGTYPE"},
-		"record":            {p.record("bad", "k"), "WRONGTYPE"},
-		"tail not a record": {p.tail("bad"), "position"},
+		"stream":            {p.Stream("bad"), "WRONGTYPE"},
+		"tail":              {p.Tail("bad"), "WRONGTYPE"},
+		"record":            {p.Record("bad", "k"), "WRONGTYPE"},
+		"tail not a record": {p.Tail("bad"), "position"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			opt := Options{URL: server.URL(), Prefix: newPrefix()}
@@ -71,7 +72,7 @@ func TestForeignValues(t *testing.T) {
 			feed := follow(t, l, "bad")
 			feed.Join("good", 2)
 			joined(t, feed, "good", 2)
-			key := strings.Replace(c.key, p.tag, l.partitions[0].tag, 1)
+			key := strings.Replace(c.key, p.Tag(), l.partitions[0].Tag(), 1)
 			var err error
 			if c.text == "WRONGTYPE" {
 				err = admin.SAdd(t.Context(), key, "foreign").Err()
@@ -108,7 +109,7 @@ func TestForeignValues(t *testing.T) {
 func TestForeignEntry(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
-	stream := l.partitions[0].stream("r")
+	stream := l.partitions[0].Stream("r")
 	first := put(t, l, draft("r", "1"))
 	for range 5 {
 		if err := server.Client().Do(t.Context(), "xadd", stream, "*", "a", "b").Err(); err != nil {
@@ -168,7 +169,7 @@ func TestMismatch(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "2 partitions, this node wants 3") {
 		t.Errorf("Open = %v, want ErrMismatch with both numbers", err)
 	}
-	if err := l.client.HSet(t.Context(), l.partitions[0].clock(), "partitions", 3).Err(); err != nil {
+	if err := l.client.HSet(t.Context(), l.partitions[0].Clock(), "partitions", 3).Err(); err != nil {
 		t.Fatal(err)
 	}
 	refusedBy(t, l, draft(roomOfFirst(2), "1"), streams.ErrMismatch)
@@ -179,7 +180,7 @@ func TestTailEvicted(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
 	first := put(t, l, draft("r", "1"))
-	server.Client().Del(context.Background(), l.partitions[0].tail("r"))
+	server.Client().Del(context.Background(), l.partitions[0].Tail("r"))
 	put(t, l, draft("r", "2"))
 	if e := all(t, l, "r"); len(e) != 2 || e[1].Prev != first {
 		t.Errorf("%d events, want 2 in a chain", len(e))

@@ -5,125 +5,130 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/entry"
+	"github.com/tidemark/tidemark/streams/redislog/internal/redisconn"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 )
 
 const (
-	// pingEvery makes a live connection say something well within silence.
+	// pingEvery makes a live connection send something well within maxSilence.
 	pingEvery = 1500 * time.Millisecond
 
-	// silence is how long a connection may say nothing before it counts as dead.
-	// It runs only while the session waits for the connection, never while it
-	// waits for a slow reader. The session ends with it, so that it does not
-	// matter that go-redis may have read half a message by then.
-	silence = 4500 * time.Millisecond
+	// maxSilence is the time without any data after which a connection counts as dead. It
+	// runs only while the session waits for the connection, never while it waits for a slow
+	// reader. The session then ends, so a message that go-redis has read in part does no
+	// harm.
+	maxSilence = 4500 * time.Millisecond
 
-	// maxChannels bounds the channels of one command, and so how long Redis is
-	// busy with it.
+	// maxChannels bounds the channels of one command, and so the time that it takes Redis.
 	maxChannels = 500
 )
 
-// A session is one subscription connection, from its first confirmation to its
-// first error. It never reconnects (see dialOnce): whoever reads a feed must
-// hear of every break.
+// A session is one subscription connection, from its first confirmation to its first error.
+// It never reconnects (see redisconn.WithoutRedial), because the feed must report every
+// interruption.
 //
-// The channel of the partition itself, that of the room "", is subscribed first
-// and for ever: its confirmation says that the connection works.
+// It subscribes first to the partition's own channel, that of the room "", and never
+// leaves it. The confirmation proves that the connection works.
 type session struct {
-	// Fixed by feed.session.
-	f      *feed
-	ps     *redis.PubSub
-	prober *prober
+	// Fixed by newSession.
+	feed  *feed
+	ps    *redis.PubSub
+	probe *feedProbe
 
-	noted noted // by the last such message; owned by read
+	trace entry.Trace // of the latest trace message; owned by read
 
 	mu    sync.Mutex // guards rooms
-	rooms map[streams.Room]*subscription
+	rooms map[streams.Room]*channelState
 }
 
-// A subscription is a channel that commands were sent for. Redis confirms
-// commands in their order, so that counting tells which confirmation is whose.
-type subscription struct {
+// A channelState is a channel for which commands were sent. Redis confirms commands in
+// their order, so a count tells which command a confirmation belongs to.
+type channelState struct {
 	unconfirmed int
-	joined      bool // by the last command sent, which was SSUBSCRIBE; else SUNSUBSCRIBE
+	joined      bool // the last command was SSUBSCRIBE, not SUNSUBSCRIBE
 	ticket      uint64
 }
 
-// session connects and serves the feed until something breaks. It reports
-// whether the connection ever worked.
-func (f *feed) session() (connected bool, err error) {
+// newSession does not connect yet.
+func (f *feed) newSession(ctx context.Context, node *redis.Client) *session {
+	return &session{
+		feed: f, ps: node.SSubscribe(ctx), probe: newFeedProbe(f.store, f.p),
+		rooms: map[streams.Room]*channelState{},
+	}
+}
+
+// runSession connects, and serves the feed until an error or Close. It reports whether
+// the connection worked at all.
+func (f *feed) runSession() (connected bool, err error) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	defer cancel()
-	node, err := f.log.master(ctx, f.p)
+	node, err := f.store.primary(ctx, f.p)
 	if err != nil {
 		return false, err
 	}
-	s := &session{f: f, ps: node.SSubscribe(ctx), prober: newProber(f.p), rooms: map[streams.Room]*subscription{}}
+	s := f.newSession(ctx, node)
 	if err := s.connect(ctx, node); err != nil {
 		return false, errors.Join(err, s.ps.Close())
 	}
 	f.changeAll()
 
-	ctx = context.WithValue(ctx, settled{}, true)
-	var writer sync.WaitGroup
+	ctx = redisconn.WithoutRedial(ctx)
+	var others sync.WaitGroup
 	var writeErr error
-	writer.Go(func() { writeErr = s.write(ctx) })
-	writer.Go(func() { s.probe(ctx, node) })
+	others.Go(func() { writeErr = s.write(ctx) })
+	others.Go(func() { s.probe.run(ctx, node) })
 	err = s.read(ctx)
 	cancel()
-	writer.Wait()
+	others.Wait()
 	return true, errors.Join(err, writeErr)
 }
 
-// connect subscribes to the partition's own channel at node, and returns once that
-// is confirmed and node has said what the partition's edges are, so that a loss is
-// noticed at the reconnect after it.
+// connect subscribes to the partition's own channel at node. It returns once that is
+// confirmed and node has answered with the partition's watermarks. So a reconnect after a
+// loss notices the loss.
 //
-// Only then is it certain that the subscription is the master's: replicas in a
-// Cluster take subscriptions too, and miss events when the link between two nodes
-// breaks, though ours stands. A master that becomes a replica ends those that it has.
+// Only the watermarks prove that the subscription is at the primary. A replica in a
+// Cluster accepts subscriptions too. It misses events when its connection to the primary
+// breaks, while the subscription lives on. A primary that becomes a replica ends its
+// subscriptions.
 func (s *session) connect(ctx context.Context, node *redis.Client) error {
 	began := time.Now()
 	if err := s.subscribe(ctx, []change{{joined: true}}); err != nil {
 		return err
 	}
-	said, err := s.ps.ReceiveTimeout(ctx, s.f.log.opt.Timeout)
+	store := s.feed.store
+	reply, err := s.ps.ReceiveTimeout(ctx, store.opt.Timeout)
 	if err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	confirmed, ok := said.(*redis.Subscription)
+	confirmation, ok := reply.(*redis.Subscription)
 	if !ok {
-		return fmt.Errorf("subscribe: %v", said)
+		return fmt.Errorf("subscribe: unexpected reply %v", reply)
 	}
-	if err := s.confirmation(ctx, confirmed); err != nil {
+	if err := s.confirmation(ctx, confirmation); err != nil {
 		return err
 	}
-	observe(s.f.log.metrics.subscribe, began)
-	if err := s.ps.SSubscribe(ctx, s.prober.channel); err != nil {
+	observe(store.metrics.subscribe, began)
+	if err := s.ps.SSubscribe(ctx, s.probe.channel); err != nil {
 		return fmt.Errorf("subscribe: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, s.f.log.opt.Timeout)
+	ctx, cancel := context.WithTimeout(ctx, store.opt.Timeout)
 	defer cancel()
-	if _, err := s.f.log.edges(ctx, node, s.f.p, nil); !leaving(err) {
+	if _, err := store.watermarks(ctx, node, s.feed.p, nil); !rediserr.Migrating(err) {
 		return err
 	}
 	return nil
 }
 
-// leaving reports whether err says that the slot is on its way from this node to
-// another, and so still this one's.
-func leaving(err error) bool {
-	return redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "TRYAGAIN")
-}
-
-// write sends what the feed wants, and pings. When it ends it closes the
-// connection, which ends read.
+// write sends the feed's commands and pings until ctx ends. It closes the connection at
+// its end, which ends read.
 func (s *session) write(ctx context.Context) error {
 	defer s.ps.Close()
 	ping := time.NewTicker(pingEvery)
@@ -131,8 +136,8 @@ func (s *session) write(ctx context.Context) error {
 	for {
 		var err error
 		select {
-		case <-s.f.wake:
-			err = s.apply(ctx, s.f.takeChanges())
+		case <-s.feed.wake:
+			err = s.apply(ctx, s.feed.takeChanges())
 		case <-ping.C:
 			err = s.ps.Ping(ctx)
 		case <-ctx.Done():
@@ -144,8 +149,8 @@ func (s *session) write(ctx context.Context) error {
 	}
 }
 
-// apply sends the commands for changes. Rooms left that this connection never
-// joined need none.
+// apply sends the commands for changes. A room that was left and that this connection has
+// not joined needs none.
 func (s *session) apply(ctx context.Context, changes []change) error {
 	var joins, leaves []change
 	for _, c := range changes {
@@ -156,13 +161,13 @@ func (s *session) apply(ctx context.Context, changes []change) error {
 			leaves = append(leaves, c)
 		}
 	}
-	for some := range slices.Chunk(leaves, maxChannels) {
-		if err := s.ps.SUnsubscribe(ctx, s.sending(some)...); err != nil {
+	for chunk := range slices.Chunk(leaves, maxChannels) {
+		if err := s.ps.SUnsubscribe(ctx, s.sending(chunk)...); err != nil {
 			return err
 		}
 	}
-	for some := range slices.Chunk(joins, maxChannels) {
-		if err := s.subscribe(ctx, some); err != nil {
+	for chunk := range slices.Chunk(joins, maxChannels) {
+		if err := s.subscribe(ctx, chunk); err != nil {
 			return err
 		}
 	}
@@ -173,21 +178,20 @@ func (s *session) subscribe(ctx context.Context, joins []change) error {
 	return s.ps.SSubscribe(ctx, s.sending(joins)...)
 }
 
-// sending notes that a command for the changes is about to be sent, and returns
-// its channels.
+// sending records that a command for the changes follows, and returns its channels.
 func (s *session) sending(changes []change) []string {
 	channels := make([]string, len(changes))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i, c := range changes {
-		channels[i] = s.f.p.channel(c.room)
-		sub := s.rooms[c.room]
-		if sub == nil {
-			sub = new(subscription)
-			s.rooms[c.room] = sub
+		channels[i] = s.feed.p.Channel(c.room)
+		state := s.rooms[c.room]
+		if state == nil {
+			state = new(channelState)
+			s.rooms[c.room] = state
 		}
-		sub.unconfirmed++
-		sub.joined, sub.ticket = c.joined, c.ticket
+		state.unconfirmed++
+		state.joined, state.ticket = c.joined, c.ticket
 	}
 	return channels
 }
@@ -198,14 +202,14 @@ func (s *session) has(room streams.Room) bool {
 	return s.rooms[room] != nil
 }
 
-// read takes what the connection says until it breaks.
+// read handles the replies and messages of the connection until it breaks.
 func (s *session) read(ctx context.Context) error {
 	for {
-		said, err := s.ps.ReceiveTimeout(ctx, silence)
+		reply, err := s.ps.ReceiveTimeout(ctx, maxSilence)
 		if err != nil {
 			return fmt.Errorf("read: %w", err)
 		}
-		switch m := said.(type) {
+		switch m := reply.(type) {
 		case *redis.Message:
 			err = s.message(ctx, m)
 		case *redis.Subscription:
@@ -217,53 +221,54 @@ func (s *session) read(ctx context.Context) error {
 	}
 }
 
-// message hands on an event, with the trace of the message before it. What others
-// publish on our channels is no event; if it hides one, the Prev of the next shows it.
+// message sends an event to the reader, with the trace of the message before it. It
+// ignores foreign messages. If one takes the place of an event, Prev of the next event
+// shows that.
 func (s *session) message(ctx context.Context, m *redis.Message) error {
-	room, ok := s.f.p.roomOf(m.Channel)
-	if !ok && m.Channel == s.prober.channel {
-		s.probed(m.Payload)
+	room, ok := s.feed.p.RoomOf(m.Channel)
+	if !ok && m.Channel == s.probe.channel {
+		s.probe.received(m.Payload)
 	}
 	if !ok || room == "" {
 		return nil
 	}
-	if strings.HasPrefix(m.Payload, traceMark) {
-		s.note(m)
+	if entry.IsTrace(m.Payload) {
+		s.keepTrace(m)
 		return nil
 	}
-	e, err := parseMessage(room, s.f.p.id, m.Payload)
+	e, err := entry.ParseMessage(room, s.feed.p.ID, m.Payload)
 	if err != nil {
 		s.ignore(m, err)
 		return nil
 	}
-	if e.ID == s.noted.id {
-		e.Trace = s.noted.trace
+	if e.ID == s.trace.ID {
+		e.Trace = s.trace.Trace
 	}
 	if !e.Ephemeral {
-		s.f.p.saw(s, room, e.ID)
+		s.feed.p.saw(s, room, e.ID)
 	}
-	return s.say(ctx, streams.FeedMessage{Event: e})
+	return s.send(ctx, streams.FeedMessage{Event: e})
 }
 
-// note keeps a trace for the message that comes next.
-func (s *session) note(m *redis.Message) {
+// keepTrace keeps a trace for the next message.
+func (s *session) keepTrace(m *redis.Message) {
 	var err error
-	if s.noted, err = parseNoted(s.f.p.id, m.Payload); err != nil {
+	if s.trace, err = entry.ParseTrace(s.feed.p.ID, m.Payload); err != nil {
 		s.ignore(m, err)
 	}
 }
 
 func (s *session) ignore(m *redis.Message, why error) {
-	s.f.log.opt.Logger.Warn("foreign message ignored", "channel", m.Channel, "error", why)
+	s.feed.store.opt.Logger.Warn("ignored a message that Tidemark did not publish", "channel", m.Channel, "error", why)
 }
 
-// confirmation announces the room if its last command was to join it. One that
-// answers no command means that Redis has moved the slot away.
+// confirmation announces the room if the last command for it was to join. A confirmation
+// without a command means that Redis has moved the slot to another node.
 func (s *session) confirmation(ctx context.Context, m *redis.Subscription) error {
-	if m.Channel == s.prober.channel {
-		return s.prober.confirm(m)
+	if m.Channel == s.probe.channel {
+		return s.probe.confirm(m)
 	}
-	room, _ := s.f.p.roomOf(m.Channel)
+	room, _ := s.feed.p.RoomOf(m.Channel)
 	ticket, joined, err := s.confirm(room, m.Kind == "ssubscribe")
 	if err != nil {
 		return fmt.Errorf("%s of %q: %w", m.Kind, m.Channel, err)
@@ -271,34 +276,32 @@ func (s *session) confirmation(ctx context.Context, m *redis.Subscription) error
 	if !joined || room == "" {
 		return nil
 	}
-	return s.say(ctx, streams.FeedMessage{Joined: room, Ticket: ticket})
+	return s.send(ctx, streams.FeedMessage{Joined: room, Ticket: ticket})
 }
-
-var errUnasked = errors.New("no command asked for it")
 
 // confirm counts a confirmation, and reports whether the room is joined now.
 func (s *session) confirm(room streams.Room, joins bool) (ticket uint64, joined bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sub := s.rooms[room]
-	if sub == nil || sub.unconfirmed == 0 {
-		return 0, false, errUnasked
+	state := s.rooms[room]
+	if state == nil || state.unconfirmed == 0 {
+		return 0, false, errUnexpected
 	}
-	sub.unconfirmed--
-	if sub.unconfirmed > 0 {
-		return 0, false, nil // a later command rules
+	state.unconfirmed--
+	if state.unconfirmed > 0 {
+		return 0, false, nil // a later command decides
 	}
-	if sub.joined != joins {
-		return 0, false, errUnasked
+	if state.joined != joins {
+		return 0, false, errUnexpected
 	}
 	if !joins {
 		delete(s.rooms, room)
 	}
-	return sub.ticket, joins, nil
+	return state.ticket, joins, nil
 }
 
-func (s *session) say(ctx context.Context, sig streams.FeedMessage) error {
-	if !s.f.say(ctx, sig) {
+func (s *session) send(ctx context.Context, m streams.FeedMessage) error {
+	if !s.feed.send(ctx, m) {
 		return ctx.Err()
 	}
 	return nil

@@ -7,23 +7,20 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
-
-	"github.com/tidemark/tidemark/streams"
-	"github.com/tidemark/tidemark/tracing"
 )
 
-// instrument has client make spans of its calls, without what stands in them: that is
-// events, and the names of rooms and keys. A nil provider leaves the client as it is.
+// instrument makes the client create spans of its calls, unless p is nil. The spans leave
+// out the commands' arguments, which contain events and the names of rooms and keys.
 //
-// The nodes of a Cluster are each instrumented as they are found; redisotel would add
-// the address of each to all that come after it.
+// It instruments each node of a Cluster as the client finds it. redisotel would add the
+// address of each node to the spans of all later ones.
 func instrument(client redis.UniversalClient, p trace.TracerProvider) {
 	if p == nil {
 		return
 	}
 	one := func(c *redis.Client) {
 		// The error is for other kinds of clients.
-		_ = redisotel.InstrumentTracing(c, redisotel.WithTracerProvider(asked{p: p}),
+		_ = redisotel.InstrumentTracing(c, redisotel.WithTracerProvider(childProvider{p: p}),
 			redisotel.WithDBStatement(false), redisotel.WithCallerEnabled(false))
 	}
 	switch c := client.(type) {
@@ -34,43 +31,25 @@ func instrument(client redis.UniversalClient, p trace.TracerProvider) {
 	}
 }
 
-// asked is a provider that makes spans only within others that somebody keeps: what a
-// node asks Redis by itself, every few seconds for as long as it runs, is no trace.
-type asked struct {
+// A childProvider creates spans only below a sampled span. The calls that a node makes by
+// itself, every few seconds, create none.
+type childProvider struct {
 	embedded.TracerProvider
 	p trace.TracerProvider
 }
 
-func (a asked) Tracer(name string, o ...trace.TracerOption) trace.Tracer {
-	return askedTracer{t: a.p.Tracer(name, o...)}
+func (c childProvider) Tracer(name string, o ...trace.TracerOption) trace.Tracer {
+	return childTracer{t: c.p.Tracer(name, o...)}
 }
 
-type askedTracer struct {
+type childTracer struct {
 	embedded.Tracer
 	t trace.Tracer
 }
 
-func (a askedTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
+func (c childTracer) Start(ctx context.Context, name string, o ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		return ctx, trace.SpanFromContext(context.Background()) // which does nothing
+		return ctx, trace.SpanFromContext(context.Background()) // a span that does nothing
 	}
-	return a.t.Start(ctx, name, o...)
+	return c.t.Start(ctx, name, o...)
 }
-
-// within returns a context in the trace of the first of the submissions that has one.
-// The others share its call, and have no span of it.
-func (l *Log) within(taken []*submission) context.Context {
-	ctx := context.Background()
-	if l.opt.Tracing == nil {
-		return ctx
-	}
-	for _, s := range taken {
-		if t := traceOf(s.drafts); t != "" {
-			return tracing.Within(ctx, t)
-		}
-	}
-	return ctx
-}
-
-// traceOf returns the trace that a submission's drafts have in common.
-func traceOf(drafts []streams.Draft) streams.Trace { return drafts[0].Trace }

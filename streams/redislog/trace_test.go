@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/entry"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -23,7 +24,7 @@ func TestTraceForEarlierNodes(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
 	p := l.partition("r")
-	ears := server.Client().SSubscribe(t.Context(), p.channel("r"))
+	ears := server.Client().SSubscribe(t.Context(), p.Channel("r"))
 	defer ears.Close()
 	if _, err := ears.Receive(t.Context()); err != nil { // that it listens
 		t.Fatal(err)
@@ -31,21 +32,21 @@ func TestTraceForEarlierNodes(t *testing.T) {
 
 	before := put(t, l, draft("r", `1`))
 	with := put(t, l, traced(draft("r", `2`)))
-	entry := server.Client().XRange(t.Context(), p.stream("r"), position(with), position(with)).Val()
-	want := redis.XMessage{ID: position(with), Values: map[string]any{"prev": position(before), "type": "message", "data": "2"}}
-	if len(entry) != 1 || len(entry[0].Values) != 3 || entry[0].Values["prev"] != want.Values["prev"] || entry[0].Values["data"] != "2" {
-		t.Errorf("the log has %v, want %v", entry, want)
+	logged := server.Client().XRange(t.Context(), p.Stream("r"), entry.Position(with), entry.Position(with)).Val()
+	want := redis.XMessage{ID: entry.Position(with), Values: map[string]any{"prev": entry.Position(before), "type": "message", "data": "2"}}
+	if len(logged) != 1 || len(logged[0].Values) != 3 || logged[0].Values["prev"] != want.Values["prev"] || logged[0].Values["data"] != "2" {
+		t.Errorf("the log has %v, want %v", logged, want)
 	}
 	for _, want := range []string{
-		position(before) + " " + position(l.origin(t, before)) + " message 1",
-		"trace " + position(with) + " " + string(aTrace),
-		position(with) + " " + position(before) + " message 2",
+		entry.Position(before) + " " + entry.Position(l.origin(t, before)) + " message 1",
+		"trace " + entry.Position(with) + " " + string(aTrace),
+		entry.Position(with) + " " + entry.Position(before) + " message 2",
 	} {
 		if m, err := ears.ReceiveMessage(t.Context()); err != nil || m.Payload != want {
 			t.Errorf("published is %v, %v; want %q", m, err, want)
 		}
 	}
-	for _, key := range server.Client().Keys(t.Context(), p.tag+"*").Val() {
+	for _, key := range server.Client().Keys(t.Context(), p.Tag()+"*").Val() {
 		if strings.Contains(key, "trace") {
 			t.Errorf("there is a key %s", key)
 		}
@@ -73,7 +74,7 @@ func TestForeignTraces(t *testing.T) {
 		"trace ", "trace 1-1", "trace 1-1 ", "trace x " + string(aTrace), "trace 1-1 " + string(aTrace), "trace 1-1 " + string(aTrace) + "0",
 		"trace 0-0 " + string(aTrace), strings.Repeat("trace ", 1000),
 	} {
-		if err := server.Client().SPublish(t.Context(), l.partition("r").channel("r"), message).Err(); err != nil {
+		if err := server.Client().SPublish(t.Context(), l.partition("r").Channel("r"), message).Err(); err != nil {
 			t.Fatal(err)
 		}
 		id := put(t, l, draft("r", `1`))
@@ -85,20 +86,4 @@ func TestForeignTraces(t *testing.T) {
 	if e := next(t, feed).Event; e == nil || e.ID != id || e.Trace != aTrace {
 		t.Errorf("then comes %+v, want the trace %s", e, aTrace)
 	}
-}
-
-// Whatever is published as a trace, it is one of an event, or an error and nothing.
-func FuzzParseNoted(f *testing.F) {
-	f.Add("trace 12-1 " + string(aTrace))
-	f.Add("trace 12-1")
-	f.Add("trace ")
-	f.Fuzz(func(t *testing.T, s string) {
-		n, err := parseNoted(1, s)
-		if err != nil && n != (noted{}) {
-			t.Errorf("%q reads as %+v, %v", s, n, err)
-		}
-		if again, err2 := parseNoted(1, traceMark+position(n.id)+" "+string(n.trace)); err == nil && (err2 != nil || again != n) {
-			t.Errorf("%q reads as %+v, and that as %+v, %v", s, n, again, err2)
-		}
-	})
 }

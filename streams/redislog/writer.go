@@ -8,120 +8,122 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark/tidemark/internal/backoff"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
+	"github.com/tidemark/tidemark/streams/redislog/internal/scripts"
+	"github.com/tidemark/tidemark/tracing"
 )
 
 const (
-	// maxCall bounds the drafts that different callers have in one call of
-	// appendScript, and maxCallBytes their data: Redis does nothing else meanwhile.
-	// 256 drafts take it some 3 ms.
+	// maxCall bounds the drafts of different callers in one call of scripts.Append, and
+	// maxCallBytes their data. Redis does nothing else during a call. 256 drafts take it
+	// about 3 ms.
 	maxCall      = 256
 	maxCallBytes = 1 << 20
 
-	// maxWaiting bounds the drafts that wait for a call, and maxWaitingBytes their
-	// data. They take Redis a quarter of a second: only one that has stopped, or very
-	// many batches at once, bring that about.
-	maxWaiting      = 16 << 10
-	maxWaitingBytes = 64 << 20
+	// maxQueued bounds the drafts that wait for a call, and maxQueuedBytes their data.
+	// Redis needs about a quarter of a second for them. Only a Redis that has stopped, or
+	// very many batches at once, fill the queue.
+	maxQueued      = 16 << 10
+	maxQueuedBytes = 64 << 20
 
-	// lanes is how many calls of one partition are under way at once: while Redis
-	// runs one, the next is on its way to it.
-	lanes = 2
+	// maxCalls bounds the concurrent calls of one partition. While Redis runs one call,
+	// the next one is on its way.
+	maxCalls = 2
 
-	// waitingLanes is the same for calls that wait for replicas or the disk. With
-	// appendfsync everysec each takes up to a second or more, which nobody should
-	// have to wait for twice.
-	waitingLanes = 4
+	// maxWaitingCalls is the same for calls that wait for replicas or the disk. With
+	// appendfsync everysec each takes a second or more. Four calls keep a publisher from
+	// waiting for the disk twice.
+	maxWaitingCalls = 4
 
-	// A call that came to the wrong node, for a slot is on the move, is sent again
-	// after firstResend, doubling to maxResend, within the log's time limit.
+	// While a slot moves, a call may reach the wrong node. The writer sends it again after
+	// firstResend, doubling up to maxResend, within the log's time limit.
 	firstResend = 5 * time.Millisecond
 	maxResend   = 100 * time.Millisecond
 )
 
-// errFull: too much waits already. Nothing of this was stored.
-var errFull = fmt.Errorf("%w: too many appends are waiting for Redis", streams.ErrUnavailable)
+// errFull reports a full queue. Nothing of the submission was stored.
+var errFull = fmt.Errorf("%w: too many appends are waiting for Redis; retry later", streams.ErrUnavailable)
 
-// A writer stores what is submitted for one partition at one level of durability.
-// While its calls are under way, what comes in waits, and then goes together in
-// the next call: the more publishers there are, the less each costs (100 µs for a
-// lone event, 16 µs for each of 64 publishers'). It has a goroutine for each call that
-// is under way, and none while there is nothing to do.
+// A writer stores the submissions for one partition with one need. While its calls run,
+// new submissions wait in a queue and then share the next call. So an event costs less
+// under load: 100 µs for a single publisher, 16 µs each for 64 publishers. A writer has one
+// goroutine for each running call, and none when it is idle.
 //
 // go-redis's autopipelining would share the round trips only, and not the calls.
 type writer struct {
 	// Fixed by newWriter.
-	log  *Log
-	p    *partition
-	need need
-	most int // calls under way
+	store    *store
+	p        *partition
+	need     need
+	maxCalls int
 
-	mu      sync.Mutex // guards the fields below
-	waiting []*submission
-	drafts  int // in waiting
-	bytes   int // in waiting
-	calls   int // under way
+	mu     sync.Mutex // guards the fields below
+	queue  []*submission
+	drafts int // in queue
+	bytes  int // in queue
+	calls  int // running
 
-	running sync.WaitGroup // the lanes
+	running sync.WaitGroup // the run goroutines
 }
 
-// A submission is what one caller appends to one partition: stored in its order,
-// in one call.
+// A submission is one caller's drafts for one partition. One call stores them, in order.
 type submission struct {
-	drafts   []streams.Draft // a copy: the caller may have given up and reuse its own
+	drafts   []streams.Draft // a copy, because the caller may give up and reuse its own
 	bytes    int
-	deadline time.Time         // when its caller gives up
-	receipts []streams.Receipt // there when done is closed
+	deadline time.Time         // when the caller gives up
+	receipts []streams.Receipt // set before done is closed
 	done     chan struct{}
 }
 
-func newWriter(l *Log, p *partition, n need) *writer {
-	w := &writer{log: l, p: p, need: n, most: lanes}
+func newWriter(s *store, p *partition, n need) *writer {
+	w := &writer{store: s, p: p, need: n, maxCalls: maxCalls}
 	if n != 0 {
-		w.most = waitingLanes
+		w.maxCalls = maxWaitingCalls
 	}
 	return w
 }
 
-// submit returns when s has its receipts, or an error if it never will: then it
-// was not stored, or ctx ended while it was under way and it may have been.
+// submit waits until s has its receipts. After an error s never gets them. Then s was not
+// stored, or ctx ended during the call and s may have been stored.
 func (w *writer) submit(ctx context.Context, s *submission) error {
-	if err := w.add(s); err != nil {
+	if err := w.enqueue(s); err != nil {
 		return err
 	}
 	select {
 	case <-s.done:
 		return nil
 	case <-ctx.Done():
-		w.forget(s)
-		return explain(ctx.Err())
+		w.withdraw(s)
+		return rediserr.Explain(ctx.Err())
 	}
 }
 
-// add puts s in the line, and opens a lane if there is one left.
-func (w *writer) add(s *submission) error {
+// enqueue adds s to the queue, and starts a goroutine unless maxCalls are running.
+func (w *writer) enqueue(s *submission) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.waiting) > 0 && (w.drafts+len(s.drafts) > maxWaiting || w.bytes+s.bytes > maxWaitingBytes) {
+	if len(w.queue) > 0 && (w.drafts+len(s.drafts) > maxQueued || w.bytes+s.bytes > maxQueuedBytes) {
 		return errFull
 	}
-	w.waiting = append(w.waiting, s)
+	w.queue = append(w.queue, s)
 	w.drafts += len(s.drafts)
 	w.bytes += s.bytes
-	if w.calls < w.most {
+	if w.calls < w.maxCalls {
 		w.calls++
-		w.running.Go(w.lane)
+		w.running.Go(w.run)
 	}
 	return nil
 }
 
-// forget takes s out of the line, if it is still there.
-func (w *writer) forget(s *submission) {
+// withdraw removes s from the queue, if it is still there.
+func (w *writer) withdraw(s *submission) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range w.waiting {
-		if w.waiting[i] == s {
-			w.waiting = append(w.waiting[:i], w.waiting[i+1:]...)
+	for i := range w.queue {
+		if w.queue[i] == s {
+			w.queue = append(w.queue[:i], w.queue[i+1:]...)
 			w.drafts -= len(s.drafts)
 			w.bytes -= s.bytes
 			return
@@ -129,28 +131,29 @@ func (w *writer) forget(s *submission) {
 	}
 }
 
-// lane makes one call after the other until nothing waits.
-func (w *writer) lane() {
+// run makes one call after the other until the queue is empty.
+func (w *writer) run() {
 	for {
-		taken := w.take()
-		if taken == nil {
+		batch := w.dequeue()
+		if batch == nil {
 			return
 		}
-		w.call(taken)
+		w.call(batch)
 	}
 }
 
-// take returns what goes into the next call. If there is nothing, the lane is closed.
-func (w *writer) take() []*submission {
+// dequeue returns the submissions of the next call. If the queue is empty it returns nil,
+// and the calling goroutine must end.
+func (w *writer) dequeue() []*submission {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.waiting) == 0 {
+	if len(w.queue) == 0 {
 		w.calls--
-		w.waiting = nil
+		w.queue = nil
 		return nil
 	}
 	n, drafts, bytes := 0, 0, 0
-	for _, s := range w.waiting {
+	for _, s := range w.queue {
 		if n > 0 && (drafts+len(s.drafts) > maxCall || bytes+s.bytes > maxCallBytes) {
 			break
 		}
@@ -158,24 +161,20 @@ func (w *writer) take() []*submission {
 		drafts += len(s.drafts)
 		bytes += s.bytes
 	}
-	taken := w.waiting[:n:n]
-	w.waiting = w.waiting[n:]
+	batch := w.queue[:n:n]
+	w.queue = w.queue[n:]
 	w.drafts -= drafts
 	w.bytes -= bytes
-	return taken
+	return batch
 }
 
-// call stores what was taken, within the log's time limit, and hands out receipts.
-func (w *writer) call(taken []*submission) {
-	limit := w.log.opt.Timeout
-	if w.need != 0 {
-		limit *= waitingFactor
-	}
-	ctx, cancel := context.WithTimeout(w.log.within(taken), limit)
+// call stores a batch within the log's time limit, and hands out the receipts.
+func (w *writer) call(batch []*submission) {
+	ctx, cancel := context.WithTimeout(w.traceContext(batch), w.store.limitOf(w.need))
 	defer cancel()
 	var drafts []*streams.Draft
-	deadline := taken[0].deadline
-	for _, s := range taken {
+	deadline := batch[0].deadline
+	for _, s := range batch {
 		for i := range s.drafts {
 			drafts = append(drafts, &s.drafts[i])
 		}
@@ -183,81 +182,96 @@ func (w *writer) call(taken []*submission) {
 			deadline = s.deadline
 		}
 	}
-	receipts := w.store(ctx, drafts, deadline)
-	for _, s := range taken {
+	receipts := w.storeAll(ctx, drafts, deadline)
+	for _, s := range batch {
 		s.receipts = receipts[:len(s.drafts):len(s.drafts)]
 		receipts = receipts[len(s.drafts):]
 		close(s.done)
 	}
 }
 
-func (w *writer) store(ctx context.Context, drafts []*streams.Draft, deadline time.Time) []streams.Receipt {
-	if err := w.log.canGive(ctx, w.p, w.need); err != nil {
+// traceContext returns a context in the trace of the first submission that has one. The
+// other submissions share the call and get no span.
+func (w *writer) traceContext(batch []*submission) context.Context {
+	ctx := context.Background()
+	if w.store.opt.Tracing == nil {
+		return ctx
+	}
+	for _, s := range batch {
+		if t := s.drafts[0].Trace; t != "" { // the drafts of one publish share their trace
+			return tracing.Within(ctx, t)
+		}
+	}
+	return ctx
+}
+
+// storeAll stores drafts, and waits for their durability until deadline.
+func (w *writer) storeAll(ctx context.Context, drafts []*streams.Draft, deadline time.Time) []streams.Receipt {
+	if err := w.store.canGive(ctx, w.p, w.need); err != nil {
 		return w.p.receipts(drafts, nil, err)
 	}
-	seen := w.p.sightings()
-	words := w.log.appendCall(w.p, seen, drafts)
-	var missed missed
-	reply, err := w.log.withClock(ctx, w.p, func() (reply any, err error) {
-		reply, missed, err = w.send(ctx, words, deadline)
+	known := w.p.knownEvents()
+	words := w.store.appendCall(w.p, known, drafts)
+	var u unreached
+	reply, err := w.store.withClock(ctx, w.p, func() (reply any, err error) {
+		reply, u, err = w.send(ctx, words, deadline)
 		return reply, err
 	})
-	if said, _ := reply.([]any); len(said) > 0 && said[0] == int64(1) {
-		w.log.noteLoss(w.p)
+	if results, _ := reply.([]any); len(results) > 0 && results[0] == int64(1) {
+		w.store.countLoss(w.p)
 	}
 	receipts := w.p.receipts(drafts, reply, err)
 	if err == nil {
-		w.p.looked(seen, newestStored(drafts, receipts))
+		w.p.confirmed(known, newestStored(drafts, receipts))
 	}
 	for i, d := range drafts {
-		missed.settle(&receipts[i], w.log.wanted(d))
+		u.complete(&receipts[i], w.store.wanted(d))
 	}
 	return receipts
 }
 
-// send runs appendScript, and waits for what its drafts need, on one connection to
-// the partition's master: WAIT counts from the connection's own last write. The
-// script runs at most once: it is sent again only where Redis says that it has not
-// run it.
-func (w *writer) send(ctx context.Context, words []any, deadline time.Time) (reply any, m missed, err error) {
-	words[0], words[1] = "evalsha", appendScript.Hash()
-	again := backoff{first: firstResend, most: maxResend}
+// send runs scripts.Append and waits for the need. Both go over one connection to the
+// partition's primary, because WAIT counts from the last write of its own connection. The
+// script runs at most once: send repeats the call only if Redis reports that it did not run.
+func (w *writer) send(ctx context.Context, words []any, deadline time.Time) (reply any, u unreached, err error) {
+	words[0], words[1] = "evalsha", scripts.Append.Hash()
+	resend := backoff.Backoff{First: firstResend, Max: maxResend}
 	for {
-		node, err := w.log.master(ctx, w.p)
+		node, err := w.store.primary(ctx, w.p)
 		if err != nil {
-			return nil, missed{}, err
+			return nil, unreached{}, err
 		}
-		reply, m, err = w.sendTo(ctx, node, words, deadline)
+		reply, u, err = w.sendTo(ctx, node, words, deadline)
 		if redis.HasErrorPrefix(err, "NOSCRIPT") {
-			words[0], words[1] = "eval", appendScript.source
+			words[0], words[1] = "eval", scripts.Append.Source
 			continue
 		}
-		w.log.doubt(ctx, err)
-		if !moving(err) || again.wait(ctx) != nil {
-			return reply, m, err
+		w.store.reloadSlots(ctx, err)
+		if !rediserr.Redirected(err) || resend.Wait(ctx) != nil {
+			return reply, u, err
 		}
 	}
 }
 
-// sendTo sends to one node, once.
-func (w *writer) sendTo(ctx context.Context, node *redis.Client, words []any, deadline time.Time) (reply any, m missed, err error) {
+// sendTo sends the call to one node, once.
+func (w *writer) sendTo(ctx context.Context, node *redis.Client, words []any, deadline time.Time) (reply any, u unreached, err error) {
 	eval := once{redis.NewCmd(ctx, words...)}
 	if w.need == 0 {
 		err := node.Process(ctx, eval)
-		return eval.Val(), m, err
+		return eval.Val(), u, err
 	}
 	pipe := node.Pipeline()
 	_ = pipe.Process(ctx, eval)
-	waits := w.need.waits(ctx, w.log.opt.Replicas, deadline)
+	waits := w.need.waits(ctx, w.store.opt.Replicas, deadline)
 	for _, wait := range waits {
 		_ = pipe.Process(ctx, wait.cmd)
 	}
-	_, _ = pipe.Exec(ctx) // each command has an error of its own
+	_, _ = pipe.Exec(ctx) // each command has its own error
 	if err := eval.Err(); err != nil {
-		return nil, m, err
+		return nil, u, err
 	}
 	for _, wait := range waits {
-		m[wait.level] = wait.failure()
+		u[wait.level] = wait.failure()
 	}
-	return eval.Val(), m, nil
+	return eval.Val(), u, nil
 }

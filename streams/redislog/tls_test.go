@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// write returns the name of a file with that content.
+// write returns the name of a new file with that content.
 func write(t testing.TB, content string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file")
@@ -24,8 +24,8 @@ func write(t testing.TB, content string) string {
 	return name
 }
 
-// All promises hold over mutual TLS, for a user who may do no more than the rule in
-// docs/redis.md says, and whose password is in a file.
+// The suite passes over mutual TLS, for a user with no more permissions than the rule in
+// docs/redis.md gives, and with its password in a file.
 func TestPromisesOverMutualTLS(t *testing.T) {
 	certs := redistest.NewCertificates(t)
 	server := certs.StartTLS(t)
@@ -47,9 +47,9 @@ func TestPromisesOverMutualTLS(t *testing.T) {
 	})
 }
 
-// TLS reaches Sentinels, the master that they name, and the nodes that a Cluster
-// names, each held to its own address.
-func TestTLSInEveryShape(t *testing.T) {
+// TLS is used for Sentinels, for the primary that they name and for the nodes that a
+// Cluster names. Each certificate is checked against its own address.
+func TestTLSInEveryTopology(t *testing.T) {
 	certs := redistest.NewCertificates(t)
 	cert, key := certs.Client(t, "node")
 	tls := TLS{CAFile: certs.CA, CertFile: cert, KeyFile: key}
@@ -63,8 +63,8 @@ func TestTLSInEveryShape(t *testing.T) {
 	works(t, Options{URL: "rediss+cluster://localhost.invalid," + node.TLSAddr, TLS: tls})
 }
 
-// Whom one side of TLS does not trust is told at the start.
-func TestTLSRefused(t *testing.T) {
+// If one side of TLS does not trust the other, Open fails.
+func TestTLSRejected(t *testing.T) {
 	certs, others := redistest.NewCertificates(t), redistest.NewCertificates(t)
 	server := certs.StartTLS(t)
 	lenient := certs.StartTLS(t, "--tls-auth-clients", "no")
@@ -75,20 +75,20 @@ func TestTLSRefused(t *testing.T) {
 		tls  TLS
 		want string // "" for none
 	}{
-		"all in order":        {"rediss://" + server.TLSAddr, TLS{certs.CA, cert, key, ""}, ""},
-		"none asked for":      {"rediss://" + lenient.TLSAddr, TLS{CAFile: certs.CA}, ""},
-		"system's authority":  {"rediss://" + lenient.TLSAddr, TLS{}, "unknown authority"},
-		"another authority":   {"rediss://" + lenient.TLSAddr, TLS{CAFile: others.CA}, "unknown authority"},
-		"another name":        {"rediss://" + lenient.TLSAddr, TLS{CAFile: certs.CA, ServerName: "redis.test"}, "redis.test"},
-		"no certificate":      {"rediss://" + server.TLSAddr, TLS{CAFile: certs.CA}, "certificate required"},
-		"foreign certificate": {"rediss://" + server.TLSAddr, TLS{certs.CA, foreignCert, foreignKey, ""}, "unknown certificate authority"},
-		"no TLS there":        {"rediss://" + server.Addr(), TLS{CAFile: certs.CA}, "does not speak TLS"},
-		"TLS there":           {"redis://" + server.TLSAddr, TLS{}, "speaks TLS"},
+		"both trusted":                   {"rediss://" + server.TLSAddr, TLS{certs.CA, cert, key, ""}, ""},
+		"no client certificate required": {"rediss://" + lenient.TLSAddr, TLS{CAFile: certs.CA}, ""},
+		"system's authority":             {"rediss://" + lenient.TLSAddr, TLS{}, "unknown authority"},
+		"another authority":              {"rediss://" + lenient.TLSAddr, TLS{CAFile: others.CA}, "unknown authority"},
+		"another name":                   {"rediss://" + lenient.TLSAddr, TLS{CAFile: certs.CA, ServerName: "redis.test"}, "redis.test"},
+		"no certificate":                 {"rediss://" + server.TLSAddr, TLS{CAFile: certs.CA}, "certificate required"},
+		"foreign certificate":            {"rediss://" + server.TLSAddr, TLS{certs.CA, foreignCert, foreignKey, ""}, "unknown certificate authority"},
+		"no TLS there":                   {"rediss://" + server.Addr(), TLS{CAFile: certs.CA}, "does not speak TLS"},
+		"TLS there":                      {"redis://" + server.TLSAddr, TLS{}, "speaks TLS"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, err := Open(t.Context(), Options{URL: c.url, TLS: c.tls, Prefix: newPrefix(), Logger: quiet()})
 			if err == nil {
-				err = l.Ping(t.Context()) // Open forgives what it takes for a Redis that is away
+				err = l.Ping(t.Context()) // Open ignores an unreachable Redis
 				_ = l.Close()
 				if c.want != "" {
 					t.Errorf("Open gives no error, and Ping then %v, want Open's with %q", err, c.want)
@@ -101,14 +101,13 @@ func TestTLSRefused(t *testing.T) {
 	}
 }
 
-// What the settings name must be there, be what it is for, and go together; errors
-// name the file.
-func TestSettingsRefused(t *testing.T) {
+// Files must exist, have the right content and go together. Errors name the file.
+func TestSettingsRejected(t *testing.T) {
 	certs := redistest.NewCertificates(t)
 	cert, key := certs.Client(t, "node")
 	_, otherKey := certs.Client(t, "other")
 	text, empty := write(t, "no PEM\nat all\n"), write(t, "\n")
-	huge := write(t, strings.Repeat("x", maxSecret+1))
+	huge := write(t, strings.Repeat("x", 8<<10))
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
 	const plain, secure, sentinel = "redis://h", "rediss://h", "redis+sentinel://h?master_name=m"
 	for name, c := range map[string]struct {
@@ -140,8 +139,8 @@ func TestSettingsRefused(t *testing.T) {
 	}
 }
 
-// No error and no line of the log has a password in it, whatever is wrong with the
-// URL or with what is at its other end.
+// Errors and log lines contain no password, for any mistake in the URL and any failure of
+// the server.
 func TestPasswordsStaySecret(t *testing.T) {
 	const secret = "hunter2SECRET"
 	server := redistest.Shared(t)

@@ -1,104 +1,47 @@
-package redislog
+package doctor
 
 import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/redislog"
+	"github.com/tidemark/tidemark/streams/redislog/internal/keys"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-func examine(t *testing.T, opt Options) Report {
-	t.Helper()
-	opt.Logger = quiet()
-	report, err := Examine(t.Context(), opt)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return report
-}
-
-// has reports whether the report has such a finding, with read in what was read.
-func (r Report) has(l Level, about, read string) bool {
-	for _, f := range r.Findings {
-		if f.Level == l && f.About == about && strings.Contains(f.Read, read) {
-			return true
-		}
-	}
-	return false
-}
-
-// String is for the messages of tests.
-func (r Report) String() string {
-	var b strings.Builder
-	for _, f := range r.Findings {
-		fmt.Fprintf(&b, "\n%s %s %s: %s", f.Level, f.Server, f.About, f.Read)
-	}
-	return b.String()
-}
-
-// configure changes settings, written as "name value, name value", and returns what
-// puts them back.
-func configure(t *testing.T, admin *redis.Client, settings string) (restore func()) {
-	t.Helper()
-	var back []func()
-	for pair := range strings.SplitSeq(settings, ", ") {
-		name, value, _ := strings.Cut(pair, " ")
-		before, err := admin.ConfigGet(t.Context(), name).Result()
-		if err == nil {
-			err = admin.ConfigSet(t.Context(), name, value).Err()
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", pair, err)
-		}
-		back = append(back, func() {
-			if err := admin.ConfigSet(t.Context(), name, before[name]).Err(); err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		})
-	}
-	return func() {
-		for _, put := range slices.Backward(back) {
-			put()
-		}
-	}
-}
-
-// goodArgs are settings that leave nothing to be said, on a master with a replica.
+// goodArgs are settings without any finding, for a primary with a replica.
 var goodArgs = []string{
 	"--appendonly", "yes", "--appendfsync", "always", "--maxmemory", "1gb", "--maxmemory-policy", "noeviction",
 	"--repl-backlog-size", "64mb", "--min-replicas-to-write", "1", "--client-output-buffer-limit", "pubsub 64mb 32mb 60",
 }
 
-// Each setting that can lose events or hurt leads to its finding, which a Redis
-// without it does not have.
+// Each setting that can lose events or hurt clients leads to its finding. A Redis without
+// the setting does not have the finding.
 func TestExamineFindsEachSetting(t *testing.T) {
 	server := redistest.StartProcess(t, goodArgs...)
 	redistest.StartReplica(t, server)
 	admin := server.Client()
-	eventually(t, "the master counts its replica", func() bool {
-		f := facts{info: parseInfo(admin.Info(t.Context(), "replication").Val())}
+	eventually(t, "the primary counts its replica", func() bool {
+		f := serverInfo{info: parseInfo(admin.Info(t.Context(), "replication").Val())}
 		return f.inStep() == 1 && f.info["min_slaves_good_slaves"] == "1"
 	})
-	for range 20 { // connections, for one of the settings
+	for range 20 { // connections, for the case maxclients
 		if err := server.Client().Ping(t.Context()).Err(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	opt := Options{URL: server.URL(), Prefix: newPrefix()}
+	opt := redislog.Options{URL: server.URL(), Prefix: newPrefix()}
 	open(t, opt)
 
 	good := examine(t, opt)
 	for _, f := range good.Findings {
-		if f.Level != OK && f.About != "version" { // the tests' Redis may be old enough for a note
+		if f.Level != OK && f.About != "version" { // the Redis of the tests may be old enough for a note
 			t.Errorf("a good Redis: %s %s: %s", f.Level, f.About, f.Read)
 		}
 	}
@@ -139,15 +82,15 @@ func TestExamineFindsEachSetting(t *testing.T) {
 	}
 }
 
-// What one setting alone does not bring about.
+// Findings about states that no setting alone causes.
 func TestExamineFindsStates(t *testing.T) {
 	t.Run("a replica", func(t *testing.T) {
 		replica := redistest.StartReplica(t, redistest.StartProcess(t))
-		wants(t, Options{URL: replica.URL()}, Problem, "role", "a replica of")
+		wants(t, redislog.Options{URL: replica.URL()}, Problem, "role", "a replica of")
 	})
 	t.Run("memory nearly full", func(t *testing.T) {
 		server := redistest.StartProcess(t)
-		// So much that a connection more or less makes no difference.
+		// Large enough that one more connection makes no difference.
 		if err := server.Client().Set(t.Context(), "k", strings.Repeat("x", 32<<20), 0).Err(); err != nil {
 			t.Fatal(err)
 		}
@@ -157,9 +100,9 @@ func TestExamineFindsStates(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer configure(t, server.Client(), fmt.Sprint("maxmemory ", n*8/7))()
-		wants(t, Options{URL: server.URL()}, Warning, "memory", " used (")
+		wants(t, redislog.Options{URL: server.URL()}, Warning, "memory", " used (")
 	})
-	t.Run("a disk that takes no snapshot", func(t *testing.T) {
+	t.Run("a snapshot fails", func(t *testing.T) {
 		server := redistest.StartProcess(t, "--save", "3600 1", "--dbfilename", "blocked")
 		admin := server.Client()
 		dir := admin.ConfigGet(t.Context(), "dir").Val()["dir"]
@@ -171,49 +114,42 @@ func TestExamineFindsStates(t *testing.T) {
 		eventually(t, "the snapshot fails", func() bool {
 			return parseInfo(admin.Info(t.Context(), "persistence").Val())["rdb_last_bgsave_status"] == "err"
 		})
-		wants(t, Options{URL: server.URL()}, Problem, "disk", "rdb_last_bgsave_status err")
+		wants(t, redislog.Options{URL: server.URL()}, Problem, "disk", "rdb_last_bgsave_status err")
 	})
 	t.Run("no replica for the durability", func(t *testing.T) {
 		server := redistest.Shared(t)
-		wants(t, Options{URL: server.URL(), Durability: streams.Replicated}, Problem, "durability", "replicated: no")
-		wants(t, Options{URL: server.URL(), Durability: streams.Fsynced}, Problem, "durability", "fsynced: no")
+		wants(t, redislog.Options{URL: server.URL(), Durability: streams.Replicated}, Problem, "durability", "replicated: no")
+		wants(t, redislog.Options{URL: server.URL(), Durability: streams.Fsynced}, Problem, "durability", "fsynced: no")
 		newer := redistest.StartNewer(t, "--appendonly", "yes")
-		wants(t, Options{URL: newer.URL(), Durability: streams.Fsynced}, OK, "durability", "fsynced: yes")
-		wants(t, Options{URL: newer.URL()}, OK, "version", "Redis ")
-		wants(t, Options{URL: server.URL()}, OK, "durability", "logged: yes; replicated: no")
+		wants(t, redislog.Options{URL: newer.URL(), Durability: streams.Fsynced}, OK, "durability", "fsynced: yes")
+		wants(t, redislog.Options{URL: newer.URL()}, OK, "version", "Redis ")
+		wants(t, redislog.Options{URL: server.URL()}, OK, "durability", "logged: yes; replicated: no")
 	})
-	t.Run("another time", func(t *testing.T) {
+	t.Run("a clock that is behind", func(t *testing.T) {
 		server := redistest.StartWithClock(t)
-		wants(t, Options{URL: server.URL()}, OK, "clock", "")
+		wants(t, redislog.Options{URL: server.URL()}, OK, "clock", "")
 		server.StepClock(-time.Minute)
-		wants(t, Options{URL: server.URL()}, Warning, "clock", "behind this machine's")
+		wants(t, redislog.Options{URL: server.URL()}, Warning, "clock", "behind this machine's")
 	})
-	t.Run("nobody there", func(t *testing.T) {
-		wants(t, Options{URL: "redis://127.0.0.1:1"}, Problem, "connection", "refused")
+	t.Run("connection refused", func(t *testing.T) {
+		wants(t, redislog.Options{URL: "redis://127.0.0.1:1"}, Problem, "connection", "refused")
 	})
-	t.Run("nobody answers", func(t *testing.T) {
+	t.Run("no answer", func(t *testing.T) {
 		server := redistest.StartProcess(t)
 		server.Pause()
-		wants(t, Options{URL: server.URL(), Timeout: 100 * time.Millisecond}, Problem, "connection", server.Addr())
+		wants(t, redislog.Options{URL: server.URL(), Timeout: 100 * time.Millisecond}, Problem, "connection", server.Addr())
 	})
-	t.Run("another shape", func(t *testing.T) {
-		wants(t, Options{URL: "redis+cluster://" + redistest.Shared(t).Addr()}, Problem, "connection", "it is no cluster")
+	t.Run("another topology", func(t *testing.T) {
+		wants(t, redislog.Options{URL: "redis+cluster://" + redistest.Shared(t).Addr()}, Problem, "connection", "it is no cluster")
 	})
 }
 
-func wants(t *testing.T, opt Options, l Level, about, read string) {
-	t.Helper()
-	if report := examine(t, opt); !report.has(l, about, read) {
-		t.Errorf("want %s %s with %q, have%s", l, about, read, report)
-	}
-}
-
-// Examine needs no more rights than a node has, says what it could not read, and
-// with a few more reads it all.
+// Examine needs no more permissions than a node. It reports the commands that Redis
+// refused, and with a few more permissions it reads everything.
 func TestExamineAsAnyUser(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
-	opt := Options{URL: strings.Replace(server.URL(), "://", "://tidemark:secret@", 1), Prefix: newPrefix()}
+	opt := redislog.Options{URL: strings.Replace(server.URL(), "://", "://tidemark:secret@", 1), Prefix: newPrefix()}
 	setUser(t, admin, aclRule(t))
 	node := examine(t, opt)
 	for _, want := range []struct{ about, read string }{{"what can be read", "INFO: NOPERM"}, {"what can be read", "CONFIG GET: NOPERM"}, {"size", "NOPERM"}} {
@@ -233,17 +169,17 @@ func TestExamineAsAnyUser(t *testing.T) {
 	}
 	setUser(t, admin, more)
 	if doctor := examine(t, opt); doctor.has(Note, "what can be read", "") || doctor.has(Note, "size", "") {
-		t.Errorf("with the rights for it:%s", doctor)
+		t.Errorf("with further permissions:%s", doctor)
 	}
 
 	setUser(t, admin, []string{"tidemark", "-xadd"})
 	wants(t, opt, Problem, "permissions", "may not run xadd")
 }
 
-// Managed services have no CONFIG: what INFO says is still judged.
+// A managed service refuses CONFIG. Examine still checks the values of INFO.
 func TestExamineWithoutConfig(t *testing.T) {
 	server := redistest.StartProcess(t, "--rename-command", "CONFIG", "", "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
-	report := examine(t, Options{URL: server.URL()})
+	report := examine(t, redislog.Options{URL: server.URL()})
 	for _, want := range []Finding{
 		{Level: Note, About: "what can be read", Read: "CONFIG GET"},
 		{Level: Note, About: "persistence", Read: "appendfsync cannot be read"},
@@ -255,37 +191,39 @@ func TestExamineWithoutConfig(t *testing.T) {
 	}
 }
 
-// The log is looked at and left as it is.
+// Examine reads the log and does not change it.
 func TestExamineTheLog(t *testing.T) {
 	server := redistest.Start(t)
 	admin := server.Client()
-	opt := Options{URL: server.URL(), Prefix: "odd*[p]?", Partitions: 2}
+	opt := redislog.Options{URL: server.URL(), Prefix: "odd*[p]?", Partitions: 2}
 	wants(t, opt, Note, "log", `none under the prefix "odd*[p]?"`)
 	if n := admin.DBSize(t.Context()).Val(); n != 0 {
-		t.Errorf("looking at an empty Redis left %d keys in it", n)
+		t.Errorf("examining an empty Redis left %d keys in it", n)
 	}
 
 	l := open(t, opt)
 	for _, room := range []streams.Room{"a", "a", "b", "c"} {
 		put(t, l, draft(room, "1"))
 	}
-	put(t, open(t, Options{URL: server.URL(), Prefix: "other"}), draft("a", "1"))
+	put(t, open(t, redislog.Options{URL: server.URL(), Prefix: "other"}), draft("a", "1"))
 	wants(t, opt, OK, "log", "2 partitions")
 	wants(t, opt, OK, "size", "3 rooms with 4 events")
 
 	wrong := opt
 	wrong.Partitions = 3
 	wants(t, wrong, Problem, "log", "partitions: 2, and 3 were asked for")
-	admin.HSet(t.Context(), l.partitions[1].clock(), "version", "9")
+	second := keys.New(opt.Prefix, 1, 0)
+	clock := second.Clock()
+	admin.HSet(t.Context(), clock, "version", "9")
 	wants(t, opt, Problem, "log", "layout 9")
-	admin.Del(t.Context(), l.partitions[1].clock())
+	admin.Del(t.Context(), clock)
 	wants(t, opt, Warning, "log", "without a clock: 1")
 }
 
-// More rooms than are counted are told of as such, with a bounded effort.
+// If there are too many rooms to count, the finding says so.
 func TestExamineManyRooms(t *testing.T) {
 	server := redistest.Start(t)
-	opt := Options{URL: server.URL()}
+	opt := redislog.Options{URL: server.URL()}
 	l := open(t, opt)
 	drafts := make([]streams.Draft, 2*maxCounted)
 	for i := range drafts {
@@ -301,31 +239,31 @@ func TestExamineManyRooms(t *testing.T) {
 
 func TestExamineSentinel(t *testing.T) {
 	watched := redistest.StartSentinel(t, nil)
-	opt := Options{URL: watched.URL()}
+	opt := redislog.Options{URL: watched.URL()}
 	report := examine(t, opt)
 	if !report.has(OK, "sentinel", "it knows 2 others, and a quorum") || !report.has(OK, "replicas", "1 in step") {
 		t.Errorf("in good order:%s", report)
 	}
 	for _, f := range report.Findings {
 		if f.About == "replicas" && f.Server != watched.Primary().Addr() {
-			t.Errorf("a finding about %q, the master is %s", f.Server, watched.Primary().Addr())
+			t.Errorf("a finding about %q, the primary is %s", f.Server, watched.Primary().Addr())
 		}
 	}
 	all := watched.Sentinels()
 	all[0].Kill()
 	wants(t, opt, Warning, "sentinel", "refused")
 	all[1].Kill()
-	eventually(t, "the last one knows that it is alone", func() bool {
+	eventually(t, "the last Sentinel knows that it is alone", func() bool {
 		return examine(t, opt).has(Problem, "sentinel", "NOQUORUM")
 	})
 }
 
 func TestExamineCluster(t *testing.T) {
 	c := redistest.StartCluster(t, &redistest.ClusterOptions{Options: redistest.Options{Clock: true}})
-	opt := Options{URL: c.URL()}
+	opt := redislog.Options{URL: c.URL()}
 	open(t, opt)
 	report := examine(t, opt)
-	if !report.has(OK, "partitions", "16, on 3 of 3 masters") || !report.has(OK, "log", "16 partitions") || report.has(Warning, "clocks", "") {
+	if !report.has(OK, "partitions", "16, on 3 of 3 primaries") || !report.has(OK, "log", "16 partitions") || report.has(Warning, "clocks", "") {
 		t.Errorf("in good order:%s", report)
 	}
 	for i := range 3 {
@@ -343,9 +281,9 @@ func TestExamineCluster(t *testing.T) {
 }
 
 func TestExamineClusterInTrouble(t *testing.T) {
-	t.Run("no replicas, and a master down", func(t *testing.T) {
+	t.Run("no replicas, and a primary down", func(t *testing.T) {
 		c := redistest.StartCluster(t, &redistest.ClusterOptions{NoReplicas: true})
-		opt := Options{URL: c.URL()}
+		opt := redislog.Options{URL: c.URL()}
 		wants(t, opt, Warning, "partitions", "no replica: 0, 1, 2")
 		wants(t, opt, Warning, "replicas", "none")
 		dead := c.Kill(2)
@@ -356,44 +294,6 @@ func TestExamineClusterInTrouble(t *testing.T) {
 		if err := node.Client().ClusterDelSlots(t.Context(), 7).Err(); err != nil {
 			t.Fatal(err)
 		}
-		wants(t, Options{URL: url}, Problem, "cluster", "16383 of 16384 slots")
+		wants(t, redislog.Options{URL: url}, Problem, "cluster", "16383 of 16384 slots")
 	})
-}
-
-// What cannot be had on this machine: the rules by themselves.
-func TestRules(t *testing.T) {
-	for name, c := range map[string]struct {
-		info        map[string]string
-		config      map[string]string
-		level       Level
-		about, read string
-	}{
-		"Redis 6":                 {map[string]string{"redis_version": "6.2.14"}, nil, Problem, "version", "6.2.14"},
-		"Redis 7.2":               {map[string]string{"redis_version": "7.2.0"}, nil, OK, "version", "7.2.0"},
-		"Redis 8":                 {map[string]string{"redis_version": "8.0.1"}, nil, OK, "version", "8.0.1"},
-		"loading":                 {map[string]string{"role": "master", "loading": "1"}, nil, Warning, "role", "loading"},
-		"append-only file broken": {map[string]string{"aof_enabled": "1", "aof_last_write_status": "err"}, nil, Problem, "disk", "aof_last_write_status"},
-		"replica that copies": {map[string]string{"role": "master", "slave0": "ip=10.0.0.1,port=6379,state=wait_bgsave,offset=0,lag=0"}, nil,
-			Warning, "replicas", "10.0.0.1:6379 is copying"},
-		"replica that is silent": {map[string]string{"role": "master", "slave0": "ip=::1,port=6379,state=online,offset=0,lag=60"}, nil,
-			Warning, "replicas", "[::1]:6379 was last heard of 60 s ago"},
-	} {
-		f := &facts{info: c.info, config: c.config}
-		var report Report
-		for _, rule := range serverRules {
-			report.add(rule(f, single)...)
-		}
-		if !report.has(c.level, c.about, c.read) {
-			t.Errorf("%s: want %s %s with %q, have%s", name, c.level, c.about, c.read, report)
-		}
-	}
-}
-
-// What a server says of itself is nothing to stumble over.
-func TestRulesOnNothing(t *testing.T) {
-	for _, info := range []map[string]string{nil, {"redis_version": "?", "role": "master", "maxmemory": "x", "slave0": ""}} {
-		for _, rule := range serverRules {
-			rule(&facts{info: info}, cluster)
-		}
-	}
 }
