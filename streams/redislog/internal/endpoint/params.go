@@ -78,7 +78,7 @@ var (
 // parseError replaces an error of go-redis, which may quote the URL.
 func parseError(err error) error {
 	switch found := invalidPart.FindStringSubmatch(err.Error()); {
-	case found == nil && strings.HasPrefix(err.Error(), "redis: invalid URL path"), found != nil && found[1] == "database":
+	case found != nil && found[1] == "database":
 		return errDB
 	case found != nil && found[2] == "number":
 		return numberError(found[1])

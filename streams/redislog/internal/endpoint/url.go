@@ -88,12 +88,16 @@ func parseUser(userinfo string) (*url.Userinfo, error) {
 	return url.UserPassword(user, password), nil
 }
 
+// setAddrs sets the addresses. It also checks the path, which is a database or a socket.
 func (e *Endpoint) setAddrs(hosts, path string) error {
 	if e.Topology == Socket {
 		return e.setSocket(hosts, path)
 	}
 	if hosts == "" {
 		hosts = "localhost"
+	}
+	if strings.Trim(path, "0123456789") != "" {
+		return errDB
 	}
 	for i, addr := range strings.Split(hosts, ",") {
 		if err := e.addAddr(addr); err != nil {
