@@ -11,7 +11,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/tests/redistest"
-	"github.com/tidemark/tidemark/tracing"
 )
 
 // recorded opens a log whose spans are recorded.
@@ -71,7 +70,7 @@ func TestSpansOnlyOfRequests(t *testing.T) {
 	if made := spans.Started(); len(made) != 0 {
 		t.Errorf("%d spans, the first %s", len(made), made[0].Name())
 	}
-	if err := l.Ping(tracing.Within(context.Background(), aTrace)); err != nil {
+	if err := l.Ping(aTrace.Within(context.Background())); err != nil {
 		t.Fatal(err)
 	}
 	if made := spans.Ended(); len(made) != 1 || made[0].Name() != "persist" {

@@ -12,7 +12,6 @@ import (
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 	"github.com/tidemark/tidemark/streams/redislog/internal/scripts"
-	"github.com/tidemark/tidemark/tracing"
 )
 
 const (
@@ -199,7 +198,7 @@ func (w *writer) traceContext(batch []*submission) context.Context {
 	}
 	for _, s := range batch {
 		if t := s.drafts[0].Trace; t != "" { // the drafts of one publish share their trace
-			return tracing.Within(ctx, t)
+			return t.Within(ctx)
 		}
 	}
 	return ctx
