@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Redis forgets its scripts at a restart; publishers and readers do not notice.
+// Redis forgets its scripts at a restart. Publishers and readers do not notice.
 func TestScriptFlushIsInvisible(t *testing.T) {
 	server := redistest.Start(t)
 	l := open(t, Options{URL: server.URL()})
@@ -31,14 +31,14 @@ func TestScriptFlushIsInvisible(t *testing.T) {
 			})
 		}
 		publishing.Wait()
-		edges(t, l)
+		watermarks(t, l)
 	}
 	if n := len(all(t, l, "r")); n != 61 {
 		t.Errorf("%d events, want 61", n)
 	}
 }
 
-// The reply is lost after the script ran: the repeat answers with the first id.
+// If the reply is lost after the script ran, the repeat returns the first id.
 func TestReplyLost(t *testing.T) {
 	server := redistest.Shared(t)
 	p := newProxy(t, server.Addr())
@@ -54,7 +54,7 @@ func TestReplyLost(t *testing.T) {
 	opt.URL = server.URL()
 	events := all(t, open(t, opt), "r")
 	if len(events) != 2 {
-		t.Fatalf("%d events, want the one whose reply was lost as well", len(events))
+		t.Fatalf("%d events, want also the one whose reply was lost", len(events))
 	}
 	var r streams.Receipt
 	eventually(t, "the log answers again", func() bool {
@@ -69,8 +69,8 @@ func TestReplyLost(t *testing.T) {
 	}
 }
 
-// A Redis that swallows everything fails calls within their time limit, and the
-// feed notices by itself; both recover.
+// If Redis does not answer, calls fail within their time limit and the feed reports Lost.
+// Both recover.
 func TestBlackHole(t *testing.T) {
 	p := newProxy(t, redistest.Shared(t).Addr())
 	const limit = time.Second
@@ -86,7 +86,7 @@ func TestBlackHole(t *testing.T) {
 	}
 	publishing.Wait()
 	if _, err := l.Watermarks(t.Context(), 0, nil); !errors.Is(err, streams.ErrUnavailable) {
-		t.Errorf("Edges = %v, want ErrUnavailable", err)
+		t.Errorf("Watermarks = %v, want ErrUnavailable", err)
 	}
 	if took := time.Since(start); took > 2*limit+limit/2 {
 		t.Errorf("two calls took %v, their limit is %v each", took, limit)
@@ -104,7 +104,7 @@ func TestBlackHole(t *testing.T) {
 	})
 }
 
-// A node may start before its Redis, and joins by itself.
+// A node may start before its Redis. It connects once Redis runs.
 func TestRedisDownAtOpen(t *testing.T) {
 	server := redistest.StartProcess(t)
 	server.Stop()
@@ -123,7 +123,7 @@ func TestRedisDownAtOpen(t *testing.T) {
 	nextIs(t, feed, put(t, l, draft("r", "2")))
 }
 
-// The mismatch of a Redis that was down at Open shows later.
+// A mismatch is reported later if Redis was down at Open.
 func TestMismatchAfterOpen(t *testing.T) {
 	server := redistest.StartProcess(t, "--appendonly", "yes")
 	open(t, Options{URL: server.URL(), Partitions: 2})
@@ -135,30 +135,30 @@ func TestMismatchAfterOpen(t *testing.T) {
 	}
 }
 
-// The first publish after a restart of Redis does not fail for a connection that
-// is known to be dead, and the feed announces its rooms again.
+// The first publish after a restart of Redis does not fail on a dead connection, and the
+// feed announces its rooms again.
 func TestRestart(t *testing.T) {
 	server := redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := open(t, Options{URL: server.URL()})
 	first := put(t, l, draft("r", "1"))
 	feed := follow(t, l, "r")
-	floor := edges(t, l).Floor
+	floor := watermarks(t, l).Floor
 	server.Kill()
 	lost(t, feed)
 	server.Restart()
 
 	second := put(t, l, draft("r", "2"))
 	joined(t, feed, "r", 1)
-	if e := edges(t, l, "r"); e.Floor != floor || e.Tails[0] != second || l.Losses() != 0 {
-		t.Errorf("edges %+v, %d losses; nothing was lost", e, l.Losses())
+	if e := watermarks(t, l, "r"); e.Floor != floor || e.Tails[0] != second || l.Losses() != 0 {
+		t.Errorf("watermarks %+v, %d losses; nothing was lost", e, l.Losses())
 	}
 	if events := all(t, l, "r"); len(events) != 2 || events[1].Prev != first {
 		t.Errorf("%d events, want 2 in a chain", len(events))
 	}
 }
 
-// A feed that is cut says Lost and announces its rooms again with their tickets;
-// with the log read at the announcement nothing is missing.
+// A feed that loses its connection reports Lost and announces its rooms again with their
+// tickets. A reader that reads the log at the announcement misses nothing.
 func TestFeedCut(t *testing.T) {
 	server := redistest.Start(t)
 	l := open(t, Options{URL: server.URL()})
@@ -181,8 +181,8 @@ func TestFeedCut(t *testing.T) {
 	}
 }
 
-// Redis cuts a subscriber that it holds too much for; the reader is told, and
-// finds in the log what it did not hear.
+// Redis disconnects a subscriber with a full output buffer. The reader gets Lost, and finds
+// the missed events in the log.
 func TestFeedCutForFullBuffer(t *testing.T) {
 	server := redistest.Start(t, "--client-output-buffer-limit", "pubsub 100kb 0 0")
 	l := open(t, Options{URL: server.URL()})
@@ -204,7 +204,8 @@ func TestFeedCutForFullBuffer(t *testing.T) {
 	nextIs(t, feed, put(t, l, draft("r", "1")))
 }
 
-// Two nodes that write one room at once make one chain, and both hear it whole.
+// Two nodes that write to one room concurrently form one chain of prev, and both feeds
+// deliver all of it.
 func TestTwoNodesOneChain(t *testing.T) {
 	const each, publishers = 100, 4
 	opt := Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()}
@@ -235,7 +236,7 @@ func TestTwoNodesOneChain(t *testing.T) {
 	}
 }
 
-// A Redis that refuses connections at once is as unavailable as one that is silent.
+// A Redis that refuses connections is as unavailable as one that does not answer.
 func TestConnectionRefused(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

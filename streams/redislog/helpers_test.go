@@ -12,8 +12,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// patience bounds waits for what will come; it says nothing about speed.
-const patience = 20 * time.Second
+// waitLimit bounds waits for an expected event. It is no measure of speed.
+const waitLimit = 20 * time.Second
 
 func draft(room streams.Room, data string) streams.Draft {
 	return streams.Draft{
@@ -55,7 +55,8 @@ func refusedBy(t testing.TB, l *Log, d streams.Draft, want error) {
 	}
 }
 
-func edges(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
+// watermarks returns the watermarks of partition 0.
+func watermarks(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
 	t.Helper()
 	e, err := l.Watermarks(context.Background(), 0, rooms)
 	if err != nil {
@@ -75,19 +76,19 @@ func all(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 	return events
 }
 
-// next returns the feed's next signal.
+// next returns the feed's next message.
 func next(t testing.TB, f streams.Feed) streams.FeedMessage {
 	t.Helper()
 	select {
 	case s := <-f.Messages():
 		return s
-	case <-time.After(patience):
-		t.Fatal("the feed says nothing")
+	case <-time.After(waitLimit):
+		t.Fatal("the feed delivered no message")
 		panic("unreachable")
 	}
 }
 
-// joined returns once the feed has announced room with ticket; other signals are dropped.
+// joined waits until the feed has announced room with ticket. It drops other messages.
 func joined(t testing.TB, f streams.Feed, room streams.Room, ticket uint64) {
 	t.Helper()
 	for {
@@ -97,18 +98,18 @@ func joined(t testing.TB, f streams.Feed, room streams.Room, ticket uint64) {
 	}
 }
 
-// lost returns once the feed has said Lost; other signals are dropped.
+// lost waits for Lost. It drops other messages.
 func lost(t testing.TB, f streams.Feed) {
 	t.Helper()
 	for !next(t, f).Lost {
 	}
 }
 
-// nextIs checks that the next event of the feed is id: nothing came before it.
+// nextIs checks that the feed's next message is the event id.
 func nextIs(t testing.TB, f streams.Feed, id streams.ID) {
 	t.Helper()
 	if s := next(t, f); s.Event == nil || s.Event.ID != id {
-		t.Errorf("the feed says %s, want event %s", describe(s), id)
+		t.Errorf("the feed delivered %s, want event %s", describe(s), id)
 	}
 }
 
@@ -119,7 +120,7 @@ func describe(s streams.FeedMessage) string {
 	return fmt.Sprintf("%+v", s)
 }
 
-// follow opens a feed of the room's partition, in which room is joined.
+// follow opens a feed of the room's partition and joins room.
 func follow(t testing.TB, l *Log, room streams.Room) streams.Feed {
 	t.Helper()
 	f := l.Feed(room.Partition(l.Partitions()))
@@ -134,12 +135,12 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	for !cond() {
 		select {
 		case <-poll.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", waitLimit, what)
 		}
 	}
 }

@@ -39,7 +39,7 @@ func open(t testing.TB, opt Options) *Log {
 	return l
 }
 
-// prefixes tells the tests apart that share a Redis.
+// prefixes distinguishes the tests that share a Redis.
 var prefixes atomic.Int64
 
 func newPrefix() string { return fmt.Sprintf("test-%d", prefixes.Add(1)) }
@@ -57,7 +57,7 @@ func TestPromisesOnNewerRedis(t *testing.T) {
 	promises(t, Options{URL: redistest.StartNewer(t, "--appendonly", "yes").URL()})
 }
 
-// promises runs the suite, each test under a prefix of its own.
+// promises runs the suite of all logs. Each test has its own prefix.
 func promises(t *testing.T, opt Options) {
 	logtest.Run(t, func(t *testing.T) *logtest.Harness {
 		opt.Prefix = newPrefix()
@@ -81,7 +81,7 @@ func TestCloseLeavesNothingBehind(t *testing.T) {
 	feed := l.Feed(0)
 	feed.Join("a", 1)
 	if s := <-feed.Messages(); s.Joined != "a" {
-		t.Errorf("signal %+v, want a joined", s)
+		t.Errorf("message %+v, want a joined", s)
 	}
 	if r := l.Append(t.Context(), []streams.Draft{draft("a", "1")}); r[0].Err != nil {
 		t.Error(r[0].Err)

@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// snapshot is what Redis holds of the keys with a prefix.
+// snapshot has the values of all keys with a prefix.
 type snapshot map[string]string
 
 func snap(t testing.TB, c *redis.Client, prefix string) snapshot {
@@ -29,7 +29,7 @@ func snap(t testing.TB, c *redis.Client, prefix string) snapshot {
 	return s
 }
 
-// restore takes Redis back to the snapshot.
+// restore brings Redis back to the state of the snapshot.
 func (s snapshot) restore(t testing.TB, c *redis.Client, prefix string) {
 	t.Helper()
 	for k := range snap(t, c, prefix) {
@@ -42,8 +42,8 @@ func (s snapshot) restore(t testing.TB, c *redis.Client, prefix string) {
 	}
 }
 
-// A log that went back raises its floor once, however many nodes notice, and new
-// ids pass every id that was handed out.
+// If a log went back, it raises its floor once, even if several nodes notice. New ids are
+// later than every id that was handed out.
 func TestLossRaisesFloorOnce(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
@@ -84,7 +84,7 @@ func TestLossRaisesFloorOnce(t *testing.T) {
 			opt := Options{URL: server.URL(), Prefix: prefix}
 			a, b := open(t, opt), open(t, opt)
 			first := put(t, a, draft("room", "1"))
-			old := edges(t, a)
+			old := watermarks(t, a)
 			back := snap(t, admin, prefix)
 
 			feed := follow(t, b, "room")
@@ -92,14 +92,14 @@ func TestLossRaisesFloorOnce(t *testing.T) {
 			nextIs(t, feed, newest)
 			lose(t, prefix, back, a)
 
-			raised := edges(t, a)
+			raised := watermarks(t, a)
 			if !newest.Before(raised.Floor) && newest != raised.Floor {
 				t.Errorf("floor %s after the loss of %s, was %s", raised.Floor, newest, old.Floor)
 			}
 			if raised.Last.Before(newest) {
 				t.Errorf("Last %s is before %s, which was handed out", raised.Last, newest)
 			}
-			if again := edges(t, b); again.Floor != raised.Floor {
+			if again := watermarks(t, b); again.Floor != raised.Floor {
 				t.Errorf("the second node raised the floor again, %s to %s", raised.Floor, again.Floor)
 			}
 			if a.Losses()+b.Losses() != 1 {
@@ -117,7 +117,7 @@ func TestLossRaisesFloorOnce(t *testing.T) {
 	}
 }
 
-// What was trimmed or has expired is no loss.
+// Trimmed and expired events do not count as lost.
 func TestTrimIsNoLoss(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), TailLife: time.Millisecond})
 	stranger := open(t, Options{URL: l.opt.URL, Prefix: l.opt.Prefix, TailLife: time.Millisecond})
@@ -125,24 +125,24 @@ func TestTrimIsNoLoss(t *testing.T) {
 	small := draft("trimmed", "2")
 	small.Retention.Events = 1
 	put(t, stranger, small)
-	edges(t, l)
+	watermarks(t, l)
 	put(t, stranger, small)
-	edges(t, l)
+	watermarks(t, l)
 
 	short := draft("expired", "1")
 	short.Retention.Age = time.Millisecond
 	put(t, l, short)
 	eventually(t, "the room expires", func() bool {
-		return edges(t, l, "expired").Tails[0].IsZero() && len(all(t, stranger, "expired")) == 0
+		return watermarks(t, l, "expired").Tails[0].IsZero() && len(all(t, stranger, "expired")) == 0
 	})
-	floor := edges(t, stranger).Floor
-	put(t, stranger, draft("other", "1")) // moves Last on, and with it the horizon
-	if e := edges(t, l); e.Floor != floor || l.Losses() != 0 {
+	floor := watermarks(t, stranger).Floor
+	put(t, stranger, draft("other", "1")) // moves Last forward, and UnrecordedBefore with it
+	if e := watermarks(t, l); e.Floor != floor || l.Losses() != 0 {
 		t.Errorf("floor %s, was %s; %d losses", e.Floor, floor, l.Losses())
 	}
 }
 
-// Ids rise though Redis's clock steps back, and within one millisecond.
+// Ids rise within one millisecond, and when Redis's clock steps back.
 func TestClockStepsBack(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	put(t, l, draft("r", "0"))
@@ -164,8 +164,8 @@ func TestClockStepsBack(t *testing.T) {
 	}
 }
 
-// A new millisecond counts from below 2^32, however far the last one got: Lua's
-// numbers are exact only up to 2^53.
+// Sequences of a new millisecond begin below 2^32, independently of the last one, because
+// Lua's numbers are exact only up to 2^53.
 func TestSequenceRestarts(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	if err := l.client.HSet(t.Context(), l.partitions[0].Clock(), "last", "1000-9007199254740000").Err(); err != nil {
@@ -176,8 +176,8 @@ func TestSequenceRestarts(t *testing.T) {
 	}
 }
 
-// Edges of more rooms than one script answers for has all tails in order.
-func TestEdgesOfManyRooms(t *testing.T) {
+// Watermarks returns all tails in order for more rooms than one script handles.
+func TestWatermarksOfManyRooms(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	rooms := make([]streams.Room, maxTails+1500)
 	for i := range rooms {
@@ -187,14 +187,14 @@ func TestEdgesOfManyRooms(t *testing.T) {
 	for _, i := range []int{0, 999, 1000, maxTails - 1, maxTails, len(rooms) - 1} {
 		want[i] = put(t, l, draft(rooms[i], "1"))
 	}
-	for i, tail := range edges(t, l, rooms...).Tails {
+	for i, tail := range watermarks(t, l, rooms...).Tails {
 		if tail != want[i] {
 			t.Errorf("tail %d is %s, want %s", i, tail, want[i])
 		}
 	}
 }
 
-// No two rooms and keys share a record.
+// Different pairs of room and key never share a record.
 func TestRecordKeysAreDistinct(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	put(t, l, keyed("a", "1", "b:c"))
@@ -202,9 +202,9 @@ func TestRecordKeysAreDistinct(t *testing.T) {
 	put(t, l, keyed("a", "3", "{b} "+strings.Repeat("x", 200)))
 }
 
-// A log that went back within a millisecond, as one does whose clock goes back with
-// it, does not hand out an id twice: whoever has the first event could not be told
-// that it was lost. A node that knows nothing of it appends.
+// A log that goes back together with its clock does not mint an id twice, even if the
+// appending node does not know of the loss. Otherwise a reader of the first event could not
+// be told that it was lost.
 func TestNoIDTwice(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	p := l.partitions[0]
@@ -229,9 +229,8 @@ func TestNoIDTwice(t *testing.T) {
 	}
 }
 
-// A node that knows of events which the log has lost does not write over the loss:
-// what it appends comes after the new floor, so that readers are told of the loss
-// before it.
+// A node that knows of lost events does not write over the loss. Its append comes after
+// the new floor, so that readers learn of the loss first.
 func TestAppendNoticesALoss(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
@@ -245,7 +244,7 @@ func TestAppendNoticesALoss(t *testing.T) {
 	back.restore(t, admin, prefix)
 
 	id := put(t, l, draft("room", "3"))
-	e := edges(t, other, "room")
+	e := watermarks(t, other, "room")
 	if e.Floor.Before(lost) || !e.Floor.Before(id) || kept.Before(e.LostAfter) {
 		t.Errorf("floor %s and lost from %s, want a floor between %s and %s, and not after %s", e.Floor, e.LostAfter, lost, id, kept)
 	}
@@ -256,13 +255,13 @@ func TestAppendNoticesALoss(t *testing.T) {
 		t.Errorf("Prev %s, want the floor %s", prev, e.Floor)
 	}
 	put(t, l, draft("room", "4"))
-	if again := edges(t, other); again.Floor != e.Floor || l.Losses() != 1 {
+	if again := watermarks(t, other); again.Floor != e.Floor || l.Losses() != 1 {
 		t.Errorf("floor %s, was %s; %d losses", again.Floor, e.Floor, l.Losses())
 	}
 }
 
-// A node that does not know may write over a loss. When it is noticed, what it wrote
-// lies between the place where the loss began and the floor.
+// A node that does not know of a loss may write over it. When the loss is noticed, that
+// event lies between the begin of the loss and the floor.
 func TestWrittenOverALoss(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
@@ -275,15 +274,15 @@ func TestWrittenOverALoss(t *testing.T) {
 	back.restore(t, admin, prefix)
 	over := put(t, open(t, opt), draft("room", "3"))
 	for range 2 {
-		if e := edges(t, l, "room"); kept.Before(e.LostAfter) || !over.Before(e.Floor) {
+		if e := watermarks(t, l, "room"); kept.Before(e.LostAfter) || !over.Before(e.Floor) {
 			t.Errorf("lost from %s and floor %s, want not after %s and one after %s", e.LostAfter, e.Floor, kept, over)
 		}
 	}
 }
 
-// While a master is replaced, a node may hear an event from the old one after it has
-// appended a later one to the new. The loss of the first is noticed all the same.
-func TestLossOfWhatOnlyTheFeedHeard(t *testing.T) {
+// During a failover, a node may receive an event from the old primary after it has appended
+// a later one to the new primary. The loss of the first is still noticed.
+func TestLossOfAnEventThatOnlyTheFeedReceived(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
 	opt := Options{URL: server.URL(), Prefix: newPrefix()}
@@ -294,15 +293,15 @@ func TestLossOfWhatOnlyTheFeedHeard(t *testing.T) {
 	back.restore(t, admin, opt.Prefix)
 
 	l := open(t, opt)
-	put(t, l, draft("room", "on the new master"))
+	put(t, l, draft("room", "on the new primary"))
 	put(t, l, draft("other", "as well"))
 	l.partitions[0].saw("its feed", "room", heard)
 	put(t, l, draft("other", "and once more"))
-	if e := edges(t, l); l.Losses() != 1 || e.Floor.Before(heard) {
+	if e := watermarks(t, l); l.Losses() != 1 || e.Floor.Before(heard) {
 		t.Errorf("%d losses noticed, floor %s, the event lost was %s", l.Losses(), e.Floor, heard)
 	}
-	edges(t, l)
+	watermarks(t, l)
 	if n := len(l.partitions[0].knownEvents()); l.Losses() != 1 || n != 1 {
-		t.Errorf("%d losses noticed, %d events to be looked for, want 1 and 1", l.Losses(), n)
+		t.Errorf("%d losses noticed, %d last known events, want 1 and 1", l.Losses(), n)
 	}
 }

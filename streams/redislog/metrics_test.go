@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// counts returns how many round trips of each kind were made.
+// counts returns the number of round trips of each kind.
 func counts(t *testing.T, r *prometheus.Registry) map[string]uint64 {
 	t.Helper()
 	families, err := r.Gather()
@@ -31,7 +31,7 @@ func counts(t *testing.T, r *prometheus.Registry) map[string]uint64 {
 	return made
 }
 
-// Each round trip is counted by what it is for, on a single server and in a Cluster.
+// Each round trip is counted by its kind, on a single server and in a Cluster.
 func TestRoundTripsAreCounted(t *testing.T) {
 	for name, url := range map[string]string{
 		"single":  redistest.Shared(t).URL(),
@@ -40,7 +40,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			registry := prometheus.NewRegistry()
 			l := open(t, Options{URL: url, Prefix: newPrefix(), Metrics: registry})
-			put(t, l, draft("r", "1")) // which also loads the script
+			put(t, l, draft("r", "1")) // also loads the script
 			before := counts(t, registry)
 			put(t, l, draft("r", "2"))
 			all(t, l, "r")
@@ -60,7 +60,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 				t.Errorf("%d round trips for one append", after[callAppend]-before[callAppend])
 			}
 			if after[callDial] == 0 || after[callOther] == 0 {
-				t.Errorf("nothing was dialled, or no connection greeted: %v", after)
+				t.Errorf("no dial or no connection set-up was counted: %v", after)
 			}
 			follow(t, l, "r")
 			if n := counts(t, registry)[callSubscribe]; n == 0 {
@@ -70,7 +70,7 @@ func TestRoundTripsAreCounted(t *testing.T) {
 	}
 }
 
-// An append that waits is counted by itself.
+// An append that waits for replicas has its own kind.
 func TestWaitingAppendsAreCounted(t *testing.T) {
 	primary := redistest.StartProcess(t)
 	redistest.StartReplica(t, primary)
@@ -84,7 +84,7 @@ func TestWaitingAppendsAreCounted(t *testing.T) {
 	}
 }
 
-// Probes come back on each partition's feed, and nobody hears them as events.
+// Probes come back on each partition's feed, and are not delivered as events.
 func TestProbesComeBack(t *testing.T) {
 	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), Partitions: 2})
 	if p, ok := l.FeedProbe(); ok {
@@ -95,7 +95,7 @@ func TestProbesComeBack(t *testing.T) {
 	defer other.Close()
 	eventually(t, "a probe of each partition", func() bool { _, ok := l.FeedProbe(); return ok })
 	p, _ := l.FeedProbe()
-	if p.Lag <= 0 || p.Lag > patience || time.Since(p.At) > patience {
+	if p.Lag <= 0 || p.Lag > waitLimit || time.Since(p.At) > waitLimit {
 		t.Errorf("%+v", p)
 	}
 	nextIs(t, feed, put(t, l, draft(roomOf(l, "r", 0), "1")))
@@ -105,18 +105,18 @@ func TestProbesComeBack(t *testing.T) {
 	}
 }
 
-// A probe counts as lost when the next one is due, and comes back once at most; what
-// others say on the channel is none.
+// A probe counts as lost when the next one is due, and comes back at most once. Foreign
+// messages on the channel do not count.
 func TestFeedProbe(t *testing.T) {
 	p := newFeedProbe(nil, newPartition(keys.New("test", 0, 0)))
 	if err := p.confirm(&redis.Subscription{Kind: "sunsubscribe"}); err == nil {
-		t.Error("a leave that nobody asked for is taken for an answer")
+		t.Error("an unexpected leave was accepted")
 	}
 	if err := p.confirm(&redis.Subscription{Kind: "ssubscribe"}); err != nil {
 		t.Fatal(err)
 	}
 	if err := p.confirm(&redis.Subscription{Kind: "ssubscribe"}); err == nil {
-		t.Error("a second confirmation is taken")
+		t.Error("a second confirmation was accepted")
 	}
 	first, lost := p.next()
 	second, again := p.next()
@@ -128,10 +128,10 @@ func TestFeedProbe(t *testing.T) {
 		want bool
 	}{{first, false}, {"", false}, {"x", false}, {second, true}, {second, false}} {
 		if _, ok := p.lag(tt.text); ok != tt.want {
-			t.Errorf("heard %q: %v", tt.text, ok)
+			t.Errorf("lag of %q: %v", tt.text, ok)
 		}
 	}
 	if _, lost := p.next(); lost {
-		t.Error("a probe that came back is lost")
+		t.Error("a probe that came back counts as lost")
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// A proxy stands between a log and its Redis and can swallow what passes,
-// without closing anything: what a network does that drops packets.
+// A proxy stands between a log and its Redis. It can drop all data and keep connections
+// open, like a network that loses packets.
 type proxy struct {
 	// Fixed by newProxy.
 	l      net.Listener
@@ -42,7 +42,7 @@ func (p *proxy) blackHole(on bool) {
 	p.swallowReplies.Store(on)
 }
 
-// cut closes all connections, with whatever they have swallowed.
+// cut closes all connections.
 func (p *proxy) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// What Redis refuses is neither stored nor live, and is told in Redis's words;
-// once the operator has acted, the same publish works.
+// A refused event is neither stored nor live, and the error has Redis's text. After the
+// operator has acted, the same publish succeeds.
 func TestRefused(t *testing.T) {
 	for name, c := range map[string]struct{ refuse, allow []any }{
 		"OOM":      {[]any{"config", "set", "maxmemory", "1"}, []any{"config", "set", "maxmemory", "0"}},
@@ -40,7 +40,7 @@ func TestRefused(t *testing.T) {
 			refusedBy(t, l, draft("room", "2"), streams.ErrRefused)
 			if name == "READONLY" {
 				if err := l.Ping(t.Context()); err == nil {
-					t.Error("Ping of a Redis that is read only gives no error")
+					t.Error("Ping of a read-only Redis gives no error")
 				}
 			}
 			if err := admin.Do(t.Context(), c.allow...).Err(); err != nil {
@@ -55,7 +55,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// A foreign value under a key of the room fails that room's drafts alone.
+// A foreign value under a key of a room fails the drafts of that room only.
 func TestForeignValues(t *testing.T) {
 	server := redistest.Shared(t)
 	admin := server.Client()
@@ -92,7 +92,7 @@ func TestForeignValues(t *testing.T) {
 				t.Fatal(receipts[1].Err)
 			}
 			nextIs(t, feed, receipts[1].ID)
-			edges(t, l, "bad", "good")
+			watermarks(t, l, "bad", "good")
 			if err := admin.Del(t.Context(), key).Err(); err != nil {
 				t.Fatal(err)
 			}
@@ -104,8 +104,8 @@ func TestForeignValues(t *testing.T) {
 	}
 }
 
-// What somebody else has put into a room's stream, or in its place, is not an event,
-// and keeps nobody from the events around it.
+// A foreign entry in a room's stream, or a foreign value in its place, is not an event. The
+// events around it can still be read.
 func TestForeignEntry(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
@@ -140,9 +140,9 @@ func TestForeignEntry(t *testing.T) {
 	}
 }
 
-// The node says at its start that its user may not publish, rather than going
-// silent at the first event.
-func TestUserThatMayNotPublish(t *testing.T) {
+// If the user may not publish, Open fails. The mistake does not first show at the first
+// event.
+func TestUserWithoutPublish(t *testing.T) {
 	server := redistest.Start(t)
 	err := server.Client().Do(t.Context(), "acl", "setuser", "mute", "on", ">pw", "~*", "+@all", "resetchannels").Err()
 	if err != nil {
@@ -150,7 +150,7 @@ func TestUserThatMayNotPublish(t *testing.T) {
 	}
 	_, err = Open(t.Context(), Options{URL: strings.Replace(server.URL(), "://", "://mute:pw@", 1), Logger: quiet()})
 	if err == nil || !strings.Contains(err.Error(), "channel") {
-		t.Errorf("Open = %v, want what Redis says of the channel", err)
+		t.Errorf("Open = %v, want Redis's error about the channel", err)
 	}
 	_, err = Open(t.Context(), Options{URL: strings.Replace(server.URL(), "://", "://mute:wrong@", 1), Logger: quiet()})
 	if err == nil || !strings.Contains(err.Error(), "WRONGPASS") {
@@ -158,8 +158,8 @@ func TestUserThatMayNotPublish(t *testing.T) {
 	}
 }
 
-// The log of one deployment cannot be opened with another number of partitions,
-// not even by a node that was there before the log was made anew.
+// A log cannot be opened with another number of partitions, not even by a node that was
+// running before the log was created again.
 func TestMismatch(t *testing.T) {
 	url := redistest.Shared(t).URL()
 	opt := Options{URL: url, Prefix: newPrefix(), Partitions: 2}
@@ -175,7 +175,7 @@ func TestMismatch(t *testing.T) {
 	refusedBy(t, l, draft(roomOfFirst(2), "1"), streams.ErrMismatch)
 }
 
-// A tail record that Redis evicted is made good from the stream.
+// If Redis evicted a tail record, the stream replaces it.
 func TestTailEvicted(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
@@ -187,22 +187,22 @@ func TestTailEvicted(t *testing.T) {
 	}
 }
 
-// A longer tail life does not vouch for what the shorter one has forgotten.
+// A longer tail life does not vouch for records that the shorter one has dropped.
 func TestTailLifeGrows(t *testing.T) {
 	opt := Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), TailLife: time.Millisecond}
 	l := open(t, opt)
 	short := draft("r", "1")
 	short.Retention.Age = time.Millisecond
 	id := put(t, l, short)
-	eventually(t, "the tail record expires", func() bool { return edges(t, l, "r").Tails[0].IsZero() })
+	eventually(t, "the tail record expires", func() bool { return watermarks(t, l, "r").Tails[0].IsZero() })
 	put(t, l, draft("other", "1"))
 
 	opt.TailLife = time.Hour
 	second := open(t, opt)
-	if e := edges(t, second, "r"); e.Base().Before(id) {
-		t.Errorf("Origin %s is before %s, of which no trace is left", e.Base(), id)
+	if e := watermarks(t, second, "r"); e.Base().Before(id) {
+		t.Errorf("base %s is before %s, which left no record", e.Base(), id)
 	}
 	if n := l.Losses(); n != 0 {
-		t.Errorf("what expired was counted as %d losses", n)
+		t.Errorf("an expired event was counted as %d losses", n)
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// What servers behind Sentinel go through in their life, one after the other.
+// TestSentinel runs the typical failures behind Sentinel, one after the other.
 func TestSentinel(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t, nil)
@@ -22,8 +22,8 @@ func TestSentinel(t *testing.T) {
 	})
 }
 
-// Sentinel's failover does not wait for the replica, so that even an operator's
-// may lose what the master acknowledged last.
+// Sentinel's failover does not wait for the replica. Even a failover by an operator may
+// lose the last acknowledged events.
 func testSentinelFailover(t *testing.T, s *redistest.Sentinel) {
 	tr := startTraffic(t, open(t, Options{URL: s.URL(), Prefix: newPrefix()}), 0)
 	for range 2 {
@@ -39,8 +39,8 @@ func testSentinelFailover(t *testing.T, s *redistest.Sentinel) {
 	tr.lossesTold()
 }
 
-// A master that goes away is replaced, and is a replica when it is back, though it
-// calls itself master for a moment.
+// A primary that fails is replaced. When it comes back it becomes a replica, although it
+// reports itself as primary for a moment.
 func testSentinelReplaces(t *testing.T, s *redistest.Sentinel, away, back func(*redistest.Server)) {
 	tr := startTraffic(t, open(t, Options{URL: s.URL(), Prefix: newPrefix(), Timeout: time.Second}), 0)
 	tr.goOn(20)
@@ -61,9 +61,9 @@ func testSentinelReplaces(t *testing.T, s *redistest.Sentinel, away, back func(*
 	tr.lossesTold()
 }
 
-// A replica that lags and whose clock is an hour behind is promoted: what it does
-// not have is told, ids rise past all that was delivered, and live goes on.
-func TestLaggingReplicaWithAnOldClock(t *testing.T) {
+// A lagging replica with a clock that is an hour behind is promoted. Readers are told of
+// the lost events, ids rise past all delivered ones, and live delivery continues.
+func TestLaggingReplicaWithSlowClock(t *testing.T) {
 	t.Parallel()
 	s := redistest.StartSentinel(t, &redistest.SentinelOptions{Options: redistest.Options{Clock: true}})
 	opt := Options{URL: s.URL()}
@@ -72,8 +72,8 @@ func TestLaggingReplicaWithAnOldClock(t *testing.T) {
 	for range 3 {
 		nextIs(t, feed, put(t, l, draft("r", "kept")))
 	}
-	if n := s.Primary().Client().Wait(t.Context(), 1, patience).Val(); n != 1 {
-		t.Fatal("the replica does not follow")
+	if n := s.Primary().Client().Wait(t.Context(), 1, waitLimit).Val(); n != 1 {
+		t.Fatal("the replica does not replicate")
 	}
 	replica := s.Replicas()[0]
 	replica.Detach()
@@ -90,7 +90,7 @@ func TestLaggingReplicaWithAnOldClock(t *testing.T) {
 	}
 	lost(t, feed)
 	joined(t, feed, "r", 1)
-	e := edges(t, l, "r")
+	e := watermarks(t, l, "r")
 	if e.Floor.Before(newest) || e.Last.Before(newest) || l.Losses() != 1 {
 		t.Errorf("floor %s and last %s, the newest event delivered was %s; %d losses noticed", e.Floor, e.Last, newest, l.Losses())
 	}
@@ -101,14 +101,14 @@ func TestLaggingReplicaWithAnOldClock(t *testing.T) {
 	nextIs(t, feed, next)
 	events := all(t, l, "r")
 	if len(events) != 4 || events[3].Prev.Before(e.Floor) {
-		t.Errorf("%d events, want the 3 kept and the next one, whose prev shows that some are missing", len(events))
+		t.Errorf("%d events, want the 3 kept ones and the next one, whose prev shows that some are missing", len(events))
 	}
 
 	old.Restart()
 	if err := s.Settle(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if again := edges(t, open(t, opt), "r"); again.Floor != e.Floor || again.Tails[0] != next {
+	if again := watermarks(t, open(t, opt), "r"); again.Floor != e.Floor || again.Tails[0] != next {
 		t.Errorf("another node finds floor %s and tail %s, want %s and %s", again.Floor, again.Tails[0], e.Floor, next)
 	}
 }

@@ -20,13 +20,13 @@ func recorded(t *testing.T, opt Options) (*Log, *tracetest.SpanRecorder) {
 	return open(t, opt), spans
 }
 
-// A traced publish has the call of Redis in its trace, and nothing of the event.
+// The trace of a publish contains the call to Redis, without any part of the event.
 func TestSpanOfAppend(t *testing.T) {
 	l, spans := recorded(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	checkAppendSpan(t, l, spans)
 }
 
-// The nodes of a Cluster are instrumented one by one.
+// Each node of a Cluster is instrumented.
 func TestSpanOfAppendInCluster(t *testing.T) {
 	l, spans := recorded(t, Options{URL: redistest.StartCluster(t, nil).URL(), Prefix: newPrefix()})
 	checkAppendSpan(t, l, spans)
@@ -51,19 +51,19 @@ func checkAppendSpan(t *testing.T, l *Log, spans *tracetest.SpanRecorder) {
 	for _, s := range spans.Ended() {
 		for _, a := range s.Attributes() {
 			if text := a.Value.String(); strings.Contains(text, "secret") {
-				t.Errorf("span %s says %s = %s", s.Name(), a.Key, text)
+				t.Errorf("span %s has %s = %s", s.Name(), a.Key, text)
 			}
 		}
 	}
 }
 
-// What a node asks Redis for nobody is no trace; what it asks for a traced request is.
+// A node's own calls create no spans. Its calls for a traced request do.
 func TestSpansOnlyOfRequests(t *testing.T) {
 	l, spans := recorded(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix()})
 	follow(t, l, "r")
 	put(t, l, draft("r", `1`))
 	all(t, l, "r")
-	edges(t, l, "r")
+	watermarks(t, l, "r")
 	if err := l.Ping(context.Background()); err != nil {
 		t.Fatal(err)
 	}

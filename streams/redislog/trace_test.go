@@ -18,15 +18,15 @@ func traced(d streams.Draft) streams.Draft {
 	return d
 }
 
-// Nodes of the version before read what is logged, and hear what is live, of an event
-// with a trace: but for one message more, which they ignore, all is as without.
+// For a node of an earlier version, a traced event looks like any other one: the entry is
+// the same, and the only difference is one more message, which the node ignores.
 func TestTraceForEarlierNodes(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
 	p := l.partition("r")
 	ears := server.Client().SSubscribe(t.Context(), p.Channel("r"))
 	defer ears.Close()
-	if _, err := ears.Receive(t.Context()); err != nil { // that it listens
+	if _, err := ears.Receive(t.Context()); err != nil { // the confirmation
 		t.Fatal(err)
 	}
 
@@ -43,12 +43,12 @@ func TestTraceForEarlierNodes(t *testing.T) {
 		entry.Position(with) + " " + entry.Position(before) + " message 2",
 	} {
 		if m, err := ears.ReceiveMessage(t.Context()); err != nil || m.Payload != want {
-			t.Errorf("published is %v, %v; want %q", m, err, want)
+			t.Errorf("published: %v, %v; want %q", m, err, want)
 		}
 	}
 	for _, key := range server.Client().Keys(t.Context(), p.Tag()+"*").Val() {
 		if strings.Contains(key, "trace") {
-			t.Errorf("there is a key %s", key)
+			t.Errorf("unexpected key %s", key)
 		}
 	}
 }
@@ -61,11 +61,11 @@ func (l *Log) origin(t *testing.T, first streams.ID) streams.ID {
 			return e.Prev
 		}
 	}
-	t.Fatalf("event %s is not there", first)
+	t.Fatalf("the room has no event %s", first)
 	return streams.ID{}
 }
 
-// Whatever somebody publishes as a trace, events come, and with none that is not theirs.
+// Foreign trace messages do not stop events, and give no event a wrong trace.
 func TestForeignTraces(t *testing.T) {
 	server := redistest.Shared(t)
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
@@ -79,11 +79,11 @@ func TestForeignTraces(t *testing.T) {
 		}
 		id := put(t, l, draft("r", `1`))
 		if e := next(t, feed).Event; e == nil || e.ID != id || e.Trace != "" {
-			t.Errorf("after %.80q comes %+v", message, e)
+			t.Errorf("after %.80q the feed delivered %+v", message, e)
 		}
 	}
 	id := put(t, l, traced(draft("r", `1`)))
 	if e := next(t, feed).Event; e == nil || e.ID != id || e.Trace != aTrace {
-		t.Errorf("then comes %+v, want the trace %s", e, aTrace)
+		t.Errorf("the feed delivered %+v, want the trace %s", e, aTrace)
 	}
 }

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// pace is how long a publisher rests after each event, so that two cores do
-	// for all of them and for Redis.
-	pace = 2 * time.Millisecond
+	// publishPause is the time between two events of a publisher. With it, two cores are
+	// enough for all publishers and Redis.
+	publishPause = 2 * time.Millisecond
 
-	// lookEvery is how often a reader asks for its room's tail.
-	lookEvery = 300 * time.Millisecond
+	// checkEvery is the time between two tail checks of a reader.
+	checkEvery = 300 * time.Millisecond
 )
 
-// traffic is one publisher and one reader for each of some rooms, all on one log.
-// The publishers repeat each event with its key until it is acknowledged; the
-// readers do what the reader of a feed has to.
+// traffic has one publisher and one reader for each of several rooms, all on one log. A
+// publisher repeats each event with its key until it is acknowledged. A reader follows the
+// feed as streams.Feed describes.
 type traffic struct {
 	t       *testing.T
 	log     *Log
@@ -37,7 +37,7 @@ type traffic struct {
 	cancel     context.CancelFunc // ends the readers
 }
 
-// startTraffic publishes to one room in each of the partitions.
+// startTraffic starts a publisher and a reader of one room in each of the partitions.
 func startTraffic(t *testing.T, l *Log, partitions ...streams.Partition) *traffic {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -64,7 +64,7 @@ func roomOf(l *Log, name string, p streams.Partition) streams.Room {
 	}
 }
 
-// goOn returns once each publisher has had n more events acknowledged.
+// goOn waits until n more events of each publisher are acknowledged.
 func (tr *traffic) goOn(n int) {
 	tr.t.Helper()
 	goals := make([]int, len(tr.pubs))
@@ -76,8 +76,7 @@ func (tr *traffic) goOn(n int) {
 	}
 }
 
-// finish stops the publishers, and returns once the readers have all that the log
-// has.
+// finish stops the publishers, and waits until the readers have all events of the log.
 func (tr *traffic) finish() {
 	tr.t.Helper()
 	close(tr.stop)
@@ -88,7 +87,7 @@ func (tr *traffic) finish() {
 	}
 }
 
-// end waits for all goroutines, also where the test gave up before finish.
+// end waits for all goroutines, also if the test failed before finish.
 func (tr *traffic) end() {
 	select {
 	case <-tr.stop:
@@ -103,12 +102,12 @@ func (tr *traffic) end() {
 	tr.reading.Wait()
 }
 
-// nothingLost checks that what was acknowledged, what the log has and what the
-// readers got are the same, once and in order, and that no floor was raised.
+// nothingLost checks that acknowledged events, logged events and read events are the same,
+// once and in order, and that no floor was raised.
 func (tr *traffic) nothingLost() {
 	tr.t.Helper()
 	if n := tr.log.Losses(); n != 0 {
-		tr.t.Errorf("%d losses noticed, there was none", n)
+		tr.t.Errorf("%d losses noticed, want none", n)
 	}
 	for i, r := range tr.readers {
 		logged := idsOf(all(tr.t, tr.log, r.room))
@@ -121,8 +120,8 @@ func (tr *traffic) nothingLost() {
 	}
 }
 
-// lossesTold checks the same but for events at or before the floor, which Redis
-// may have lost after it had acknowledged them.
+// lossesTold checks the same for events after the floor. Redis may have lost acknowledged
+// events at or before the floor.
 func (tr *traffic) lossesTold() {
 	tr.t.Helper()
 	for i, r := range tr.readers {
@@ -141,25 +140,25 @@ func (tr *traffic) lossesTold() {
 		if lost > 0 && tr.log.Losses() == 0 {
 			tr.t.Errorf("%s: %d events lost, and no loss noticed", r.room, lost)
 		}
-		tr.t.Logf("%s: %d acknowledged, %d of them lost, %d read; the feed was lost %d times, %d looks found more",
+		tr.t.Logf("%s: %d acknowledged, %d of them lost, %d read; the feed was lost %d times, %d tail checks found more",
 			r.room, len(acked), lost, len(r.ids()), r.lost(), r.repairs)
 	}
 }
 
-// after returns those of ids that come after floor.
+// after returns the ids after floor.
 func after(floor streams.ID, ids []streams.ID) []streams.ID {
 	return slices.DeleteFunc(slices.Clone(ids), func(id streams.ID) bool { return !floor.Before(id) })
 }
 
-// A publisher publishes numbered events to one room, one after the other.
+// A publisher publishes numbered events to one room.
 type publisher struct {
 	log  *Log
 	room streams.Room
 
 	mu    sync.Mutex // guards the fields below
 	acked []streams.ID
-	errs  int   // tries that failed
-	err   error // of the last try
+	errs  int   // failed attempts
+	err   error // of the last attempt
 }
 
 func (p *publisher) run(stop <-chan struct{}) {
@@ -170,7 +169,7 @@ func (p *publisher) run(stop <-chan struct{}) {
 		select {
 		case <-stop:
 			return
-		case <-time.After(pace):
+		case <-time.After(publishPause):
 		}
 	}
 }
@@ -179,13 +178,13 @@ func (p *publisher) run(stop <-chan struct{}) {
 func (p *publisher) publish(n int) bool {
 	d := keyed(p.room, fmt.Sprintf(`{"n":%d}`, n), fmt.Sprint("key-", n))
 	d.Retention.Events = 100_000
-	for deadline := time.Now().Add(2 * patience); ; time.Sleep(pace) {
+	for deadline := time.Now().Add(2 * waitLimit); ; time.Sleep(publishPause) {
 		r := p.log.Append(context.Background(), []streams.Draft{d})[0]
 		if p.note(r) {
 			return true
 		}
 		if mends := errors.Is(r.Err, streams.ErrUnavailable) || errors.Is(r.Err, streams.ErrRefused); !mends || time.Now().After(deadline) {
-			return false // which goOn or finish shows
+			return false // goOn or finish reports it
 		}
 	}
 }
@@ -226,8 +225,8 @@ func (p *publisher) newest() streams.ID {
 	return p.acked[len(p.acked)-1]
 }
 
-// A reader follows one room: it reads the log at each announcement, takes the feed
-// from there, and looks for the tail now and then.
+// A reader follows one room. It reads the log at each announcement, continues with the
+// feed, and checks the tail regularly.
 type reader struct {
 	log  *Log
 	p    streams.Partition
@@ -235,7 +234,7 @@ type reader struct {
 	feed streams.Feed
 
 	joined  bool // owned by run
-	repairs int  // looks that found something; owned by run
+	repairs int  // tail checks that found events; owned by run
 
 	mu     sync.Mutex // guards the fields below
 	got    []streams.ID
@@ -244,16 +243,16 @@ type reader struct {
 
 func (r *reader) run(ctx context.Context) {
 	r.feed.Join(r.room, 1)
-	look := time.NewTicker(lookEvery)
-	defer look.Stop()
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
 	for {
 		select {
-		case sig, open := <-r.feed.Messages():
+		case m, open := <-r.feed.Messages():
 			if !open {
 				return
 			}
-			r.take(ctx, sig)
-		case <-look.C:
+			r.take(ctx, m)
+		case <-check.C:
 			before := r.at()
 			if r.joined && r.catchUp(ctx) == nil && before.Before(r.at()) {
 				r.repairs++
@@ -264,23 +263,23 @@ func (r *reader) run(ctx context.Context) {
 	}
 }
 
-func (r *reader) take(ctx context.Context, sig streams.FeedMessage) {
+func (r *reader) take(ctx context.Context, m streams.FeedMessage) {
 	switch {
-	case sig.Lost:
+	case m.Lost:
 		r.joined = false
 		r.mu.Lock()
 		r.losses++
 		r.mu.Unlock()
-	case sig.Joined != "":
+	case m.Joined != "":
 		for ctx.Err() == nil && r.catchUp(ctx) != nil {
-			time.Sleep(pace)
+			time.Sleep(publishPause)
 		}
 		r.joined = true
-	case sig.Event != nil && r.joined && r.at().Before(sig.Event.ID):
-		if r.at().Before(sig.Event.Prev) && r.catchUp(ctx) == nil {
+	case m.Event != nil && r.joined && r.at().Before(m.Event.ID):
+		if r.at().Before(m.Event.Prev) && r.catchUp(ctx) == nil {
 			return
 		}
-		r.add(sig.Event.ID)
+		r.add(m.Event.ID)
 	}
 }
 
@@ -311,7 +310,7 @@ func (r *reader) add(id streams.ID) {
 	r.got = append(r.got, id)
 }
 
-// at is the newest event that the reader has.
+// at returns the newest event of the reader.
 func (r *reader) at() streams.ID {
 	r.mu.Lock()
 	defer r.mu.Unlock()
