@@ -96,7 +96,7 @@ func (e *Endpoint) setAddrs(hosts, path string) error {
 	if hosts == "" {
 		hosts = "localhost"
 	}
-	if strings.Trim(path, "0123456789") != "" {
+	if _, err := strconv.Atoi(path); path != "" && err != nil {
 		return errDB
 	}
 	for i, addr := range strings.Split(hosts, ",") {
