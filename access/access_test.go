@@ -24,10 +24,10 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Whatever a test starts must have ended when the last one is done.
+// Every goroutine that a test starts must have ended after the last test.
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// secret is one that tests sign with.
+// secret signs the tests' tokens.
 var secret = []byte("a secret of thirty-two bytes, or more")
 
 // An issuer signs tokens.
@@ -37,7 +37,8 @@ type issuer struct {
 	id     string
 }
 
-// issuers returns one of each public kind, made once: RSA takes its time.
+// issuers returns one issuer for each kind of public key. They are created once, because
+// generating an RSA key is slow.
 var issuers = sync.OnceValue(func() map[string]issuer {
 	rsaKey, err1 := rsa.GenerateKey(rand.Reader, minRSA)
 	ecKey, err2 := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -52,7 +53,7 @@ var issuers = sync.OnceValue(func() map[string]issuer {
 	}
 })
 
-// publicPEM returns the public key of a private one.
+// publicPEM returns the public key of a private key as a PEM block.
 func publicPEM(t testing.TB, key any) []byte {
 	t.Helper()
 	der, err := x509.MarshalPKIXPublicKey(key.(crypto.Signer).Public())
@@ -62,8 +63,8 @@ func publicPEM(t testing.TB, key any) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
 }
 
-// said returns what a good token of ann says, changed by more.
-func said(more jwt.MapClaims) jwt.MapClaims {
+// goodClaims returns the claims of a valid token for ann, overridden by more.
+func goodClaims(more jwt.MapClaims) jwt.MapClaims {
 	all := jwt.MapClaims{
 		"sub": "ann", "exp": time.Now().Add(time.Hour).Unix(),
 		"tidemark": map[string]any{"subscribe": []string{"chat:*"}},
@@ -72,10 +73,10 @@ func said(more jwt.MapClaims) jwt.MapClaims {
 	return all
 }
 
-// sign returns a token.
-func sign(t testing.TB, method jwt.SigningMethod, key any, said jwt.MapClaims, id string) string {
+// sign returns a token with id as its kid, unless id is empty.
+func sign(t testing.TB, method jwt.SigningMethod, key any, claims jwt.MapClaims, id string) string {
 	t.Helper()
-	token := jwt.NewWithClaims(method, said)
+	token := jwt.NewWithClaims(method, claims)
 	if id != "" {
 		token.Header["kid"] = id
 	}
@@ -96,25 +97,25 @@ func open(t testing.TB, o Options) *Verifier {
 	return v
 }
 
-// Each algorithm is verified with a key of its kind.
+// Tokens of every supported algorithm verify with a key of the matching kind.
 func TestEachAlgorithm(t *testing.T) {
 	v := open(t, Options{Secrets: [][]byte{secret}})
 	for _, method := range []jwt.SigningMethod{jwt.SigningMethodHS256, jwt.SigningMethodHS384, jwt.SigningMethodHS512} {
-		g, err := v.Verify(t.Context(), sign(t, method, secret, said(nil), ""))
+		g, err := v.Verify(t.Context(), sign(t, method, secret, goodClaims(nil), ""))
 		if err != nil || !g.Allows(Subscribe, "chat:1") {
 			t.Errorf("%s: %v", method.Alg(), err)
 		}
 	}
 	for name, i := range issuers() {
 		v := open(t, Options{PublicKeys: publicPEM(t, i.key)})
-		g, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), "any"))
+		g, err := v.Verify(t.Context(), sign(t, i.method, i.key, goodClaims(nil), "any"))
 		if err != nil || g.Holder() != "ann" || !g.Allows(Subscribe, "chat:1") {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// A PEM file may hold several keys, of several kinds: so keys are replaced.
+// A PEM file may contain several keys of several kinds, so that one can be replaced.
 func TestSeveralPublicKeys(t *testing.T) {
 	var all []byte
 	for _, i := range issuers() {
@@ -122,75 +123,75 @@ func TestSeveralPublicKeys(t *testing.T) {
 	}
 	v := open(t, Options{PublicKeys: all})
 	for name, i := range issuers() {
-		if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), "")); err != nil {
+		if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, goodClaims(nil), "")); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
 
-// A token can't choose how it is verified: not by nothing, not with a public key taken
-// for a secret, not by a stronger or weaker cousin of the key's algorithm.
-func TestAlgorithmIsTheKeys(t *testing.T) {
+// A token cannot choose how it is verified: not without a signature, not with the public
+// key as an HMAC secret, and not with another algorithm of the key's family.
+func TestKeyDecidesTheAlgorithm(t *testing.T) {
 	r := issuers()["RS256"]
 	public := publicPEM(t, r.key)
 	v := open(t, Options{PublicKeys: public})
 	der, _ := pem.Decode(public)
 	for name, token := range map[string]string{
-		"none":               sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, said(nil), ""),
-		"HS256 by the PEM":   sign(t, jwt.SigningMethodHS256, public, said(nil), ""),
-		"HS256 by its bytes": sign(t, jwt.SigningMethodHS256, der.Bytes, said(nil), ""),
-		"RS512":              sign(t, jwt.SigningMethodRS512, r.key, said(nil), ""),
-		"PS256":              sign(t, jwt.SigningMethodPS256, r.key, said(nil), ""),
+		"none":               sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, goodClaims(nil), ""),
+		"HS256 by the PEM":   sign(t, jwt.SigningMethodHS256, public, goodClaims(nil), ""),
+		"HS256 by its bytes": sign(t, jwt.SigningMethodHS256, der.Bytes, goodClaims(nil), ""),
+		"RS512":              sign(t, jwt.SigningMethodRS512, r.key, goodClaims(nil), ""),
+		"PS256":              sign(t, jwt.SigningMethodPS256, r.key, goodClaims(nil), ""),
 		"another RS256 key": sign(t, jwt.SigningMethodRS256, func() any {
 			k, err := rsa.GenerateKey(rand.Reader, minRSA)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return k
-		}(), said(nil), ""),
+		}(), goodClaims(nil), ""),
 	} {
 		if g, err := v.Verify(t.Context(), token); !errors.Is(err, ErrCredential) || g != nil {
-			t.Errorf("%s: %v, want a refusal", name, err)
+			t.Errorf("%s: %v, want ErrCredential", name, err)
 		}
 	}
 	hmac := open(t, Options{Secrets: [][]byte{secret}})
 	for name, token := range map[string]string{
-		"none":           sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, said(nil), ""),
-		"RS256":          sign(t, r.method, r.key, said(nil), ""),
-		"another secret": sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 40)), said(nil), ""),
+		"none":           sign(t, jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, goodClaims(nil), ""),
+		"RS256":          sign(t, r.method, r.key, goodClaims(nil), ""),
+		"another secret": sign(t, jwt.SigningMethodHS256, []byte(strings.Repeat("x", 40)), goodClaims(nil), ""),
 	} {
 		if _, err := hmac.Verify(t.Context(), token); !errors.Is(err, ErrCredential) {
-			t.Errorf("%s against a secret: %v, want a refusal", name, err)
+			t.Errorf("%s against a secret: %v, want ErrCredential", name, err)
 		}
 	}
 }
 
-// A token that has to be understood in a way that is not is refused.
+// A token with a critical extension (crit) is rejected, because none is supported.
 func TestCriticalExtension(t *testing.T) {
 	v := open(t, Options{Secrets: [][]byte{secret}})
-	token := jwt.NewWithClaims(jwt.SigningMethodHS256, said(nil))
+	token := jwt.NewWithClaims(jwt.SigningMethodHS256, goodClaims(nil))
 	token.Header["crit"] = []string{"b64"}
 	text, err := token.SignedString(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := v.Verify(t.Context(), text); !errors.Is(err, ErrCredential) {
-		t.Errorf("%v, want a refusal", err)
+		t.Errorf("%v, want ErrCredential", err)
 	}
 }
 
-// What a token says about its time, issuer and audience is held against it.
+// Expiry, not-before time, issuer, audience and the tidemark claim are checked.
 func TestClaims(t *testing.T) {
 	v := open(t, Options{Secrets: [][]byte{secret}, Issuer: "shop", Audience: "tidemark"})
 	good := func(more jwt.MapClaims) jwt.MapClaims {
-		all := said(jwt.MapClaims{"iss": "shop", "aud": "tidemark"})
+		all := goodClaims(jwt.MapClaims{"iss": "shop", "aud": "tidemark"})
 		maps.Copy(all, more)
 		return all
 	}
 	now := time.Now()
 	for name, tt := range map[string]struct {
-		said jwt.MapClaims
-		want error
+		claims jwt.MapClaims
+		want   error
 	}{
 		"good":               {good(nil), nil},
 		"several audiences":  {good(jwt.MapClaims{"aud": []string{"x", "tidemark"}}), nil},
@@ -208,18 +209,18 @@ func TestClaims(t *testing.T) {
 		"a bad pattern":      {good(jwt.MapClaims{"tidemark": map[string]any{"publish": []string{"a/b"}}}), ErrCredential},
 		"no claim":           {good(jwt.MapClaims{"tidemark": nil}), nil},
 	} {
-		g, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodHS256, secret, tt.said, ""))
+		g, err := v.Verify(t.Context(), sign(t, jwt.SigningMethodHS256, secret, tt.claims, ""))
 		if !errors.Is(err, tt.want) || (err == nil) != (tt.want == nil) || (g == nil) != (err != nil) {
 			t.Errorf("%s: %v, want %v", name, err, tt.want)
 		}
 	}
 }
 
-// What is no credential is refused, and errors don't repeat it.
-func TestNoCredential(t *testing.T) {
+// Text that is not a valid credential is rejected, and the error does not quote it.
+func TestInvalidCredentials(t *testing.T) {
 	key, hash := NewKey()
 	v := open(t, Options{Secrets: [][]byte{secret}, Keys: []Key{{Hash: hash, Scopes: Scopes{Publish: []string{"*"}}}}})
-	token := sign(t, jwt.SigningMethodHS256, secret, said(nil), "")
+	token := sign(t, jwt.SigningMethodHS256, secret, goodClaims(nil), "")
 	parts := strings.Split(token, ".")
 	for _, text := range []string{
 		"", ".", "..", "...", "x", token + "x", token[:len(token)-1], parts[0] + "." + parts[1] + ".", parts[0] + ".." + parts[2],
@@ -263,14 +264,14 @@ func TestKeys(t *testing.T) {
 	if g.User() != "" || g.Inbox() != "" || !strings.HasPrefix(g.Holder(), "key ") || !g.Expires().IsZero() {
 		t.Errorf("%q %q %q %v", g.User(), g.Inbox(), g.Holder(), g.Expires())
 	}
-	for _, text := range []string{other, hash.String(), sign(t, jwt.SigningMethodHS256, secret, said(nil), "")} {
+	for _, text := range []string{other, hash.String(), sign(t, jwt.SigningMethodHS256, secret, goodClaims(nil), "")} {
 		if _, err := v.Verify(t.Context(), text); !errors.Is(err, ErrCredential) {
 			t.Errorf("%.12q…: %v", text, err)
 		}
 	}
 }
 
-func TestParseKeyRefuses(t *testing.T) {
+func TestParseKeyRejects(t *testing.T) {
 	_, hash := NewKey()
 	h := hash.String()
 	for _, text := range []string{
@@ -278,12 +279,12 @@ func TestParseKeyRefuses(t *testing.T) {
 		h + "=write:*", h + "=publish:a/b", h + "=publish:@{sub}", h + "=Admin", "=admin",
 	} {
 		if _, err := ParseKey(text); err == nil {
-			t.Errorf("%.80q was taken", text)
+			t.Errorf("%.80q was accepted", text)
 		}
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRejects(t *testing.T) {
 	_, hash := NewKey()
 	key := Key{Hash: hash, Scopes: Scopes{Admin: true}}
 	small, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -299,28 +300,28 @@ func TestOpenRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, o := range map[string]Options{
-		"nothing":           {},
-		"a short secret":    {Secrets: [][]byte{secret[:MinSecret-1]}},
-		"two sources":       {Secrets: [][]byte{secret}, JWKS: "https://localhost/"},
-		"no PEM":            {PublicKeys: []byte("hello")},
-		"a short RSA key":   {PublicKeys: publicPEM(t, small)},
-		"another curve":     {PublicKeys: publicPEM(t, p384)},
-		"a private key":     {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})},
-		"another block":     {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "MESSAGE", Bytes: private})},
-		"a broken block":    {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: private})},
-		"no URL":            {JWKS: "keys.json"},
-		"a file":            {JWKS: "file:///etc/passwd"},
-		"the same key anew": {Keys: []Key{key, key}},
-		"a bad pattern":     {Keys: []Key{{Hash: hash, Scopes: Scopes{Publish: []string{" "}}}}},
+		"nothing":         {},
+		"a short secret":  {Secrets: [][]byte{secret[:MinSecret-1]}},
+		"two sources":     {Secrets: [][]byte{secret}, JWKS: "https://localhost/"},
+		"no PEM":          {PublicKeys: []byte("hello")},
+		"a short RSA key": {PublicKeys: publicPEM(t, small)},
+		"another curve":   {PublicKeys: publicPEM(t, p384)},
+		"a private key":   {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})},
+		"another block":   {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "MESSAGE", Bytes: private})},
+		"a broken block":  {PublicKeys: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: private})},
+		"no URL":          {JWKS: "keys.json"},
+		"a file":          {JWKS: "file:///etc/passwd"},
+		"a key twice":     {Keys: []Key{key, key}},
+		"a bad pattern":   {Keys: []Key{{Hash: hash, Scopes: Scopes{Publish: []string{" "}}}}},
 	} {
 		if v, err := Open(o); err == nil {
 			v.Close()
-			t.Errorf("%s was taken", name)
+			t.Errorf("%s was accepted", name)
 		}
 	}
 }
 
-// Mint makes what Verify takes.
+// Verify accepts the tokens that Mint makes.
 func TestMint(t *testing.T) {
 	v := open(t, Options{Secrets: [][]byte{secret}, Issuer: "i", Audience: "a"})
 	text, err := Mint(secret, TokenSpec{Subject: "ann", Issuer: "i", Audience: "a", Life: time.Minute, Scopes: Scopes{Publish: []string{"x:{sub}"}, Admin: true}})
@@ -332,20 +333,20 @@ func TestMint(t *testing.T) {
 		t.Errorf("%+v %v", g, err)
 	}
 	if _, err := Mint(secret, TokenSpec{Scopes: Scopes{Publish: []string{"a b"}}}); err == nil {
-		t.Error("a bad pattern was taken")
+		t.Error("a bad pattern was accepted")
 	}
 	if _, err := Mint([]byte("short"), TokenSpec{}); err == nil {
-		t.Error("a short secret was taken")
+		t.Error("a short secret was accepted")
 	}
 }
 
-// Every action has a word of its own.
-func TestActionWords(t *testing.T) {
-	var words []string
+// No two actions share a name.
+func TestActionNames(t *testing.T) {
+	var names []string
 	for a := range actions {
-		words = append(words, a.String())
+		names = append(names, a.String())
 	}
-	if slices.Sort(words); len(slices.Compact(words)) != int(actions) {
-		t.Errorf("%v", words)
+	if slices.Sort(names); len(slices.Compact(names)) != int(actions) {
+		t.Errorf("%v", names)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Whatever is taken for a token was signed with the secret, byte for byte.
+// Verify accepts no token except the one that was signed with the secret.
 func FuzzToken(f *testing.F) {
-	good := sign(f, jwt.SigningMethodHS256, secret, said(nil), "")
+	good := sign(f, jwt.SigningMethodHS256, secret, goodClaims(nil), "")
 	parts := strings.Split(good, ".")
 	for _, seed := range []string{good, "", "..", parts[0] + "." + parts[1] + ".", "eyJhbGciOiJub25lIn0." + parts[1] + ".", keyPrefix + "x"} {
 		f.Add(seed)
@@ -26,13 +26,12 @@ func FuzzToken(f *testing.F) {
 			t.Fatalf("%v, %v", g, err)
 		}
 		if err == nil && text != good {
-			t.Fatalf("%q was taken", text)
+			t.Fatalf("%q was accepted", text)
 		}
 	})
 }
 
-// A claim is taken whole or not at all, and allows no room by a pattern that is not
-// in it.
+// A claim is accepted whole or not at all, and allows only rooms that its patterns match.
 func FuzzClaim(f *testing.F) {
 	for _, seed := range []string{`{}`, `{"subscribe":["chat:*","@{sub}"],"publish":["chat:*"],"presence":[],"admin":false}`, `{"publish":["*"]}`, `null`, `[]`, `{"publish":[""]}`} {
 		f.Add(seed, "ann", "chat:1")
@@ -55,8 +54,8 @@ func FuzzClaim(f *testing.F) {
 	})
 }
 
-// A pattern is taken only if some room could match it, and a name is a pattern of
-// itself alone.
+// checkPattern accepts every pattern that matches a room, and a room's name is a pattern
+// that matches only that room.
 func FuzzPattern(f *testing.F) {
 	f.Add("chat:*", "chat:1")
 	f.Add("{sub}", "$all")
@@ -67,19 +66,18 @@ func FuzzPattern(f *testing.F) {
 			return
 		}
 		if checkPattern(name) != nil {
-			t.Fatalf("the room %q is no pattern", name)
+			t.Fatalf("the room name %q is not accepted as a pattern", name)
 		}
 		if !strings.Contains(pattern, "*") && room.Matches(pattern) != (pattern == name) {
 			t.Fatalf("%q matches %q", name, pattern)
 		}
 		if room.Matches(pattern) && len(pattern) <= maxPattern && checkPattern(pattern) != nil {
-			t.Fatalf("%q matches %q, which is no pattern", name, pattern)
+			t.Fatalf("%q matches %q, which is not accepted as a pattern", name, pattern)
 		}
 	})
 }
 
-// A key of the configuration is taken only with a whole hash and scopes that allow
-// something.
+// ParseKey accepts only entries with a complete hash and at least one scope.
 func FuzzKey(f *testing.F) {
 	_, hash := NewKey()
 	f.Add(hash.String() + "=publish:chat:* admin")
@@ -99,7 +97,7 @@ func FuzzKey(f *testing.F) {
 	})
 }
 
-// What is read as a key set gives keys that tokens can be verified with.
+// parseJWKS returns at least one key or an error, and never a symmetric key.
 func FuzzKeySet(f *testing.F) {
 	text, err := json.Marshal(map[string]any{"keys": []any{jwk(f, issuers()["ES256"]), jwk(f, issuers()["EdDSA"])}})
 	if err != nil {
@@ -110,7 +108,7 @@ func FuzzKeySet(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		keys, err := parseJWKS(text)
 		if err == nil && len(keys) == 0 {
-			t.Fatal("no keys and no error")
+			t.Fatal("neither a key nor an error")
 		}
 		for _, k := range keys {
 			if len(k.methods) == 0 || strings.HasPrefix(k.methods[0], "HS") {

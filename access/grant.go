@@ -9,37 +9,38 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// An Action is something that may be done.
+// An Action is something that a grant can allow.
 type Action int
 
-// The actions. All but Administer are done in a room.
+// The actions. All except Administer happen in a room.
 const (
-	Subscribe  Action = iota // follow, resume, read the history
-	Publish                  // also in a batch, to a user, to everyone
-	Presence                 // see who is there
-	Administer               // look at the node itself: its metrics
+	Subscribe  Action = iota // follow a room, resume, read its history
+	Publish                  // single events and batches, also to a user and to everyone
+	Presence                 // see the members of a room
+	Administer               // read the node's metrics
 	actions
 )
 
-// String returns the word by which claims and scopes name the action.
+// String returns the name that claims and scopes use for the action.
 func (a Action) String() string {
 	return [...]string{"subscribe", "publish", "presence", "admin"}[a]
 }
 
 const (
-	// maxPatterns bounds the patterns of one grant: each is tried for each room.
+	// maxPatterns bounds the patterns of one grant, because each is tried for each room.
 	maxPatterns = 200
-	// maxPattern bounds one, in characters: the longest room name, and as many stars.
+	// maxPattern bounds one pattern, in bytes: the longest room name, and as many stars.
 	maxPattern = 2 * streams.MaxRoom
-	// subWord stands in a pattern for the user's name.
+	// subWord is the placeholder for the user's name in a pattern.
 	subWord = "{sub}"
 )
 
-// errPattern is what a pattern is that no room could match.
+// errPattern reports a pattern that no room could match.
 var errPattern = errors.New("not a pattern of rooms")
 
-// Scopes are what a credential allows, as its issuer wrote it down. The patterns are
-// room names in which "*" stands for any characters and "{sub}" for the user's name.
+// Scopes lists what a credential allows, in the form of a token's claim. Patterns are
+// room names in which "*" matches any characters, also none, and "{sub}" is replaced by
+// the user's name. Admin allows Administer.
 type Scopes struct {
 	Subscribe []string `json:"subscribe,omitempty"`
 	Publish   []string `json:"publish,omitempty"`
@@ -47,20 +48,21 @@ type Scopes struct {
 	Admin     bool     `json:"admin,omitempty"`
 }
 
-// Check reports the first pattern that can't be meant.
+// Check returns an error about the first pattern that no room could match, or about
+// more than 200 patterns.
 func (s *Scopes) Check() error {
 	_, err := s.fill("")
 	return err
 }
 
-// fill returns the patterns for each action, with user's name in them. Where the name
-// is empty or no part of a room's, a pattern that wants it is left out.
+// fill returns the patterns for each action, with {sub} replaced by user. Patterns with
+// {sub} are left out if user is empty or cannot be part of a room's name.
 func (s *Scopes) fill(user string) (filled [actions][]string, err error) {
 	_, err = streams.Inbox(user)
 	named, count := err == nil, 0
 	for action, patterns := range [...][]string{Subscribe: s.Subscribe, Publish: s.Publish, Presence: s.Presence} {
 		if count += len(patterns); count > maxPatterns {
-			return filled, fmt.Errorf("%w: there are more than %d", errPattern, maxPatterns)
+			return filled, fmt.Errorf("%w: more than %d patterns in one credential", errPattern, maxPatterns)
 		}
 		for _, p := range patterns {
 			if err := checkPattern(p); err != nil {
@@ -74,52 +76,55 @@ func (s *Scopes) fill(user string) (filled [actions][]string, err error) {
 	return filled, nil
 }
 
-// checkPattern refuses what no room's name can match.
+// checkPattern returns an error if no room's name can match p.
 func checkPattern(p string) error {
 	if p == "" || len(p) > maxPattern {
-		return fmt.Errorf("%w: %d characters, want 1 to %d", errPattern, len(p), maxPattern)
+		return fmt.Errorf("%w: a pattern has %d bytes, want 1 to %d", errPattern, len(p), maxPattern)
 	}
 	name := strings.NewReplacer(subWord, "", "*", "").Replace(p)
-	for _, c := range strings.TrimPrefix(name, "$") { // $all and those after it
+	for _, c := range strings.TrimPrefix(name, "$") { // room names of the server start with $
 		if _, err := streams.ParseRoom("x" + string(c)); err != nil {
-			return fmt.Errorf("%w: %.40q has %q", errPattern, p, c)
+			return fmt.Errorf("%w: %.40q contains %q, which no room name may contain", errPattern, p, c)
 		}
 	}
 	return nil
 }
 
-// A Grant is what one credential allows. It does not change, and may be used by any
-// number of goroutines. A nil Grant allows nothing.
+// A Grant holds the permissions of one credential. It is immutable and safe for concurrent use.
+// A nil Grant allows nothing.
 type Grant struct {
-	who      string
-	user     string       // "" for a credential that is no user's
-	inbox    streams.Room // the user's; "" if there is none
-	patterns [actions][]string
-	admin    bool
-	open     bool      // everything is allowed
-	expires  time.Time // zero for never
+	holder       string
+	user         string       // "" if the credential does not name a user
+	inbox        streams.Room // the user's inbox; "" without a user
+	patterns     [actions][]string
+	admin        bool
+	unrestricted bool      // allows everything
+	expires      time.Time // zero means never
 }
 
-// Unrestricted returns the grant of everybody where nobody is asked who they are.
-func Unrestricted() *Grant { return &Grant{who: "anyone", open: true} }
+// Unrestricted returns a grant that allows everything. A server without authentication
+// gives it to all clients.
+func Unrestricted() *Grant { return &Grant{holder: "anyone", unrestricted: true} }
 
-// newGrant returns what scopes allow user, or a key's holder where user is empty.
-func newGrant(who, user string, s *Scopes, expires time.Time) (*Grant, error) {
+// newGrant returns the grant of a credential with these scopes. user is empty for an API
+// key.
+func newGrant(holder, user string, s *Scopes, expires time.Time) (*Grant, error) {
 	patterns, err := s.fill(user)
 	if err != nil {
 		return nil, err
 	}
-	inbox, _ := streams.Inbox(user) // none for a name that can't be in a room's
-	return &Grant{who: who, user: user, inbox: inbox, patterns: patterns, admin: s.Admin, expires: expires}, nil
+	inbox, _ := streams.Inbox(user) // "" for a name that cannot be part of a room's
+	return &Grant{holder: holder, user: user, inbox: inbox, patterns: patterns, admin: s.Admin, expires: expires}, nil
 }
 
-// Allows reports whether action is allowed in room, now. For Administer the room does
-// not matter. It is the only place where that is decided.
+// Allows reports whether the grant allows action in room at this moment. Administer
+// ignores the room. A user may always subscribe to their own inbox, and every grant to
+// the broadcast room. No other code decides what a credential may do.
 func (g *Grant) Allows(action Action, room streams.Room) bool {
 	switch {
 	case g == nil || g.Expired():
 		return false
-	case g.open:
+	case g.unrestricted:
 		return true
 	case action == Administer:
 		return g.admin
@@ -134,17 +139,18 @@ func (g *Grant) Allows(action Action, room streams.Room) bool {
 	return false
 }
 
-// Expired reports whether the grant's time is over.
+// Expired reports whether the grant has expired.
 func (g *Grant) Expired() bool { return !g.expires.IsZero() && !time.Now().Before(g.expires) }
 
-// Expires returns when the grant ends; the zero time for never.
+// Expires returns the time at which the grant expires. The zero time means never.
 func (g *Grant) Expires() time.Time { return g.expires }
 
-// Holder names the holder for logs: the user, or the beginning of a key's hash.
-func (g *Grant) Holder() string { return g.who }
+// Holder returns a name for logs: the user, or the start of an API key's hash.
+func (g *Grant) Holder() string { return g.holder }
 
-// User returns the user's name; empty for a credential that is no user's.
+// User returns the user's name. It is empty for an API key and without authentication.
 func (g *Grant) User() string { return g.user }
 
-// Inbox returns the user's inbox; empty if there is none.
+// Inbox returns the user's inbox. It is empty for a grant without a user, and for a name
+// that cannot be part of a room's.
 func (g *Grant) Inbox() streams.Room { return g.inbox }

@@ -38,16 +38,16 @@ func TestAllows(t *testing.T) {
 	}
 	var none *Grant
 	if none.Allows(Subscribe, streams.BroadcastRoom) {
-		t.Error("no grant allows something")
+		t.Error("a nil grant allows something")
 	}
-	if open := Unrestricted(); !open.Allows(Publish, "x") || !open.Allows(Administer, "") || open.Inbox() != "" {
-		t.Error("an unrestricted grant does not allow all")
+	if all := Unrestricted(); !all.Allows(Publish, "x") || !all.Allows(Administer, "") || all.Inbox() != "" {
+		t.Error("an unrestricted grant does not allow everything")
 	}
 }
 
-// A star and {sub} in a user's name are no star and no word: such names are in no
-// pattern.
-func TestStrangeUsers(t *testing.T) {
+// A user's name with "*" or "{sub}" in it is not treated as a pattern. Patterns with
+// {sub} do not apply to names that cannot be part of a room's name.
+func TestUnusualUserNames(t *testing.T) {
 	for _, user := range []string{"", "*", "a*", "{sub}", "a b", "a/b", strings.Repeat("u", streams.MaxRoom), "\x00"} {
 		g := grant(t, user, Scopes{Subscribe: []string{"@{sub}", "{sub}", "of:{sub}:*", "open"}})
 		for _, room := range []streams.Room{"@ann", "@", "of:ann:1", "of::1", "ann", ""} {
@@ -61,8 +61,8 @@ func TestStrangeUsers(t *testing.T) {
 	}
 }
 
-// A grant allows nothing from its end on.
-func TestGrantEnds(t *testing.T) {
+// A grant allows nothing from the moment it expires.
+func TestGrantExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g, err := newGrant("ann", "ann", &Scopes{Publish: []string{"*"}, Admin: true}, time.Now().Add(time.Minute))
 		if err != nil {
@@ -70,11 +70,11 @@ func TestGrantEnds(t *testing.T) {
 		}
 		time.Sleep(time.Minute - time.Nanosecond)
 		if !g.Allows(Publish, "x") || g.Expired() {
-			t.Error("it ended early")
+			t.Error("the grant expired early")
 		}
 		time.Sleep(time.Nanosecond)
 		if g.Allows(Publish, "x") || g.Allows(Subscribe, "@ann") || g.Allows(Administer, "") || !g.Expired() {
-			t.Error("it has not ended")
+			t.Error("the grant has not expired")
 		}
 	})
 }
@@ -87,17 +87,16 @@ func TestCheckPattern(t *testing.T) {
 	}
 	for _, p := range []string{"", " ", "a b", "a/b", "{user}", "{sub", "a$", "$$", "é", "\x00", "a\n", strings.Repeat("a", maxPattern+1)} {
 		if checkPattern(p) == nil {
-			t.Errorf("%q was taken", p)
+			t.Errorf("%q was accepted", p)
 		}
 	}
 	if many := (Scopes{Subscribe: make([]string, maxPatterns+1)}); many.Check() == nil {
-		t.Error("too many patterns were taken")
+		t.Error("too many patterns were accepted")
 	}
 }
 
-// A pattern with the user's name in it allows a user nothing that it does not also
-// allow with that name spelt out; and patterns of names alone allow those rooms only.
-func TestSubIsAName(t *testing.T) {
+// A pattern with {sub} allows only the room in which {sub} is replaced by the user's name.
+func TestSubIsTheUsersName(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		user := rapid.StringMatching(`[a-z*{}:@]{0,4}`).Draw(rt, "user")
 		room := rapid.StringMatching(`[a-z:@]{1,6}`).Draw(rt, "room")

@@ -2,70 +2,75 @@ package access
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"sync"
 	"time"
 
-	"github.com/MicahParks/jwkset"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/tidemark/tidemark/internal/backoff"
 )
 
 const (
-	// jwksEvery is how often the keys are read. A key that was withdrawn is believed
-	// for as long.
+	// jwksEvery is the time between two periodic reads of the key set. A withdrawn key
+	// stays valid for at most that long.
 	jwksEvery = 5 * time.Minute
-	// jwksRetry is how long to wait after a first failure; it doubles up to jwksEvery.
+	// jwksRetry is the first delay after a failed read. Delays double up to jwksEvery.
 	jwksRetry = time.Second
-	// jwksPause is the least time between two readings that unknown keys ask for:
-	// anybody can name one.
+	// jwksPause is the minimum age of a read before a token with an unknown key id
+	// causes another one. Without it any client could make the node read constantly.
 	jwksPause = 10 * time.Second
-	// jwksLimit bounds one reading, and with it how long a token of an unknown key
+	// jwksLimit bounds one read, and so the time that a token with an unknown key id
 	// waits.
 	jwksLimit = 5 * time.Second
-	// maxJWKS bounds the document, in bytes; keys with their certificates have 5 KiB.
+	// maxJWKS bounds the document, in bytes. A key with its certificates takes about
+	// 5 KiB.
 	maxJWKS = 256 << 10
 )
 
-// jwks is a source that reads keys from a URL, again and again. While the URL does not
-// answer, the keys last read count.
+// A jwks is a keySource that reads a key set from a URL periodically, and again when a
+// token names an unknown key. While the URL does not answer, the keys read last stay.
+//
+// The refresh of the jwkset library, which parses the keys, is not used for three reasons.
+// It rejects a whole set for one malformed key or certificate, where RFC 7517, section 5,
+// says to ignore that key. It waits for the next period after a failure. And tokens that
+// arrive during a read would be rejected instead of waiting for its result.
 type jwks struct {
 	// Fixed by newJWKS.
-	url    string
-	client *http.Client
-	logger *slog.Logger
-	retry  time.Duration
-	pause  time.Duration
-	ctx    context.Context
-	cancel context.CancelFunc
-	asked  chan struct{} // somebody named a key that is not known
-	run    sync.WaitGroup
+	url     string
+	client  *http.Client
+	logger  *slog.Logger
+	ctx     context.Context // ends with close
+	cancel  context.CancelFunc
+	running sync.WaitGroup     // the follow goroutine
+	reads   singleflight.Group // all callers that need a read share the current one
 
 	mu    sync.Mutex // guards the fields below
-	known []signer   // nil until they were read once
-	busy  bool       // a reading is under way, or has been asked for
-	began time.Time  // the newest reading
-	round chan struct{}
+	pause time.Duration
+	known []verificationKey // nil until the first successful read
+	began time.Time         // start of the newest read
+	err   error             // result of the newest finished read
 }
 
-// newJWKS returns a source that reads keys from address once it is started.
+// newJWKS returns a source that reads keys from address after start.
 func newJWKS(address string, logger *slog.Logger) (*jwks, error) {
 	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, fmt.Errorf("%w: want an https:// URL of a key set", errVerifying)
 	}
 	j := &jwks{
-		url: address, logger: logger, retry: jwksRetry, pause: jwksPause,
-		asked: make(chan struct{}, 1), busy: true, round: make(chan struct{}),
+		url: address, logger: logger, pause: jwksPause,
 		client: &http.Client{
 			Transport: http.DefaultTransport.(*http.Transport).Clone(),
 			Timeout:   jwksLimit,
-			// The keys are where the operator says, and nowhere else.
+			// Keys come only from the URL that the operator configured.
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		},
 	}
@@ -73,133 +78,99 @@ func newJWKS(address string, logger *slog.Logger) (*jwks, error) {
 	return j, nil
 }
 
-// start begins to read keys. Close j when done.
-func (j *jwks) start() { j.run.Go(j.follow) }
+// start begins the first read and the periodic ones. Tokens that arrive before the first
+// read has ended wait for it.
+func (j *jwks) start() {
+	first := j.refresh(0)
+	j.running.Go(func() { j.follow(first) })
+}
 
-// close ends the reading and waits for it.
+// close stops all reads and returns after they have ended.
 func (j *jwks) close() {
 	j.cancel()
-	j.run.Wait()
+	j.running.Wait()
+	<-j.refresh(math.MaxInt64) // joins a read that a token started
 	j.client.CloseIdleConnections()
 }
 
-// follow reads the keys until close.
-func (j *jwks) follow() {
-	retry := j.retry
-	for j.ctx.Err() == nil {
+// follow reads the key set periodically until close.
+func (j *jwks) follow(read <-chan singleflight.Result) {
+	retry := backoff.Backoff{First: jwksRetry, Max: jwksEvery}
+	for {
 		pause := jwksEvery
-		if err := j.refresh(); err == nil {
-			retry = j.retry
-		} else {
-			j.logger.Warn("the keys of tokens can't be read", "error", err, "again", retry)
-			pause, retry = retry, min(2*retry, jwksEvery)
+		if r := <-read; r.Err == nil {
+			retry.Reset()
+		} else if j.ctx.Err() == nil {
+			pause = retry.Next()
+			j.logger.Warn("cannot read the key set of tokens; the keys read last stay valid", "error", r.Err, "again", pause)
 		}
 		select {
 		case <-j.ctx.Done():
-		case <-j.asked:
+			return
 		case <-time.After(pause):
+			read = j.refresh(0)
 		}
 	}
 }
 
-// refresh reads the keys once, and lets those know who wait for it.
-func (j *jwks) refresh() error {
-	j.mu.Lock()
-	j.busy, j.began = true, time.Now()
-	j.mu.Unlock()
-	keys, err := j.fetch()
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	if err == nil {
-		j.known = keys
-	}
-	j.busy = false
-	close(j.round)
-	j.round = make(chan struct{})
-	return err
+// refresh reads the key set, or joins a read under way. It reads nothing if the newest
+// read is younger than minAge; then the result is that read's.
+func (j *jwks) refresh(minAge time.Duration) <-chan singleflight.Result {
+	return j.reads.DoChan("", func() (any, error) {
+		j.mu.Lock()
+		young, err := time.Since(j.began) < minAge, j.err
+		if !young {
+			j.began = time.Now()
+		}
+		j.mu.Unlock()
+		if young {
+			return nil, err
+		}
+		keys, err := j.fetch()
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		if j.err = err; err == nil {
+			j.known = keys
+		}
+		return nil, err
+	})
 }
 
-func (j *jwks) fetch() ([]signer, error) {
+func (j *jwks) fetch() ([]verificationKey, error) {
 	r, err := http.NewRequestWithContext(j.ctx, http.MethodGet, j.url, nil)
 	if err != nil {
-		return nil, errors.New("the request can't be made")
+		return nil, errors.New("the URL is not valid")
 	}
 	r.Header.Set("Accept", "application/json")
 	res, err := j.client.Do(r)
 	if err != nil {
-		var inner *url.Error
-		if errors.As(err, &inner) {
-			err = inner.Err // the URL may hold a password
+		if inner := (*url.Error)(nil); errors.As(err, &inner) {
+			err = inner.Err // a url.Error quotes the URL, which may contain a password
 		}
 		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("the answer is %s", res.Status)
+		return nil, fmt.Errorf("the server answered %s, want 200", res.Status)
 	}
-	text, err := io.ReadAll(io.LimitReader(res.Body, maxJWKS+1))
+	text, err := io.ReadAll(http.MaxBytesReader(nil, res.Body, maxJWKS))
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("read the key set, which may have %d bytes: %w", maxJWKS, err)
 	}
 	return parseJWKS(text)
 }
 
-// parseJWKS reads a key set (RFC 7517), and leaves out what is not for verifying
-// tokens here: keys of other kinds, for encryption, or secret.
-func parseJWKS(text []byte) ([]signer, error) {
-	if len(text) > maxJWKS {
-		return nil, fmt.Errorf("%w: the key set is larger than %d bytes", errVerifying, maxJWKS)
-	}
-	var set jwkset.JWKSMarshal
-	if err := json.Unmarshal(text, &set); err != nil {
-		return nil, fmt.Errorf("%w: not a key set", errVerifying)
-	}
-	var all []signer
-	for _, k := range set.Keys {
-		s, err := jwkSigner(k)
-		if err != nil {
-			continue
-		}
-		if all = append(all, s); len(all) > maxKeys {
-			return nil, fmt.Errorf("%w: there are more than %d", errVerifying, maxKeys)
-		}
-	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: the key set has none that is RSA, P-256 or Ed25519", errVerifying)
-	}
-	return all, nil
-}
-
-func jwkSigner(k jwkset.JWKMarshal) (signer, error) {
-	if k.USE != "" && k.USE != jwkset.UseSig || k.KTY == jwkset.KtyOct {
-		return signer{}, errVerifying
-	}
-	// Certificates are not looked at: the set is trusted for where it comes from.
-	k.X5U, k.X5C, k.X5T, k.X5TS256 = "", nil, "", ""
-	parsed, err := jwkset.NewJWKFromMarshal(k, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
-	if err != nil {
-		return signer{}, err
-	}
-	s, err := publicSigner(k.KID, parsed.Key())
-	if err == nil && k.ALG != "" && !slices.Contains(s.methods, k.ALG.String()) {
-		return signer{}, errVerifying
-	}
-	return s, err
-}
-
-// signers implements source. For a key that it does not know it reads the set again,
-// if that was not just done.
-func (j *jwks) signers(ctx context.Context, id string) ([]signer, error) {
-	known, round := j.look(id)
-	if round != nil {
+// keys implements keySource. If the set lacks a key with this id, keys waits for a read,
+// provided that the newest one is older than the pause or still under way.
+func (j *jwks) keys(ctx context.Context, id string) ([]verificationKey, error) {
+	known, pause := j.lookUp()
+	if !slices.ContainsFunc(known, func(k verificationKey) bool { return k.named(id) }) {
 		select {
-		case <-round:
+		case <-j.refresh(pause):
 		case <-ctx.Done():
 		case <-j.ctx.Done():
 		}
-		j.mu.Lock()
-		known = j.known
-		j.mu.Unlock()
+		known, _ = j.lookUp()
 	}
 	if known == nil {
 		return nil, ErrUnavailable
@@ -207,24 +178,8 @@ func (j *jwks) signers(ctx context.Context, id string) ([]signer, error) {
 	return known, nil
 }
 
-// look returns the keys known, and if id is not among them what is closed when they
-// have been read anew; nil if they are not going to be for that.
-func (j *jwks) look(id string) (known []signer, round <-chan struct{}) {
+func (j *jwks) lookUp() (known []verificationKey, pause time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	named := func(s signer) bool { return id == "" || s.id == "" || s.id == id }
-	if slices.ContainsFunc(j.known, named) {
-		return j.known, nil
-	}
-	if !j.busy {
-		if time.Since(j.began) < j.pause {
-			return j.known, nil
-		}
-		j.busy = true
-		select {
-		case j.asked <- struct{}{}:
-		default: // it has been
-		}
-	}
-	return j.known, j.round
+	return j.known, j.pause
 }

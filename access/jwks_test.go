@@ -20,7 +20,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// jwk returns an issuer's public key as a key set has it.
+// jwk returns an issuer's public key as an entry of a key set.
 func jwk(t testing.TB, i issuer) map[string]string {
 	t.Helper()
 	text := func(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
@@ -37,14 +37,14 @@ func jwk(t testing.TB, i issuer) map[string]string {
 	case ed25519.PrivateKey:
 		return map[string]string{"kty": "OKP", "kid": i.id, "crv": "Ed25519", "x": text(key.Public().(ed25519.PublicKey))}
 	}
-	t.Fatal("no such kind")
+	t.Fatal("unknown kind of key")
 	return nil
 }
 
-// A keyServer serves a key set.
+// A keyServer serves a key set over HTTP and counts the requests.
 type keyServer struct {
 	*httptest.Server
-	asked atomic.Int32
+	reads atomic.Int32
 
 	mu     sync.Mutex // guards the fields below
 	status int
@@ -55,7 +55,7 @@ func serveKeys(t testing.TB, keys ...map[string]string) *keyServer {
 	t.Helper()
 	s := &keyServer{}
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		s.asked.Add(1)
+		s.reads.Add(1)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		w.Header().Set("Location", "/elsewhere")
@@ -82,7 +82,7 @@ func (s *keyServer) answer(status int, body string) {
 	s.status, s.body = status, body
 }
 
-// openKeys returns a verifier of the server's keys that is not as patient as a real one.
+// openKeys returns a Verifier for the server's keys with a pause of 1 ms between reads.
 func openKeys(t testing.TB, s *keyServer) *Verifier {
 	t.Helper()
 	v := open(t, Options{JWKS: s.URL})
@@ -98,31 +98,32 @@ func TestKeySet(t *testing.T) {
 	v := openKeys(t, s)
 	for name, i := range issuers() {
 		for _, id := range []string{i.id, ""} {
-			if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), id)); err != nil {
+			if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, goodClaims(nil), id)); err != nil {
 				t.Errorf("%s, kid %q: %v", name, id, err)
 			}
 		}
-		if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, said(nil), "x")); !errors.Is(err, ErrCredential) {
+		if _, err := v.Verify(t.Context(), sign(t, i.method, i.key, goodClaims(nil), "x")); !errors.Is(err, ErrCredential) {
 			t.Errorf("%s of another kid: %v", name, err)
 		}
 	}
-	if n := s.asked.Load(); n < 2 {
-		t.Errorf("the set was read %d times, want again for the kid that is not known", n)
+	if n := s.reads.Load(); n < 2 {
+		t.Errorf("the set was read %d times, want a second read for the unknown kid", n)
 	}
 }
 
-// A key that is new is found at once, and one that is gone is not believed any more.
+// A new key is found by the first token that names it, and a removed key is rejected
+// after that read.
 func TestKeysAreReplaced(t *testing.T) {
 	r, e := issuers()["RS256"], issuers()["ES256"]
 	s := serveKeys(t, jwk(t, r))
 	v := openKeys(t, s)
-	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); err != nil {
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), r.id)); err != nil {
 		t.Fatal(err)
 	}
 	s.serve(t, jwk(t, e))
 	deadline := time.Now().Add(30 * time.Second)
 	for {
-		_, err := v.Verify(t.Context(), sign(t, e.method, e.key, said(nil), e.id))
+		_, err := v.Verify(t.Context(), sign(t, e.method, e.key, goodClaims(nil), e.id))
 		if err == nil {
 			break
 		}
@@ -130,33 +131,33 @@ func TestKeysAreReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); !errors.Is(err, ErrCredential) {
-		t.Errorf("a key that is gone: %v", err)
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), r.id)); !errors.Is(err, ErrCredential) {
+		t.Errorf("a removed key: %v", err)
 	}
 }
 
-// Names of keys that nobody has do not make the node read the set again and again.
-func TestUnknownKeysAreBounded(t *testing.T) {
+// Tokens with unknown key ids cause at most one more read of the set within the pause.
+func TestUnknownKeyIDsCauseFewReads(t *testing.T) {
 	r := issuers()["RS256"]
 	s := serveKeys(t, jwk(t, r))
-	v := open(t, Options{JWKS: s.URL}) // as patient as a real one
-	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); err != nil {
+	v := open(t, Options{JWKS: s.URL}) // with the real pause
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), r.id)); err != nil {
 		t.Fatal(err)
 	}
-	token := sign(t, r.method, r.key, said(nil), "x")
+	token := sign(t, r.method, r.key, goodClaims(nil), "x")
 	for range 100 {
 		if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrCredential) {
 			t.Fatal(err)
 		}
 	}
-	if n := s.asked.Load(); n > 2 {
+	if n := s.reads.Load(); n > 2 {
 		t.Errorf("the set was read %d times", n)
 	}
 }
 
-// While no key was ever read a token is neither good nor bad; the keys that were read
-// outlast the server.
-func TestKeyServerIsAway(t *testing.T) {
+// Until the first successful read, Verify returns ErrUnavailable. After it, the keys
+// stay valid while the server fails.
+func TestKeyServerFails(t *testing.T) {
 	r := issuers()["RS256"]
 	s := serveKeys(t, jwk(t, r))
 	for _, wrong := range []struct {
@@ -165,27 +166,27 @@ func TestKeyServerIsAway(t *testing.T) {
 	}{{500, ""}, {302, ""}, {200, "{"}, {200, `{"keys":[]}`}, {200, strings.Repeat(" ", maxJWKS+1)}} {
 		s.answer(wrong.status, wrong.body)
 		v := openKeys(t, s)
-		if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), r.id)); !errors.Is(err, ErrUnavailable) {
+		if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), r.id)); !errors.Is(err, ErrUnavailable) {
 			t.Errorf("%d %.20q: %v, want ErrUnavailable", wrong.status, wrong.body, err)
 		}
 		v.Close()
 	}
 	s.serve(t, jwk(t, r))
 	v := openKeys(t, s)
-	good := sign(t, r.method, r.key, said(nil), r.id)
+	good := sign(t, r.method, r.key, goodClaims(nil), r.id)
 	if _, err := v.Verify(t.Context(), good); err != nil {
 		t.Fatal(err)
 	}
 	s.answer(500, "")
-	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, said(nil), "x")); !errors.Is(err, ErrCredential) {
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), "x")); !errors.Is(err, ErrCredential) {
 		t.Error(err)
 	}
 	if _, err := v.Verify(t.Context(), good); err != nil {
-		t.Errorf("while the server is away: %v", err)
+		t.Errorf("while the server fails: %v", err)
 	}
 }
 
-// A request that leaves, or a verifier that closes, does not wait for the keys.
+// Verify stops waiting for the keys when the request's context ends or the Verifier closes.
 func TestWaitingEnds(t *testing.T) {
 	hold := make(chan struct{})
 	s := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
@@ -199,7 +200,7 @@ func TestWaitingEnds(t *testing.T) {
 	v := open(t, Options{JWKS: s.URL})
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	token := sign(t, jwt.SigningMethodRS256, issuers()["RS256"].key, said(nil), "r")
+	token := sign(t, jwt.SigningMethodRS256, issuers()["RS256"].key, goodClaims(nil), "r")
 	if _, err := v.Verify(ctx, token); !errors.Is(err, ErrUnavailable) {
 		t.Error(err)
 	}
@@ -209,8 +210,8 @@ func TestWaitingEnds(t *testing.T) {
 	}
 }
 
-// A key set that lists secrets, or keys for encryption, gives no key of them.
-func TestKeySetHoldsOthers(t *testing.T) {
+// Symmetric keys, keys for encryption and unsupported keys of a set are skipped.
+func TestKeySetSkipsUnusableKeys(t *testing.T) {
 	r := jwk(t, issuers()["RS256"])
 	r["use"] = "enc"
 	e := jwk(t, issuers()["ES256"])
@@ -222,6 +223,6 @@ func TestKeySetHoldsOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	if keys, err := parseJWKS(text); err == nil {
-		t.Errorf("%d keys were taken", len(keys))
+		t.Errorf("%d keys were accepted", len(keys))
 	}
 }

@@ -7,34 +7,35 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// A TokenSpec is a token to be made.
+// A TokenSpec describes a token for Mint.
 type TokenSpec struct {
-	Subject  string // the user; may be empty
-	Issuer   string // may be empty
-	Audience string // may be empty
-	Life     time.Duration
+	Subject  string        // the user; may be empty
+	Issuer   string        // may be empty
+	Audience string        // may be empty
+	Life     time.Duration // from now until the token expires
 	Scopes   Scopes
 }
 
-// Mint makes a token, signed by HS256. It is for trying: in earnest tokens are made
-// by whoever knows the users.
-func Mint(secret []byte, d TokenSpec) (string, error) {
-	s, err := secretSigner(secret)
+// Mint returns a token signed with HS256. It is meant for trials and tests: in
+// production, the application that knows its users issues tokens. secret must have at
+// least MinSecret bytes.
+func Mint(secret []byte, spec TokenSpec) (string, error) {
+	s, err := secretKey(secret)
 	if err != nil {
 		return "", err
 	}
-	if err := d.Scopes.Check(); err != nil {
+	if err := spec.Scopes.Check(); err != nil {
 		return "", err
 	}
 	now := time.Now()
-	said := claims{Tidemark: d.Scopes, RegisteredClaims: jwt.RegisteredClaims{
-		Subject: d.Subject, Issuer: d.Issuer,
-		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(d.Life)),
+	c := claims{Tidemark: spec.Scopes, RegisteredClaims: jwt.RegisteredClaims{
+		Subject: spec.Subject, Issuer: spec.Issuer,
+		IssuedAt: jwt.NewNumericDate(now), ExpiresAt: jwt.NewNumericDate(now.Add(spec.Life)),
 	}}
-	if d.Audience != "" {
-		said.Audience = jwt.ClaimStrings{d.Audience}
+	if spec.Audience != "" {
+		c.Audience = jwt.ClaimStrings{spec.Audience}
 	}
-	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, said).SignedString(s.key)
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, c).SignedString(s.key)
 	if err != nil {
 		return "", fmt.Errorf("sign the token: %w", err)
 	}

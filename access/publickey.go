@@ -17,101 +17,105 @@ import (
 )
 
 const (
-	// MinSecret is the shortest secret, in bytes: as much as HS256's hash has.
+	// MinSecret is the minimum length of a secret, in bytes: the size of HS256's hash
+	// (RFC 7518, 3.2).
 	MinSecret = 32
-	// maxSecrets bounds the secrets: each is tried for each token that is no good.
+	// maxSecrets bounds the secrets, because an invalid token is tried with each.
 	maxSecrets = 8
-	// minRSA is the shortest RSA key, in bits (RFC 7518, 3.3).
+	// minRSA is the minimum length of an RSA key, in bits (RFC 7518, 3.3).
 	minRSA = 2048
-	// maxKeys bounds the keys that tokens may be signed with: a token that does not
-	// say by which it is has all of them tried.
+	// maxKeys bounds the public keys, because a token without a key id is tried with
+	// each.
 	maxKeys = 32
 )
 
-// errVerifying is a key that can't verify tokens.
-var errVerifying = errors.New("not a key that tokens can be verified with")
+// errVerifying reports a setting that gives no key to verify tokens with.
+var errVerifying = errors.New("no usable key to verify tokens")
 
-// A signer verifies the tokens of one who signs them. Its kind alone decides which
-// algorithms are believed: otherwise a token could choose to be verified with a public
-// key, which everybody has, taken for a secret.
-type signer struct {
-	id      string // by which tokens name it; may be empty
+// A verificationKey verifies the tokens that one key has signed. The kind of the key
+// decides which algorithms are accepted. If the token decided, an attacker could sign an
+// HS256 token with a public key as its secret.
+type verificationKey struct {
+	id      string // matches the token's kid; "" matches any
 	methods []string
-	key     any // what jwt takes for these methods
+	key     any // of the type that package jwt expects for these methods
 }
 
-// source has the signers' keys.
-type source interface {
-	// signers returns those that may have signed a token that names id, which may
-	// be empty.
-	signers(ctx context.Context, id string) ([]signer, error)
+// named reports whether a token with this kid, which may be empty, may be signed by k.
+func (k verificationKey) named(id string) bool { return id == "" || k.id == "" || k.id == id }
+
+// A keySource provides the keys to verify tokens with. It is safe for concurrent use.
+type keySource interface {
+	// keys returns all known keys. id is the token's kid, which may be empty; a source
+	// that does not know it may look for new keys first. Error: ErrUnavailable.
+	keys(ctx context.Context, id string) ([]verificationKey, error)
 	close()
 }
 
-// fixed is a source that does not change.
-type fixed []signer
+// staticKeys is a keySource that does not change.
+type staticKeys []verificationKey
 
-func (f fixed) signers(context.Context, string) ([]signer, error) { return f, nil }
-func (f fixed) close()                                            {}
+func (s staticKeys) keys(context.Context, string) ([]verificationKey, error) { return s, nil }
+func (s staticKeys) close()                                                  {}
 
-func secretSigners(secrets [][]byte) (all fixed, err error) {
+func secretKeys(secrets [][]byte) (all staticKeys, err error) {
 	if len(secrets) > maxSecrets {
 		return nil, fmt.Errorf("%w: %d secrets, want at most %d", errVerifying, len(secrets), maxSecrets)
 	}
 	for _, secret := range secrets {
-		s, err := secretSigner(secret)
+		k, err := secretKey(secret)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, s)
+		all = append(all, k)
 	}
 	return all, nil
 }
 
-func secretSigner(secret []byte) (signer, error) {
+func secretKey(secret []byte) (verificationKey, error) {
 	if len(secret) < MinSecret {
-		return signer{}, fmt.Errorf("%w: the secret has %d bytes, want at least %d", errVerifying, len(secret), MinSecret)
+		return verificationKey{}, fmt.Errorf("%w: the secret has %d bytes, want at least %d", errVerifying, len(secret), MinSecret)
 	}
-	return signer{methods: []string{"HS256", "HS384", "HS512"}, key: slices.Clone(secret)}, nil
+	return verificationKey{methods: []string{"HS256", "HS384", "HS512"}, key: slices.Clone(secret)}, nil
 }
 
-// publicSigner returns the signer of a public key: RSA, ECDSA on P-256, or Ed25519.
-func publicSigner(id string, key any) (signer, error) {
+// publicKey returns the verificationKey for an RSA, ECDSA P-256 or Ed25519 public key.
+func publicKey(id string, key any) (verificationKey, error) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
 		if k.N.BitLen() < minRSA {
-			return signer{}, fmt.Errorf("%w: RSA with %d bits, want at least %d", errVerifying, k.N.BitLen(), minRSA)
+			return verificationKey{}, fmt.Errorf("%w: the RSA key has %d bits, want at least %d", errVerifying, k.N.BitLen(), minRSA)
 		}
-		return signer{id, []string{"RS256"}, k}, nil
+		return verificationKey{id, []string{"RS256"}, k}, nil
 	case *ecdsa.PublicKey:
 		if k.Curve != elliptic.P256() {
-			return signer{}, fmt.Errorf("%w: ECDSA on %s, want P-256", errVerifying, k.Curve.Params().Name)
+			return verificationKey{}, fmt.Errorf("%w: the ECDSA key uses %s, want P-256", errVerifying, k.Curve.Params().Name)
 		}
-		return signer{id, []string{"ES256"}, k}, nil
+		return verificationKey{id, []string{"ES256"}, k}, nil
 	case ed25519.PublicKey:
-		return signer{id, []string{"EdDSA"}, k}, nil
+		return verificationKey{id, []string{"EdDSA"}, k}, nil
 	}
-	return signer{}, fmt.Errorf("%w: want RSA, ECDSA on P-256, or Ed25519", errVerifying)
+	return verificationKey{}, fmt.Errorf("%w: want an RSA, ECDSA P-256 or Ed25519 key", errVerifying)
 }
 
-// parsePEM reads public keys, or certificates, one after the other.
-func parsePEM(text []byte) (fixed, error) {
-	var all fixed
+// parsePEM reads the public keys and certificates of a PEM file.
+func parsePEM(text []byte) (staticKeys, error) {
+	var all staticKeys
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		key, err := parseBlock(block)
 		if err != nil {
 			return nil, err
 		}
-		s, err := publicSigner("", key)
+		k, err := publicKey("", key)
 		if err != nil {
 			return nil, err
 		}
-		if all = append(all, s); len(all) > maxKeys {
-			return nil, fmt.Errorf("%w: there are more than %d", errVerifying, maxKeys)
+		if all = append(all, k); len(all) > maxKeys {
+			return nil, fmt.Errorf("%w: the file has more than %d keys", errVerifying, maxKeys)
 		}
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%w: there is no PEM block", errVerifying)
+		return nil, fmt.Errorf("%w: the file has no PEM block: want PUBLIC KEY or CERTIFICATE", errVerifying)
 	}
 	return all, nil
 }
@@ -129,9 +133,9 @@ func parseBlock(block *pem.Block) (key any, err error) {
 		}
 	default:
 		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
-			return nil, fmt.Errorf("%w: this is the private key, which only the issuer of tokens should have: give the public one", errVerifying)
+			return nil, fmt.Errorf("%w: the file holds a private key, which only the issuer of tokens may have: give the public key", errVerifying)
 		}
-		return nil, fmt.Errorf("%w: a PEM block %.40q, want PUBLIC KEY or CERTIFICATE", errVerifying, block.Type)
+		return nil, fmt.Errorf("%w: unknown PEM block %.40q, want PUBLIC KEY or CERTIFICATE", errVerifying, block.Type)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %v", errVerifying, err)
@@ -139,7 +143,7 @@ func parseBlock(block *pem.Block) (key any, err error) {
 	return key, nil
 }
 
-// methods are all algorithms that there are here.
+// methods returns all algorithms that this package accepts.
 func methods() []string {
 	return []string{
 		jwt.SigningMethodHS256.Alg(), jwt.SigningMethodHS384.Alg(), jwt.SigningMethodHS512.Alg(),

@@ -14,51 +14,52 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Errors of Verify. The text after them is meant for whoever holds the credential.
+// Errors of Verify. Their text is sent to the client.
 var (
-	// ErrCredential is a credential that gives no grant. Trying again with it can't
-	// help.
+	// ErrCredential reports a credential that is not valid here. The text says why.
+	// Retrying with the same credential cannot help.
 	ErrCredential = errors.New("the credential is not valid")
-	// ErrExpired is a token whose time is over. A new one helps. It is an
-	// ErrCredential too.
-	ErrExpired = fmt.Errorf("%w: the token has expired", ErrCredential)
-	// ErrUnavailable means that the keys of tokens could not be read yet. The same
-	// token may be good later.
-	ErrUnavailable = errors.New("the keys of tokens can't be read now")
+	// ErrExpired reports an expired token. The client needs a new one. It wraps
+	// ErrCredential.
+	ErrExpired = fmt.Errorf("%w: the token has expired: get a new one", ErrCredential)
+	// ErrUnavailable reports that the node has not read the key set yet. The client
+	// may retry with the same token.
+	ErrUnavailable = errors.New("the keys to verify tokens cannot be read now")
 )
 
 const (
-	// MaxCredential bounds a credential, in bytes.
+	// MaxCredential is the maximum length of a credential, in bytes.
 	MaxCredential = 16 << 10
-	// leeway is how far the issuer's clock may be ahead of this one's where a token
-	// says from when on it is good. Its end is exact: it ends connections too.
+	// leeway is how far the issuer's clock may be ahead of this node's when a token's
+	// nbf is checked. Its exp is exact, because it also ends connections.
 	leeway = 10 * time.Second
 )
 
-// Options say which credentials are good. Of Secrets, PublicKeys and JWKS there is at
-// most one.
+// Options configures a Verifier. At most one of Secrets, PublicKeys and JWKS may be set,
+// and at least one of these or Keys must be.
 type Options struct {
-	Secrets    [][]byte // any of them: tokens by HS256, HS384 or HS512; each at least MinSecret bytes
-	PublicKeys []byte   // PEM: tokens by RS256, ES256 or EdDSA
-	JWKS       string   // URL of a key set, the same
+	Secrets    [][]byte // for HS256, HS384 and HS512: at most 8, each at least MinSecret bytes
+	PublicKeys []byte   // for RS256, ES256 and EdDSA: PEM blocks with public keys or certificates
+	JWKS       string   // for the same algorithms: URL of a key set (RFC 7517)
 
-	Issuer   string // that tokens must be of; empty: of any
-	Audience string // that tokens must be for; empty: for any
+	Issuer   string // required iss of tokens; empty accepts any
+	Audience string // required aud of tokens; empty accepts any
 
-	Keys []Key
+	Keys []Key // API keys
 
-	Logger *slog.Logger // default: none
+	Logger *slog.Logger // nil means none
 }
 
-// A Verifier turns credentials into grants. It may be used by any number of
-// goroutines.
+// A Verifier turns credentials into grants. It is safe for concurrent use. Close it when
+// done.
 type Verifier struct {
-	source source // nil if there are no tokens
+	source keySource // nil if tokens are not accepted
 	parser *jwt.Parser
 	keys   keyring
 }
 
-// Open returns a Verifier. Close it when done.
+// Open returns a Verifier. It starts to read the key set in the background, if one is
+// configured, and does not wait for it.
 func Open(o Options) (*Verifier, error) {
 	v, err := newVerifier(&o)
 	if err != nil {
@@ -70,13 +71,13 @@ func Open(o Options) (*Verifier, error) {
 	return v, nil
 }
 
-// Check returns the error that Open would, and asks nobody for keys.
+// Check returns the error that Open would return. It starts nothing and uses no network.
 func Check(o Options) error {
 	_, err := newVerifier(&o)
 	return err
 }
 
-// newVerifier returns a Verifier that does not read keys from anywhere yet.
+// newVerifier returns a Verifier that has not started to read a key set.
 func newVerifier(o *Options) (*Verifier, error) {
 	v := &Verifier{parser: newParser(o)}
 	var err error
@@ -87,18 +88,18 @@ func newVerifier(o *Options) (*Verifier, error) {
 		return nil, err
 	}
 	if v.source == nil && len(v.keys) == 0 {
-		return nil, fmt.Errorf("%w: there is none, and no key either", errVerifying)
+		return nil, fmt.Errorf("%w: no secret, public key, key set or API key is configured", errVerifying)
 	}
 	return v, nil
 }
 
-func newSource(o *Options) (source, error) {
+func newSource(o *Options) (keySource, error) {
 	secret, public, remote := len(o.Secrets) > 0, len(o.PublicKeys) > 0, o.JWKS != ""
 	switch {
 	case secret && (public || remote), public && remote:
-		return nil, fmt.Errorf("%w: want one of a secret, public keys and a JWKS URL", errVerifying)
+		return nil, fmt.Errorf("%w: want one of a secret, public keys and a JWKS URL, and not several", errVerifying)
 	case secret:
-		return secretSigners(o.Secrets)
+		return secretKeys(o.Secrets)
 	case public:
 		return parsePEM(o.PublicKeys)
 	case remote:
@@ -120,44 +121,46 @@ func newParser(o *Options) *jwt.Parser {
 	return jwt.NewParser(options...)
 }
 
-// Close ends what reads keys in the background.
+// Close stops reading the key set and waits for that. The Verifier must not be used
+// afterwards.
 func (v *Verifier) Close() {
 	if v.source != nil {
 		v.source.close()
 	}
 }
 
-// Verify returns what a credential allows. Where keys have to be read first it waits
-// for that, within limits and ctx. Errors: ErrCredential, ErrExpired, ErrUnavailable.
+// Verify returns the grant of a credential, a token or an API key. If the key set has to
+// be read first, Verify waits for at most 5 s, or until ctx ends. Errors: ErrCredential,
+// ErrExpired, ErrUnavailable.
 func (v *Verifier) Verify(ctx context.Context, credential string) (*Grant, error) {
 	switch {
 	case len(credential) > MaxCredential:
-		return nil, fmt.Errorf("%w: it has more than %d bytes", ErrCredential, MaxCredential)
+		return nil, fmt.Errorf("%w: it is longer than %d bytes", ErrCredential, MaxCredential)
 	case strings.HasPrefix(credential, keyPrefix):
 		if g := v.keys.find(sha256.Sum256([]byte(credential))); g != nil {
 			return g, nil
 		}
-		return nil, fmt.Errorf("%w: the key is not known", ErrCredential)
+		return nil, fmt.Errorf("%w: the API key is unknown: it was removed, or never configured", ErrCredential)
 	case v.source == nil:
-		return nil, fmt.Errorf("%w: want a key, there are no tokens here", ErrCredential)
+		return nil, fmt.Errorf("%w: this server accepts API keys only, which start with %s", ErrCredential, keyPrefix)
 	}
 	return v.token(ctx, credential)
 }
 
-// claims are what a token says.
+// claims are the claims of a token that Tidemark reads.
 type claims struct {
 	jwt.RegisteredClaims
 	Tidemark Scopes `json:"tidemark"`
 }
 
 func (v *Verifier) token(ctx context.Context, text string) (*Grant, error) {
-	var said claims
-	if _, err := v.parser.ParseWithClaims(text, &said, v.keysOf(ctx)); err != nil {
-		return nil, refusal(err)
+	var c claims
+	if _, err := v.parser.ParseWithClaims(text, &c, v.keysOf(ctx)); err != nil {
+		return nil, tokenError(err)
 	}
-	g, err := newGrant(said.Subject, said.Subject, &said.Tidemark, said.ExpiresAt.Time)
+	g, err := newGrant(c.Subject, c.Subject, &c.Tidemark, c.ExpiresAt.Time)
 	if err != nil {
-		return nil, fmt.Errorf("%w: its claim \"tidemark\": %v", ErrCredential, err)
+		return nil, fmt.Errorf("%w: the token's claim \"tidemark\": %v", ErrCredential, err)
 	}
 	if g.Expired() {
 		return nil, ErrExpired
@@ -165,48 +168,49 @@ func (v *Verifier) token(ctx context.Context, text string) (*Grant, error) {
 	return g, nil
 }
 
-// keysOf returns what finds the keys for a token: those of its algorithm, and of the
-// name that it gives.
+// keysOf returns a function that finds the keys for a token: all that have its algorithm
+// and its kid, if it names one.
 func (v *Verifier) keysOf(ctx context.Context) jwt.Keyfunc {
 	return func(t *jwt.Token) (any, error) {
 		if _, critical := t.Header["crit"]; critical {
-			return nil, errors.New("no extension is understood here") // RFC 7515, 4.1.11
+			return nil, errors.New("the token requires an extension") // RFC 7515, 4.1.11: reject unknown ones
 		}
 		id, _ := t.Header["kid"].(string)
-		all, err := v.source.signers(ctx, id)
+		all, err := v.source.keys(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		var set jwt.VerificationKeySet
-		for _, s := range all {
-			if slices.Contains(s.methods, t.Method.Alg()) && (id == "" || s.id == "" || s.id == id) {
-				set.Keys = append(set.Keys, s.key)
+		for _, k := range all {
+			if slices.Contains(k.methods, t.Method.Alg()) && k.named(id) {
+				set.Keys = append(set.Keys, k.key)
 			}
 		}
 		return set, nil
 	}
 }
 
-// refusal says in our own words what is wrong with a token: the library's may quote it.
-func refusal(err error) error {
+// tokenError describes the fault of a token. It does not use the library's text, which
+// may quote the token.
+func tokenError(err error) error {
 	switch {
 	case errors.Is(err, ErrUnavailable):
 		return ErrUnavailable
 	case errors.Is(err, jwt.ErrTokenExpired):
 		return ErrExpired
 	}
-	why := "the token's claims are not as they should be"
+	why := "a claim of the token has the wrong form"
 	for _, known := range []struct {
 		err  error
 		text string
 	}{
-		{jwt.ErrTokenMalformed, "it is no token"},
-		{jwt.ErrTokenUnverifiable, "no key is known that could have signed the token"},
-		{jwt.ErrTokenSignatureInvalid, "the token's signature is not of a key known here"},
-		{jwt.ErrTokenRequiredClaimMissing, "the token lacks a claim: want exp, and iss and aud where they are asked for"},
-		{jwt.ErrTokenNotValidYet, "the token is not valid yet"},
-		{jwt.ErrTokenInvalidIssuer, "the token is of another issuer"},
-		{jwt.ErrTokenInvalidAudience, "the token is for another audience"},
+		{jwt.ErrTokenMalformed, "it is not a JWT"},
+		{jwt.ErrTokenUnverifiable, "no configured key matches the token's algorithm (alg) and key id (kid)"},
+		{jwt.ErrTokenSignatureInvalid, "the token was not signed with a key that this server accepts"},
+		{jwt.ErrTokenRequiredClaimMissing, "the token lacks a required claim: want exp, and iss and aud if the server checks them"},
+		{jwt.ErrTokenNotValidYet, "the token is not valid yet: check its nbf and the issuer's clock"},
+		{jwt.ErrTokenInvalidIssuer, "the token's issuer (iss) is not the one that this server accepts"},
+		{jwt.ErrTokenInvalidAudience, "the token's audience (aud) does not include this server"},
 	} {
 		if errors.Is(err, known.err) {
 			why = known.text
