@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// BenchmarkTake measures what a rate costs a publish: on a node, with a bucket that is
-// there and with one that has to be made, and in Redis.
+// BenchmarkTake measures the cost of a rate limit per publish: locally with an existing
+// bucket, locally with a new one, and in Redis.
 func BenchmarkTake(b *testing.B) {
 	rate := parse(b, "1000000/s")
 	var logged bytes.Buffer

@@ -12,168 +12,170 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Why there is no seat, in words for the client. One more attempt at once would find
-// the same.
+// Errors of Acquire, with text for the client. Retrying at once cannot help.
 var (
-	// ErrNodeFull is about this node: another one may have room.
+	// ErrNodeFull concerns this node. Another node may have a free slot.
 	ErrNodeFull = errors.New("this node has as many connections as it takes")
-	// ErrAddressFull is about the client's address, on this node.
+	// ErrAddressFull concerns the client's address on this node.
 	ErrAddressFull = errors.New("this address has as many connections as one may have")
-	// ErrUserFull is about the user, on all nodes: a connection has to end first.
+	// ErrUserFull concerns the user on all nodes. One of the user's connections must
+	// close first.
 	ErrUserFull = errors.New("this user has as many connections as one may have")
 )
 
-// ConnectionOptions say how many connections there may be at a time. The zero value of each
-// field means its default.
+// ConnectionOptions configures a ConnectionLimiter. Limits count connections that are
+// open at the same time; 0 means no limit.
 type ConnectionOptions struct {
-	PerNode    int // on this node; default: no limit
-	PerAddress int // of one address, on this node; default: no limit
-	PerUser    int // of one user, on all nodes; default: no limit
+	PerNode    int // on this node
+	PerAddress int // of one address, on this node
+	PerUser    int // of one user, on all nodes
 
-	// Redis is where the nodes tell each other of their users' connections, under keys
-	// that start as Prefix says; default: this node is the only one. It may not
-	// repeat calls by itself, has to heed the deadlines of contexts, and is to be open
-	// for as long as the Seats.
+	// Redis is where the nodes share the counts of users, under keys that start with
+	// Prefix; nil means that this node is the only one. The client must not retry
+	// commands and must honour the deadlines of contexts. It must stay open until Close
+	// has returned.
 	Redis  redis.UniversalClient
 	Prefix string
 
-	// Lease is how long a place in Redis outlives the node that has it; default
-	// DefaultLease. All nodes have the same.
+	// Lease is how long a connection of a crashed node still counts; 0 means
+	// DefaultLease. All nodes must use the same value.
 	Lease time.Duration
 
-	Logger *slog.Logger // default: none
+	Logger *slog.Logger // nil means none
 }
 
-// ConnectionLimiter counts connections that stay, and refuses those that are too many. It may be
-// used by any number of goroutines. A nil ConnectionLimiter has no limits.
+// ConnectionLimiter limits the number of open connections. It is safe for concurrent use.
+// A nil ConnectionLimiter admits everything.
 //
-// The node and its addresses are counted in memory. Where there is a Redis, users are
-// counted there as well, over all nodes: see leases.
+// It counts the node and its addresses in memory. With Redis, it also counts users there,
+// over all nodes: see leases.
 type ConnectionLimiter struct {
-	// Fixed by NewSeats.
+	// Fixed by NewConnectionLimiter.
 	opt    ConnectionOptions
-	leases *leases // nil where nobody else has to know
+	leases *leases // nil without Redis or without a limit per user
 
 	mu        sync.Mutex // guards the fields below
 	held      int
-	addresses map[netip.Prefix]int // only those that have a connection
-	users     map[string]int       // the same; with those that are being asked for
+	addresses map[netip.Prefix]int // without zero counts
+	users     map[string]int       // without zero counts; includes slots that wait for Redis
 }
 
-// NewConnectionLimiter returns a Seats that nobody sits in. It does not wait for Redis.
+// NewConnectionLimiter returns a ConnectionLimiter without connections. It does not wait
+// for Redis.
 func NewConnectionLimiter(o ConnectionOptions) *ConnectionLimiter {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	s := &ConnectionLimiter{opt: o, addresses: make(map[netip.Prefix]int), users: make(map[string]int)}
+	l := &ConnectionLimiter{opt: o, addresses: make(map[netip.Prefix]int), users: make(map[string]int)}
 	if o.Redis != nil && o.PerUser > 0 {
-		s.leases = startLeases(o)
+		l.leases = startLeases(o)
 	}
-	return s
+	return l
 }
 
-// Close tells Redis of the seats that were left, for a moment at most, and stops
-// renewing the others. No seat may be taken any more.
-func (s *ConnectionLimiter) Close() {
-	if s != nil && s.leases != nil {
-		s.leases.close()
+// Close removes the released slots from Redis and stops renewing the others. It waits for
+// Redis for at most two seconds. Acquire must not be called afterwards.
+func (l *ConnectionLimiter) Close() {
+	if l != nil && l.leases != nil {
+		l.leases.close()
 	}
 }
 
-// Held returns how many seats are taken on this node.
-func (s *ConnectionLimiter) Held() int {
-	if s == nil {
+// Held returns the number of slots in use on this node.
+func (l *ConnectionLimiter) Held() int {
+	if l == nil {
 		return 0
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.held
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.held
 }
 
-// A Slot is the place of one connection. A nil Slot is one without limits.
+// A Slot is the right to hold one connection. A nil Slot is valid and counts nothing.
 type Slot struct {
-	// Fixed by Take.
-	seats   *ConnectionLimiter
+	// Fixed by Acquire.
+	limiter *ConnectionLimiter
 	network netip.Prefix
 	user    string
-	lease   uint64 // 0 for none
+	lease   uint64 // number of the lease in Redis; 0 without one
 
-	left bool // guarded by seats.mu
+	released bool // guarded by limiter.mu
 }
 
-// Acquire takes a seat for a connection from an address, counted as NetworkOf says, and of
-// a user; "" is nobody, who is not counted. It returns one of the errors above, or ctx's.
-// Where Redis is asked and does not answer soon, what this node knows decides.
-func (s *ConnectionLimiter) Acquire(ctx context.Context, from netip.Addr, user string) (*Slot, error) {
-	if s == nil {
+// Acquire takes a slot for a connection from an address, which counts as NetworkOf says,
+// and of a user. An empty user is not counted. Acquire returns one of the errors above or
+// ctx's error. If Redis does not answer within 500 ms, the node's own counts decide.
+func (l *ConnectionLimiter) Acquire(ctx context.Context, from netip.Addr, user string) (*Slot, error) {
+	if l == nil {
 		return nil, nil
 	}
-	seat := &Slot{seats: s, network: NetworkOf(from), user: user}
-	if err := s.sit(seat); err != nil {
+	slot := &Slot{limiter: l, network: NetworkOf(from), user: user}
+	if err := l.count(slot); err != nil {
 		return nil, err
 	}
-	if s.leases == nil || user == "" {
-		return seat, nil
+	if l.leases == nil || user == "" {
+		return slot, nil
 	}
-	lease, err := s.leases.take(ctx, user)
+	lease, err := l.leases.acquire(ctx, user)
 	if err != nil {
-		seat.Release()
+		slot.Release()
 		return nil, err
 	}
-	seat.lease = lease
-	return seat, nil
+	slot.lease = lease
+	return slot, nil
 }
 
-// sit counts t in, if there is room. A user who is known here to have as many as
-// allowed is no question for Redis, whatever storm they raise.
-func (s *ConnectionLimiter) sit(t *Slot) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// count adds a slot to the node's counts unless a limit is reached. A user already at the
+// limit on this node is refused here, without asking Redis.
+func (l *ConnectionLimiter) count(s *Slot) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	switch {
-	case full(s.held, s.opt.PerNode):
-		return fmt.Errorf("%w: %d", ErrNodeFull, s.opt.PerNode)
-	case full(s.addresses[t.network], s.opt.PerAddress):
-		return fmt.Errorf("%w: %d", ErrAddressFull, s.opt.PerAddress)
-	case t.user != "" && full(s.users[t.user], s.opt.PerUser):
-		return fmt.Errorf("%w: %d", ErrUserFull, s.opt.PerUser)
+	case full(l.held, l.opt.PerNode):
+		return fmt.Errorf("%w: %d", ErrNodeFull, l.opt.PerNode)
+	case full(l.addresses[s.network], l.opt.PerAddress):
+		return fmt.Errorf("%w: %d", ErrAddressFull, l.opt.PerAddress)
+	case s.user != "" && full(l.users[s.user], l.opt.PerUser):
+		return fmt.Errorf("%w: %d", ErrUserFull, l.opt.PerUser)
 	}
-	s.held++
-	s.addresses[t.network]++
-	if t.user != "" {
-		s.users[t.user]++
+	l.held++
+	l.addresses[s.network]++
+	if s.user != "" {
+		l.users[s.user]++
 	}
 	return nil
 }
 
-func full(n, most int) bool { return most > 0 && n >= most }
+func full(n, limit int) bool { return limit > 0 && n >= limit }
 
-// Release gives the seat back. It does not wait, and doing it again does nothing.
-func (t *Slot) Release() {
-	if t == nil || !t.rise() || t.lease == 0 {
+// Release frees the slot. It does not block. Releasing a slot again does nothing.
+func (s *Slot) Release() {
+	if s == nil || !s.uncount() || s.lease == 0 {
 		return
 	}
-	t.seats.leases.end(t.user, t.lease)
+	s.limiter.leases.release(s.user, s.lease)
 }
 
-// rise counts t out, and reports whether it was in.
-func (t *Slot) rise() bool {
-	s := t.seats
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t.left {
+// uncount removes the slot from the node's counts. It reports false if that was done
+// before.
+func (s *Slot) uncount() bool {
+	l := s.limiter
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.released {
 		return false
 	}
-	t.left = true
-	s.held--
-	lower(s.addresses, t.network)
-	if t.user != "" {
-		lower(s.users, t.user)
+	s.released = true
+	l.held--
+	decrement(l.addresses, s.network)
+	if s.user != "" {
+		decrement(l.users, s.user)
 	}
 	return true
 }
 
-// lower takes one from a count, and forgets one that has come down to nothing.
-func lower[K comparable](counts map[K]int, k K) {
+// decrement lowers a count by one and deletes it at zero.
+func decrement[K comparable](counts map[K]int, k K) {
 	if counts[k]--; counts[k] == 0 {
 		delete(counts, k)
 	}

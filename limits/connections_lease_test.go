@@ -25,18 +25,18 @@ import (
 )
 
 const (
-	// patience bounds waits for what will come; it says nothing about speed.
-	patience = 20 * time.Second
-	// shortLease is the lease of nodes whose end is waited for.
+	// waitLimit bounds every wait for a condition. It is not a claim about speed.
+	waitLimit = 20 * time.Second
+	// shortLease is the lease in tests that wait for one to expire.
 	shortLease = time.Second
 )
 
-// prefixes tells the tests apart that share a Redis.
+// prefixes makes the keys of tests that share a Redis different.
 var prefixes atomic.Int64
 
 func newPrefix() string { return fmt.Sprintf("test-%d", prefixes.Add(1)) }
 
-// clientOf returns a client as the log has it: it repeats nothing, and heeds deadlines.
+// clientOf returns a client with the log's settings: no retries, and deadlines honoured.
 func clientOf(t testing.TB, addr string) *redis.Client {
 	t.Helper()
 	c := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true, DialTimeout: time.Second, Protocol: 2})
@@ -44,12 +44,12 @@ func clientOf(t testing.TB, addr string) *redis.Client {
 	return c
 }
 
-// open returns the Seats of a node, which ends with the test.
+// open returns the ConnectionLimiter of a node. It is closed with the test.
 func open(t testing.TB, o limits.ConnectionOptions) *limits.ConnectionLimiter {
 	t.Helper()
-	s := limits.NewConnectionLimiter(o)
-	t.Cleanup(s.Close)
-	return s
+	l := limits.NewConnectionLimiter(o)
+	t.Cleanup(l.Close)
+	return l
 }
 
 // eventually waits until cond holds.
@@ -57,17 +57,17 @@ func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
 	poll := time.NewTicker(2 * time.Millisecond)
 	defer poll.Stop()
-	deadline := time.After(patience)
+	deadline := time.After(waitLimit)
 	for !cond() {
 		select {
 		case <-poll.C:
 		case <-deadline:
-			t.Fatalf("not within %v: %s", patience, what)
+			t.Fatalf("not within %v: %s", waitLimit, what)
 		}
 	}
 }
 
-// A redisSet is what Redis knows of a user's connections.
+// A redisSet is the set of a user's connections in Redis.
 type redisSet struct {
 	rdb redis.UniversalClient
 	key string
@@ -77,13 +77,13 @@ func setOf(rdb redis.UniversalClient, prefix, user string) redisSet {
 	return redisSet{rdb, "{" + prefix + ":seats:" + user + "}"}
 }
 
-// len returns how many places are taken.
+// len returns the number of leases that have not expired.
 func (s redisSet) len() int {
 	return int(s.rdb.ZCount(context.Background(), s.key, strconv.FormatInt(time.Now().UnixMilli(), 10), "+inf").Val())
 }
 
-// Two hundred who come at once to two nodes get five places between them, and when they
-// have left nothing is kept of them.
+// Of 200 connections that arrive at two nodes at once, five are admitted. After they have
+// closed, nothing of them remains in Redis.
 func TestOneLimitForAllNodes(t *testing.T) {
 	for round := range 20 {
 		t.Run(strconv.Itoa(round), func(t *testing.T) {
@@ -91,55 +91,54 @@ func TestOneLimitForAllNodes(t *testing.T) {
 			o := limits.ConnectionOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 			nodes := []*limits.ConnectionLimiter{open(t, o), open(t, o)}
 			set := setOf(server.Client(), o.Prefix, "ann")
-			admitted := crowd(t, 200, nodes...)
+			admitted := acquireAtOnce(t, 200, nodes...)
 			if len(admitted) != 5 || set.len() != 5 {
-				t.Errorf("%d were admitted, and Redis knows of %d; want 5", len(admitted), set.len())
+				t.Errorf("%d were admitted, and Redis has %d; want 5", len(admitted), set.len())
 			}
-			take(t, nodes[0], somewhere, "bob").Release()
-			for _, seat := range admitted {
-				seat.Release()
+			acquire(t, nodes[0], anAddress, "bob").Release()
+			for _, slot := range admitted {
+				slot.Release()
 			}
-			eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
-			take(t, nodes[1], somewhere, "ann").Release()
+			eventually(t, "the set in Redis is empty", func() bool { return set.len() == 0 })
+			acquire(t, nodes[1], anAddress, "ann").Release()
 		})
 	}
 }
 
-// The places of a node that ends in order are free at once, also of those who left while
-// it was telling Redis of others.
-func TestCloseGivesBack(t *testing.T) {
+// Close removes all released slots from Redis, also those released during another removal.
+func TestCloseRemovesReleasedSlots(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 2, Prefix: newPrefix()}
 	set := setOf(server.Client(), o.Prefix, "ann")
-	for range 20 { // a race: one round shows nothing
-		rdb, gate := clientOf(t, server.Addr()), gate{asked: make(chan struct{}, 1), open: make(chan struct{})}
+	for range 20 { // one round may miss the race
+		rdb, gate := clientOf(t, server.Addr()), gate{reached: make(chan struct{}, 1), open: make(chan struct{})}
 		rdb.AddHook(gate)
 		o.Redis = rdb
 		s := limits.NewConnectionLimiter(o)
-		first, last := take(t, s, somewhere, "ann"), take(t, s, somewhere, "ann")
+		first, last := acquire(t, s, anAddress, "ann"), acquire(t, s, anAddress, "ann")
 		first.Release()
-		<-gate.asked
+		<-gate.reached
 		last.Release()
 		time.AfterFunc(time.Millisecond, func() { close(gate.open) })
 		s.Close()
 		if n := set.len(); n != 0 {
-			t.Fatalf("Redis knows of %d", n)
+			t.Fatalf("Redis has %d connections", n)
 		}
 	}
 }
 
-// A gate holds pipelines up that give leases back, until it is open.
-type gate struct{ asked, open chan struct{} }
+// A gate blocks pipelines that remove leases until it is open.
+type gate struct{ reached, open chan struct{} }
 
 func (g gate) DialHook(next redis.DialHook) redis.DialHook          { return next }
 func (g gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
 
 func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return func(ctx context.Context, cmds []redis.Cmder) error {
-		if cmds[0].Name() == "zrem" { // not one that signs in
+		if cmds[0].Name() == "zrem" { // not the connection's handshake
 			select {
-			case g.asked <- struct{}{}:
-			default: // nobody looks any more
+			case g.reached <- struct{}{}:
+			default: // the test no longer waits
 			}
 			<-g.open
 		}
@@ -147,41 +146,41 @@ func (g gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 	}
 }
 
-// A lease is renewed for as long as its connection is there.
+// A lease is renewed for as long as its connection exists.
 func TestLeasesAreRenewed(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
-	seat := take(t, s, somewhere, "ann")
+	slot := acquire(t, s, anAddress, "ann")
 	ends := func() float64 {
 		members, err := set.rdb.ZRangeWithScores(t.Context(), set.key, 0, -1).Result()
 		if err != nil || len(members) != 1 {
-			t.Fatalf("Redis knows of %v, %v; want one connection", members, err)
+			t.Fatalf("Redis has %v, %v; want one connection", members, err)
 		}
 		return members[0].Score
 	}
 	first := ends()
-	eventually(t, "the lease has been renewed for two lives", func() bool { return ends() > first+2*float64(shortLease.Milliseconds()) })
-	refused(t, open(t, o), somewhere, "ann", limits.ErrUserFull)
+	eventually(t, "the lease has been renewed beyond two lease lengths", func() bool { return ends() > first+2*float64(shortLease.Milliseconds()) })
+	mustRefuse(t, open(t, o), anAddress, "ann", limits.ErrUserFull)
 	if left := set.rdb.PTTL(t.Context(), set.key).Val(); left <= 0 || left > shortLease {
 		t.Errorf("the set ends in %v, want at most %v", left, shortLease)
 	}
-	seat.Release()
-	eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
+	slot.Release()
+	eventually(t, "the set in Redis is empty", func() bool { return set.len() == 0 })
 }
 
-// In a child process these say which Redis, and what prefix.
+// These environment variables give a child process its Redis and its prefix.
 const (
-	childURL    = "TIDEMARK_TEST_REDIS_ADDR"
+	childAddr   = "TIDEMARK_TEST_REDIS_ADDR"
 	childPrefix = "TIDEMARK_TEST_PREFIX"
 )
 
-// sitForEver is a node on which ann takes what she can get. It is killed.
-func sitForEver() error {
-	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv(childURL)})
+// holdConnections is a node on which ann acquires all slots. Its process is killed.
+func holdConnections() error {
+	rdb := redis.NewClient(&redis.Options{Addr: os.Getenv(childAddr)})
 	s := limits.NewConnectionLimiter(limits.ConnectionOptions{PerUser: 5, Redis: rdb, Prefix: os.Getenv(childPrefix), Lease: shortLease})
 	for {
-		_, err := s.Acquire(context.Background(), somewhere, "ann")
+		_, err := s.Acquire(context.Background(), anAddress, "ann")
 		if errors.Is(err, limits.ErrUserFull) {
 			fmt.Println("full")
 			select {}
@@ -192,7 +191,7 @@ func sitForEver() error {
 	}
 }
 
-// The places of a node that was killed come free by themselves.
+// The slots of a killed node become free when their leases expire.
 func TestKilledNode(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 5, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: shortLease}
@@ -201,10 +200,10 @@ func TestKilledNode(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer take(t, s, somewhere, "ann").Release() // so that the set goes on
+	defer acquire(t, s, anAddress, "ann").Release() // keeps the set alive
 	node := exec.Command(self)
-	node.Env = append(os.Environ(), childURL+"="+server.Addr(), childPrefix+"="+o.Prefix)
-	said, err := node.StdoutPipe()
+	node.Env = append(os.Environ(), childAddr+"="+server.Addr(), childPrefix+"="+o.Prefix)
+	stdout, err := node.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,28 +212,28 @@ func TestKilledNode(t *testing.T) {
 	}
 	defer node.Wait()
 	defer node.Process.Kill()
-	if line, _ := bufio.NewReader(said).ReadString('\n'); line != "full\n" {
-		t.Fatalf("the node says %q", line)
+	if text, _ := bufio.NewReader(stdout).ReadString('\n'); text != "full\n" {
+		t.Fatalf("the node prints %q", text)
 	}
 	if n := set.len(); n != 5 {
-		t.Fatalf("Redis knows of %d", n)
+		t.Fatalf("Redis has %d connections", n)
 	}
-	refused(t, s, somewhere, "ann", limits.ErrUserFull)
+	mustRefuse(t, s, anAddress, "ann", limits.ErrUserFull)
 	if err := node.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	for range 4 {
-		eventually(t, "there is a place again", func() bool {
-			_, err := s.Acquire(t.Context(), somewhere, "ann")
+		eventually(t, "a slot is free again", func() bool {
+			_, err := s.Acquire(t.Context(), anAddress, "ann")
 			return err == nil
 		})
 	}
-	refused(t, s, somewhere, "ann", limits.ErrUserFull)
+	mustRefuse(t, s, anAddress, "ann", limits.ErrUserFull)
 }
 
-// While Redis is away, what the node knows decides; when it is back, and has forgotten
-// everything, it is told.
-func TestRedisAway(t *testing.T) {
+// During an outage of Redis the node's own counts decide. Afterwards the node adds its
+// connections to Redis again, even if Redis has lost all data.
+func TestRedisOutage(t *testing.T) {
 	for name, outage := range map[string]struct{ begin, end func(*redistest.Server) }{
 		"killed":  {(*redistest.Server).Kill, (*redistest.Server).Restart},
 		"stopped": {(*redistest.Server).Pause, (*redistest.Server).Resume},
@@ -246,45 +245,45 @@ func TestRedisAway(t *testing.T) {
 			o := limits.ConnectionOptions{PerUser: 3, Redis: clientOf(t, server.Addr()), Prefix: newPrefix(), Lease: 2 * shortLease}
 			s, other := open(t, o), open(t, o)
 			set := setOf(clientOf(t, server.Addr()), o.Prefix, "ann")
-			seats := []*limits.Slot{take(t, s, somewhere, "ann")}
-			gone := take(t, s, somewhere, "ann")
+			slots := []*limits.Slot{acquire(t, s, anAddress, "ann")}
+			gone := acquire(t, s, anAddress, "ann")
 			outage.begin(server)
-			seats = append(seats, take(t, s, somewhere, "ann"))
-			refused(t, s, somewhere, "ann", limits.ErrUserFull)
+			slots = append(slots, acquire(t, s, anAddress, "ann"))
+			mustRefuse(t, s, anAddress, "ann", limits.ErrUserFull)
 			gone.Release()
-			seats = append(seats, take(t, s, somewhere, "ann"))
-			refused(t, s, somewhere, "ann", limits.ErrUserFull)
+			slots = append(slots, acquire(t, s, anAddress, "ann"))
+			mustRefuse(t, s, anAddress, "ann", limits.ErrUserFull)
 			outage.end(server)
-			eventually(t, "Redis knows of all three, and the other node has no place", func() bool {
-				seat, err := other.Acquire(t.Context(), somewhere, "ann")
-				seat.Release() // it was the place of one that had left, or of one that Redis has not been told of yet
+			eventually(t, "Redis has all three, and the other node refuses", func() bool {
+				slot, err := other.Acquire(t.Context(), anAddress, "ann")
+				slot.Release() // Redis still had a free slot
 				return set.len() == 3 && errors.Is(err, limits.ErrUserFull)
 			})
-			for _, seat := range seats {
-				seat.Release()
+			for _, slot := range slots {
+				slot.Release()
 			}
-			eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
-			take(t, other, somewhere, "ann").Release()
+			eventually(t, "the set in Redis is empty", func() bool { return set.len() == 0 })
+			acquire(t, other, anAddress, "ann").Release()
 		})
 	}
 }
 
-// What others have put where a set should be makes a limit that counts less, and not a
-// node that serves nobody.
-func TestNotASet(t *testing.T) {
+// If another program's value is under the key of a set, the node decides by its own counts
+// and still serves the user.
+func TestForeignValueUnderKey(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
 	if err := set.rdb.Set(t.Context(), set.key, "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	defer take(t, s, somewhere, "ann").Release()
-	refused(t, s, somewhere, "ann", limits.ErrUserFull)
+	defer acquire(t, s, anAddress, "ann").Release()
+	mustRefuse(t, s, anAddress, "ann", limits.ErrUserFull)
 }
 
-// A lease that ends later than any can was given by a clock that was ahead. Its place is
-// free.
-func TestClockThatWasAhead(t *testing.T) {
+// A lease that ends later than possible was granted by a clock that was ahead. It does not
+// count.
+func TestClockWasAhead(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
@@ -292,36 +291,36 @@ func TestClockThatWasAhead(t *testing.T) {
 	if err := set.rdb.ZAdd(t.Context(), set.key, redis.Z{Score: ahead, Member: "dead:1"}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	take(t, s, somewhere, "ann").Release()
+	acquire(t, s, anAddress, "ann").Release()
 }
 
-// A client that does not wait for Redis leaves nothing behind.
-func TestClientThatLeaves(t *testing.T) {
+// A client that stops waiting for Redis leaves no lease behind.
+func TestClientStopsWaiting(t *testing.T) {
 	server := redistest.Shared(t)
 	o := limits.ConnectionOptions{PerUser: 1000, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()}
 	s, set := open(t, o), setOf(server.Client(), o.Prefix, "ann")
-	var coming sync.WaitGroup
+	var arriving sync.WaitGroup
 	for range 8 {
-		coming.Go(func() {
+		arriving.Go(func() {
 			for range 250 {
 				ctx, cancel := context.WithTimeout(t.Context(), rand.N(300*time.Microsecond))
-				seat, err := s.Acquire(ctx, somewhere, "ann")
+				slot, err := s.Acquire(ctx, anAddress, "ann")
 				if cancel(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 					t.Error(err)
 				}
-				seat.Release()
+				slot.Release()
 			}
 		})
 	}
-	coming.Wait()
+	arriving.Wait()
 	if n := s.Held(); n != 0 {
-		t.Errorf("%d seats are held", n)
+		t.Errorf("%d slots are held", n)
 	}
-	eventually(t, "Redis knows nobody", func() bool { return set.len() == 0 })
+	eventually(t, "the set in Redis is empty", func() bool { return set.len() == 0 })
 }
 
-// In a Cluster every user is in a slot of their own, and what is done for many users at
-// once reaches each.
+// In a Cluster users are distributed over all shards, and renewals of many users reach
+// each.
 func TestCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, &redistest.ClusterOptions{NoReplicas: true})
 	var addrs []string
@@ -350,10 +349,10 @@ func TestCluster(t *testing.T) {
 		}
 	}
 	shards := map[int]bool{}
-	var seats []*limits.Slot
+	var slots []*limits.Slot
 	for _, u := range users {
-		seats = append(seats, take(t, s, somewhere, u))
-		refused(t, other, somewhere, u, limits.ErrUserFull)
+		slots = append(slots, acquire(t, s, anAddress, u))
+		mustRefuse(t, other, anAddress, u, limits.ErrUserFull)
 		shards[cluster.Shard(cluster.Slot(setOf(rdb, o.Prefix, u).key))] = true
 	}
 	if len(shards) != 3 {
@@ -362,25 +361,25 @@ func TestCluster(t *testing.T) {
 	for _, n := range cluster.Nodes() {
 		n.Flush()
 	}
-	eventually(t, "all are renewed", all(1))
-	for _, seat := range seats {
-		seat.Release()
+	eventually(t, "all leases are renewed", all(1))
+	for _, slot := range slots {
+		slot.Release()
 	}
-	eventually(t, "Redis knows nobody", all(0))
+	eventually(t, "the set in Redis is empty", all(0))
 }
 
-// BenchmarkAdmission is one connection that comes and goes.
+// BenchmarkAdmission measures one connection that opens and closes, with Redis.
 func BenchmarkAdmission(b *testing.B) {
 	server := redistest.Shared(b)
 	s := open(b, limits.ConnectionOptions{PerUser: 5, Redis: clientOf(b, server.Addr()), Prefix: newPrefix()})
 	for i := 0; b.Loop(); i++ {
-		take(b, s, somewhere, strconv.Itoa(i%1000)).Release()
+		acquire(b, s, anAddress, strconv.Itoa(i%1000)).Release()
 	}
 }
 
-// A Redis that answers for some users and not for others, as a Cluster does that has lost
-// a master, costs no line of log for each connection.
-func TestHalfARedis(t *testing.T) {
+// A Redis that answers for some users only, as a Cluster does that has lost a primary, does
+// not cause a log line per connection.
+func TestPartialOutageLogsOnce(t *testing.T) {
 	server := redistest.Shared(t)
 	rdb, prefix := clientOf(t, server.Addr()), newPrefix()
 	var log bytes.Buffer
@@ -395,22 +394,22 @@ func TestHalfARedis(t *testing.T) {
 			}
 		}
 	}
-	s.Close() // after which nothing is written
+	s.Close() // the log is complete afterwards
 	if n := strings.Count(log.String(), "\n"); n != 1 {
 		t.Errorf("%d lines of log, want 1:\n%s", n, log.String())
 	}
 }
 
-// Whoever closes a connection and opens another at once, as a page does that is loaded
-// again, finds the place of the first free.
-func TestSeatTakenAgainAtOnce(t *testing.T) {
+// A client that closes a connection and opens another at once, as a reloaded page does,
+// finds the slot of the first one free.
+func TestSlotIsFreeAtOnce(t *testing.T) {
 	server := redistest.Shared(t)
 	s := open(t, limits.ConnectionOptions{PerUser: 1, Redis: clientOf(t, server.Addr()), Prefix: newPrefix()})
 	for range 200 {
-		seat, err := s.Acquire(t.Context(), netip.Addr{}, "ann")
+		slot, err := s.Acquire(t.Context(), netip.Addr{}, "ann")
 		if err != nil {
 			t.Fatal(err)
 		}
-		seat.Release()
+		slot.Release()
 	}
 }

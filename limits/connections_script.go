@@ -2,9 +2,9 @@ package limits
 
 import "github.com/redis/go-redis/v9"
 
-// luaLeases is what the scripts share. ARGV[1] is the life of a lease in milliseconds. It
-// leaves in now the time by Redis's clock, and in ends the score of a lease that begins
-// now.
+// luaLeases is the common start of the scripts. ARGV[1] is the length of a lease in
+// milliseconds. It sets now to the time of Redis's clock in milliseconds, and ends to the
+// score of a lease that begins now.
 const luaLeases = `
 local life = tonumber(ARGV[1])
 local t = redis.call('TIME')
@@ -12,22 +12,22 @@ local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local ends = string.format('%.0f', now + life)
 `
 
-// admitScript gives a connection a place, if there is one.
+// admitScript grants a lease to a connection unless the user has reached the limit.
 //
-//	KEYS[1]  the user's connections: node and number, scored with the end of the lease
-//	ARGV[1]  life of a lease, milliseconds
-//	ARGV[2]  how many connections the user may have
-//	ARGV[3]  the connection
-//	ARGV     connections of the user that have ended, and may still have a place
+//	KEYS[1]  the user's connections: node and number, scored with the end of its lease in ms
+//	ARGV[1]  length of a lease, milliseconds
+//	ARGV[2]  limit of connections
+//	ARGV[3]  member of the new connection
+//	ARGV[4…] members that are released and may still be in the set
 //
-// It returns 1 if the connection has a place, else 0. Repeated for one that has a place
-// it returns 1. The set ends with its last lease. Nobody who is refused is written down:
-// a storm of them costs Redis's log nothing.
+// It returns 1 if the connection has a lease and 0 if the limit is reached. It is safe to
+// repeat. The set expires with its last lease. A refusal adds nothing, so that many
+// refused connections do not grow Redis's append-only file.
 //
-// A lease that ends later than any could was given when the clock was ahead, or by a
-// Redis whose clock was (a replica that was promoted has its own). It would hold its
-// place for as long as the clock was, so it is taken out; a node that is alive puts it in
-// again. A clock that steps back by less than a lease is no matter.
+// A lease with an end further away than two lease lengths was granted while the clock was
+// ahead, or by a primary with another clock before a failover. It would count for as long
+// as the clock was ahead. The script removes it, and a living node adds it again with its
+// next renewal. A clock that steps back by less than a lease does no harm.
 var admitScript = redis.NewScript(luaLeases + `
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', string.format('%.0f', now))
 redis.call('ZREMRANGEBYSCORE', KEYS[1], string.format('(%.0f', now + 2 * life), '+inf')
@@ -38,12 +38,12 @@ redis.call('PEXPIRE', KEYS[1], life)
 return 1
 `)
 
-// renewScript has connections keep their places, or puts them back, however many there
-// are. It is safe to repeat.
+// renewScript renews leases and adds missing ones, without regard to the limit. It is
+// safe to repeat.
 //
 //	KEYS[1]  the user's connections
-//	ARGV[1]  life of a lease, milliseconds
-//	ARGV     the connections
+//	ARGV[1]  length of a lease, milliseconds
+//	ARGV[2…] members
 //
 // It returns 1.
 var renewScript = redis.NewScript(luaLeases + `
@@ -52,9 +52,9 @@ redis.call('PEXPIRE', KEYS[1], life)
 return 1
 `)
 
-// ConnectionCommands are those that the user of Redis has to be allowed to run where users
-// are counted, beside those of the log; each with words that make it one of Seats's.
-// docs/redis.md has the same.
+// ConnectionCommands returns the commands that the Redis user must be allowed to run for
+// a ConnectionLimiter with a limit per user, in addition to the log's. Each has arguments
+// like the real ones. docs/redis.md lists the same commands.
 func ConnectionCommands(prefix string) [][]string {
 	key := (&leases{prefix: prefix}).key("u")
 	return [][]string{

@@ -2,10 +2,10 @@ package limits
 
 const (
 	MaxCallers = maxCallers
-	FewCallers = fewCallers
+	MinSweep   = minSweep
 )
 
-// Kept returns how many buckets there are.
+// Kept returns the number of buckets in memory.
 func Kept(l *LocalLimiter) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()

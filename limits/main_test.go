@@ -10,10 +10,10 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Whatever a test starts must have ended when the last one is done.
+// Every goroutine that a test starts must have ended after the last test.
 func TestMain(m *testing.M) {
-	if os.Getenv(childURL) != "" {
-		if err := sitForEver(); err != nil {
+	if os.Getenv(childAddr) != "" {
+		if err := holdConnections(); err != nil {
 			fmt.Println(err)
 		}
 		return

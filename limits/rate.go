@@ -11,26 +11,29 @@ import (
 	"time"
 )
 
-// maxTokens bounds a rate's events and its burst. Redis counts time in steps of some
-// 60 ns (a double that holds seconds), and a million an hour apart in microseconds.
+// maxTokens bounds a rate's events and its burst. Redis stores times as doubles in
+// seconds, with steps of about 60 ns. At a million events a second, tokens are 1 µs
+// apart, which those steps still resolve.
 const maxTokens = 1_000_000
 
-// maxName bounds what is kept of a caller's name, in bytes: a token may have a user with
-// thousands.
+// maxName is the maximum length of a caller's name that is stored as it is, in bytes. A
+// token may name a user with thousands of bytes; such a name is replaced by its hash.
 const maxName = 128
 
+// errRate reports a text that is not a rate.
 var errRate = errors.New("not a rate")
 
-// A Rate is how many events a caller may publish: Events in each Per, on average, and
-// Burst at once, after a pause that was long enough. The zero Rate is no limit.
+// A Rate limits how many events a caller may publish: Events per Per on average, and at
+// most Burst at once. The zero Rate means no limit.
 type Rate struct {
 	Events int
 	Per    time.Duration // a second, a minute or an hour
 	Burst  int           // at least 1
 }
 
-// ParseRate reads a rate such as "100/s", "6000/m" or "50000/h", and with a burst that
-// is not the number of events "100/s,200".
+// ParseRate parses a rate such as "100/s", "6000/m" or "50000/h". A burst may follow, as
+// in "100/s,200"; without it, the burst equals the number of events. Both numbers are 1
+// to 1,000,000.
 func ParseRate(text string) (Rate, error) {
 	average, burst, given := strings.Cut(text, ",")
 	count, unit, _ := strings.Cut(average, "/")
@@ -44,7 +47,7 @@ func ParseRate(text string) (Rate, error) {
 	}
 	if r.Burst = r.Events; given {
 		if r.Burst, err = parseTokens(burst); err != nil {
-			return Rate{}, fmt.Errorf("%w: %.40q: its burst: %w", errRate, text, err)
+			return Rate{}, fmt.Errorf("%w: %.40q: the burst after the comma: %w", errRate, text, err)
 		}
 	}
 	return r, nil
@@ -70,7 +73,7 @@ func unitOf(name string) time.Duration {
 	return 0
 }
 
-// UnmarshalText implements encoding.TextUnmarshaler. No text at all is no limit.
+// UnmarshalText implements encoding.TextUnmarshaler. An empty text means no limit.
 func (r *Rate) UnmarshalText(text []byte) (err error) {
 	*r = Rate{}
 	if len(text) > 0 {
@@ -79,7 +82,7 @@ func (r *Rate) UnmarshalText(text []byte) (err error) {
 	return err
 }
 
-// String returns r as ParseRate reads it.
+// String returns r in the form that ParseRate reads. It is empty for no limit.
 func (r Rate) String() string {
 	if r == (Rate{}) {
 		return ""
@@ -92,33 +95,35 @@ func (r Rate) String() string {
 	return text
 }
 
-// Window is how long it takes an empty bucket to be full.
+// Window returns the time in which an empty bucket fills up.
 func (r Rate) Window() time.Duration { return r.after(float64(r.Burst)) }
 
-// after is how long so many tokens take to be there.
+// after returns the time in which the rate adds this many tokens.
 func (r Rate) after(tokens float64) time.Duration {
 	return time.Duration(max(tokens, 0) * float64(r.Per) / float64(r.Events))
 }
 
-// tokens is how many there are after d.
+// tokens returns how many tokens the rate adds in d.
 func (r Rate) tokens(d time.Duration) float64 {
 	return float64(d) * float64(r.Events) / float64(r.Per)
 }
 
-// RateLimiter hold a bucket of tokens for each caller, which starts full and is filled at
-// one Rate. They may be used by any number of goroutines.
+// A RateLimiter keeps a token bucket for each caller. A bucket starts full, with Burst
+// tokens, and is refilled at the limiter's Rate. Implementations are safe for concurrent
+// use.
 type RateLimiter interface {
-	// Rate returns how the buckets are filled. It does not change.
+	// Rate returns the rate of all buckets. It does not change.
 	Rate() Rate
 
-	// Take takes n tokens from the bucket of caller, a name of any kind. Where there
-	// are fewer, it takes all that there are if that is at least least, which is 1 to n,
-	// and none otherwise. It never waits for tokens, and within limits and ctx for
-	// whoever keeps the buckets. That can't fail.
-	Take(ctx context.Context, caller string, n, least int) Decision
+	// Take takes n tokens from the bucket of caller, which may be any text. If fewer
+	// than n tokens remain, it takes all of them, provided there are at least minimum
+	// (1 to n); otherwise it takes none. Take never waits for tokens and never fails.
+	// If a remote store does not answer before ctx ends or within 500 ms, a local
+	// bucket decides.
+	Take(ctx context.Context, caller string, n, minimum int) Decision
 }
 
-// nameOf returns the name of a caller, or where it is long its hash.
+// nameOf returns the caller's name, or its hash if it is longer than maxName.
 func nameOf(caller string) string {
 	if len(caller) <= maxName {
 		return caller
@@ -127,10 +132,10 @@ func nameOf(caller string) string {
 	return "sha256:" + hex.EncodeToString(hash[:])
 }
 
-// A Decision is what a bucket had to say.
+// A Decision is the result of Take.
 type Decision struct {
-	Granted int           // tokens
-	Remaining  int           // tokens that are still there
-	RetryAfter  time.Duration // until those are there too that were asked for and not taken
-	ResetAfter  time.Duration // until the bucket is full again
+	Granted    int           // tokens taken
+	Remaining  int           // tokens left in the bucket
+	RetryAfter time.Duration // until the tokens that were not granted are available; 0 if all were
+	ResetAfter time.Duration // until the bucket is full
 }

@@ -9,34 +9,35 @@ import (
 )
 
 const (
-	// maxCallers bounds the buckets of a node, at 200 to 300 bytes each. If so many
-	// callers are busy at once, half of them, whichever, begin again with full ones.
+	// maxCallers bounds the buckets of a node, at 200 to 300 bytes each. If more callers
+	// are active at once, a random half of them start again with full buckets.
 	maxCallers = 1 << 16
-	// fewCallers is below what it is worth while to look for buckets that nobody needs.
-	fewCallers = 1 << 10
+	// minSweep is the number of buckets below which a sweep is not worth its time.
+	minSweep = 1 << 10
 )
 
-// LocalLimiter buckets are of one node alone, in its memory.
+// A LocalLimiter is a RateLimiter in this node's memory. It keeps at most 65,536 buckets.
+// If more callers are active at once, half of them start again with full buckets.
 type LocalLimiter struct {
-	rate Rate // fixed by NewLocal
+	rate Rate // fixed by NewLocalLimiter
 
-	mu      sync.Mutex // guards the fields below
-	buckets map[string]*rate.Limiter
-	sweepAt int // how many buckets there are when it is time to forget some
+	mu      sync.Mutex               // guards the fields below
+	buckets map[string]*rate.Limiter // by caller
+	sweepAt int                      // number of buckets that causes the next sweep
 }
 
 var _ RateLimiter = (*LocalLimiter)(nil)
 
-// NewLocalLimiter returns buckets that are filled at r.
+// NewLocalLimiter returns a LocalLimiter with the rate r, which must not be zero.
 func NewLocalLimiter(r Rate) *LocalLimiter {
-	return &LocalLimiter{rate: r, buckets: make(map[string]*rate.Limiter), sweepAt: fewCallers}
+	return &LocalLimiter{rate: r, buckets: make(map[string]*rate.Limiter), sweepAt: minSweep}
 }
 
-// Rate implements Buckets.
+// Rate implements RateLimiter.
 func (l *LocalLimiter) Rate() Rate { return l.rate }
 
-// Take implements Buckets.
-func (l *LocalLimiter) Take(_ context.Context, caller string, n, least int) Decision {
+// Take implements RateLimiter. It does not use its context.
+func (l *LocalLimiter) Take(_ context.Context, caller string, n, minimum int) Decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -44,19 +45,20 @@ func (l *LocalLimiter) Take(_ context.Context, caller string, n, least int) Deci
 	taken := n
 	if !b.AllowN(now, n) {
 		taken = min(int(b.TokensAt(now)), n)
-		if taken < least || !b.AllowN(now, taken) {
+		if taken < minimum || !b.AllowN(now, taken) {
 			taken = 0
 		}
 	}
 	left := max(b.TokensAt(now), 0)
-	s := Decision{Granted: taken, Remaining: int(left), ResetAfter: l.rate.after(float64(l.rate.Burst) - left)}
+	d := Decision{Granted: taken, Remaining: int(left), ResetAfter: l.rate.after(float64(l.rate.Burst) - left)}
 	if taken < n {
-		s.RetryAfter = l.rate.after(float64(n-taken) - left)
+		d.RetryAfter = l.rate.after(float64(n-taken) - left)
 	}
-	return s
+	return d
 }
 
-// bucketLocked returns the caller's bucket. The caller of this must hold l.mu.
+// bucketLocked returns the bucket of caller, and creates a full one if necessary. l.mu
+// must be held.
 func (l *LocalLimiter) bucketLocked(caller string, now time.Time) *rate.Limiter {
 	if b := l.buckets[caller]; b != nil {
 		return b
@@ -69,18 +71,18 @@ func (l *LocalLimiter) bucketLocked(caller string, now time.Time) *rate.Limiter 
 	return b
 }
 
-// sweepLocked forgets the buckets that are full, for that is what new ones are too, and
-// others so far as there are too many. The caller must hold l.mu.
+// sweepLocked drops full buckets, because a new bucket is full too. It also drops other
+// buckets beyond half of maxCallers. l.mu must be held.
 //
-// The next sweep comes when there are twice as many as it leaves: so a bucket that is
-// made pays for looking at two.
+// The next sweep comes when the number of buckets has doubled. So the cost per created
+// bucket is constant: a sweep of two.
 func (l *LocalLimiter) sweepLocked(now time.Time) {
-	kept := make(map[string]*rate.Limiter) // a map that was large stays so
+	kept := make(map[string]*rate.Limiter) // a new map, because a map never shrinks
 	for caller, b := range l.buckets {
 		if b.TokensAt(now) < float64(l.rate.Burst) && len(kept) < maxCallers/2 {
 			kept[caller] = b
 		}
 	}
 	l.buckets = kept
-	l.sweepAt = max(2*len(kept), fewCallers)
+	l.sweepAt = max(2*len(kept), minSweep)
 }

@@ -11,33 +11,35 @@ import (
 )
 
 const (
-	// askWait bounds how long a bucket in Redis is waited for. A call takes well below a
-	// millisecond; a publish that Redis keeps waiting has to wait for its own call too.
-	askWait = 500 * time.Millisecond
-	// complainEvery is how often the operator is told that Redis does not answer.
-	complainEvery = time.Minute
+	// takeWait bounds how long Take waits for Redis. A call usually takes well below a
+	// millisecond. If Redis is slow, the publish itself must wait for Redis too.
+	takeWait = 500 * time.Millisecond
+	// warnEvery is the minimum time between two log lines about a failing Redis.
+	warnEvery = time.Minute
 )
 
-// SharedLimiter buckets are in Redis, for all nodes that use the same Redis and prefix. While
-// Redis does not answer each node counts for itself, in buckets that begin full: a
-// caller who may publish is never refused for that.
+// A SharedLimiter is a RateLimiter in Redis, shared by all nodes that use the same Redis
+// and prefix. While Redis does not answer, each node counts in a LocalLimiter, whose
+// buckets start full. No caller is refused because Redis is down.
 //
-// A bucket is one key, which lives until the bucket is full. It is the generic cell
-// rate algorithm's: the time at which it will be (github.com/go-redis/redis_rate).
+// A bucket is one key, which expires when the bucket is full. Its value is the time of
+// the generic cell rate algorithm at which that happens
+// (github.com/go-redis/redis_rate).
 type SharedLimiter struct {
 	limiter *redis_rate.Limiter
 	rate    redis_rate.Limit
-	local   *LocalLimiter // of this node, while Redis does not answer
+	local   *LocalLimiter // decides while Redis does not answer
 	logger  *slog.Logger
 
-	complained atomic.Int64 // when, in Unix nanoseconds
+	warned atomic.Int64 // time of the last warning, in Unix nanoseconds
 }
 
 var _ RateLimiter = (*SharedLimiter)(nil)
 
-// NewSharedLimiter returns buckets that are filled at r, in the Redis of client, which is
-// not to repeat commands by itself. Their keys begin with prefix and name, in braces
-// that have a Cluster spread them by their callers.
+// NewSharedLimiter returns a SharedLimiter with the rate r, which must not be zero. The
+// client must not retry commands. Keys have the form {prefix:limit:name:caller}; the
+// braces make a Cluster distribute them by caller. The logger gets at most one warning a
+// minute while Redis fails.
 func NewSharedLimiter(client redis.UniversalClient, prefix, name string, r Rate, logger *slog.Logger) *SharedLimiter {
 	return &SharedLimiter{
 		limiter: redis_rate.NewLimiter(&keyed{UniversalClient: client, prefix: prefix + ":limit:" + name + ":"}),
@@ -47,58 +49,58 @@ func NewSharedLimiter(client redis.UniversalClient, prefix, name string, r Rate,
 	}
 }
 
-// Rate implements Buckets.
+// Rate implements RateLimiter.
 func (s *SharedLimiter) Rate() Rate { return s.local.rate }
 
-// Take implements Buckets.
-func (s *SharedLimiter) Take(ctx context.Context, caller string, n, least int) Decision {
-	asking, cancel := context.WithTimeout(ctx, askWait)
+// Take implements RateLimiter.
+func (s *SharedLimiter) Take(ctx context.Context, caller string, n, minimum int) Decision {
+	bounded, cancel := context.WithTimeout(ctx, takeWait)
 	defer cancel()
-	state, err := s.ask(asking, caller, n, least)
+	decision, err := s.take(bounded, caller, n, minimum)
 	if err != nil {
-		s.complain(err)
-		return s.local.Take(ctx, caller, n, least)
+		s.warn(err)
+		return s.local.Take(ctx, caller, n, minimum)
 	}
-	return state
+	return decision
 }
 
-// ask is Take where Redis answers. Where not all tokens are there it asks again, for
-// those that are: redis_rate's AllowAtMost would do that in one call, and throw away the
-// part of a token that is left, which at a steady rate is up to half of them.
-func (s *SharedLimiter) ask(ctx context.Context, caller string, n, least int) (Decision, error) {
-	var lacking Decision // what was said of all n
+// take is Take without the fallback. If fewer than n tokens remain, it asks again for the
+// remaining ones. redis_rate's AllowAtMost would need one call only, but it discards the
+// fraction of a token that is left, which at a steady rate is up to half of all tokens.
+func (s *SharedLimiter) take(ctx context.Context, caller string, n, minimum int) (Decision, error) {
+	var short Decision // the decision if too few tokens remain
 	for want := n; ; {
-		said, err := s.limiter.AllowN(ctx, caller, s.rate, want)
+		reply, err := s.limiter.AllowN(ctx, caller, s.rate, want)
 		if err != nil {
 			return Decision{}, err
 		}
-		if said.Allowed > 0 {
-			return Decision{Granted: want, Remaining: said.Remaining, RetryAfter: lacking.RetryAfter, ResetAfter: said.ResetAfter}, nil
+		if reply.Allowed > 0 {
+			return Decision{Granted: want, Remaining: reply.Remaining, RetryAfter: short.RetryAfter, ResetAfter: reply.ResetAfter}, nil
 		}
-		left := int(max(float64(want)-s.Rate().tokens(said.RetryAfter), 0))
+		left := int(max(float64(want)-s.Rate().tokens(reply.RetryAfter), 0))
 		if want == n {
-			lacking.RetryAfter = said.RetryAfter
+			short.RetryAfter = reply.RetryAfter
 		}
-		lacking.Remaining, lacking.ResetAfter = left, said.ResetAfter
-		if left < least || left >= want { // the latter could only be a rounding
-			return lacking, nil
+		short.Remaining, short.ResetAfter = left, reply.ResetAfter
+		if left < minimum || left >= want { // left >= want only by rounding
+			return short, nil
 		}
-		want = left // fewer each time, as others take them meanwhile
+		want = left // fewer each time: other nodes take tokens meanwhile
 	}
 }
 
-// complain tells the operator, now and then, that Redis does not count.
-func (s *SharedLimiter) complain(err error) {
+// warn logs err, at most once per warnEvery.
+func (s *SharedLimiter) warn(err error) {
 	now := time.Now().UnixNano()
-	last := s.complained.Load()
-	if now-last < int64(complainEvery) || !s.complained.CompareAndSwap(last, now) {
+	last := s.warned.Load()
+	if now-last < int64(warnEvery) || !s.warned.CompareAndSwap(last, now) {
 		return
 	}
-	s.logger.Warn("redis does not answer about a rate; this node counts for itself", "error", err)
+	s.logger.Warn("redis does not answer about a rate limit; this node counts for itself", "error", err)
 }
 
-// A keyed client has redis_rate's scripts use keys that begin like the log's, which its
-// user may use, in place of "rate:".
+// keyed replaces the prefix "rate:" in the keys of redis_rate's scripts. The new keys
+// start like the log's keys, which the Redis user is already allowed to use.
 type keyed struct {
 	redis.UniversalClient
 	prefix string

@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// shared returns buckets in r, as one more node would have them.
+// shared returns the SharedLimiter of one more node.
 func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.SharedLimiter {
 	t.Helper()
 	client := redis.NewClient(&redis.Options{Addr: addr, MaxRetries: -1, ContextTimeoutEnabled: true})
@@ -26,8 +26,7 @@ func shared(t *testing.T, addr, rate string, logged *bytes.Buffer) *limits.Share
 
 func logger(to *bytes.Buffer) *slog.Logger { return slog.New(slog.NewTextHandler(to, nil)) }
 
-// Several nodes have one bucket, and of what is asked at once it gives what it has,
-// neither more nor less.
+// Nodes share one bucket. Concurrent calls get all of its tokens and not one more.
 func TestSharedRate(t *testing.T) {
 	r := redistest.Start(t)
 	var logged bytes.Buffer
@@ -55,15 +54,15 @@ func TestSharedRate(t *testing.T) {
 	}
 }
 
-// A part is given where a part is wanted, and otherwise all or nothing.
-func TestSharedRateInPart(t *testing.T) {
+// Take grants a part if minimum allows it, and otherwise all or nothing.
+func TestSharedRateGrantsPart(t *testing.T) {
 	r := redistest.Start(t)
 	var logged bytes.Buffer
 	b := shared(t, r.Addr(), "1/h,10", &logged)
-	for _, tt := range []struct{ n, least, taken, left int }{
+	for _, tt := range []struct{ n, minimum, taken, left int }{
 		{3, 3, 3, 7}, {8, 8, 0, 7}, {7, 7, 7, 0}, {1, 1, 0, 0},
 	} {
-		if got := b.Take(t.Context(), "all", tt.n, tt.least); got.Granted != tt.taken || got.Remaining != tt.left || (got.RetryAfter > 0) != (tt.taken == 0) {
+		if got := b.Take(t.Context(), "all", tt.n, tt.minimum); got.Granted != tt.taken || got.Remaining != tt.left || (got.RetryAfter > 0) != (tt.taken == 0) {
 			t.Errorf("%d: %+v", tt.n, got)
 		}
 	}
@@ -77,8 +76,8 @@ func TestSharedRateInPart(t *testing.T) {
 	}
 }
 
-// Keys are where the log's user may use them, are spread over a Cluster, are not longer
-// for a long name, and go by themselves.
+// Keys start like the log's keys, contain a hash tag for a Cluster, stay short for a long
+// name, and expire.
 func TestSharedRateKeys(t *testing.T) {
 	r := redistest.Start(t)
 	var logged bytes.Buffer
@@ -96,13 +95,12 @@ func TestSharedRateKeys(t *testing.T) {
 			t.Errorf("key %s", key)
 		}
 		if life, err := client.PTTL(t.Context(), key).Result(); err != nil || life <= 0 || life > 2*time.Second {
-			t.Errorf("%s lives %v, %v", key, life, err)
+			t.Errorf("%s expires in %v, %v", key, life, err)
 		}
 	}
 }
 
-// A Redis that does not answer is no reason to refuse: the node counts for itself, and
-// the operator is told once.
+// While Redis does not answer, the node counts for itself and logs one warning.
 func TestSharedRateWithoutRedis(t *testing.T) {
 	r := redistest.Start(t)
 	var logged bytes.Buffer
@@ -117,15 +115,15 @@ func TestSharedRateWithoutRedis(t *testing.T) {
 		}
 	}
 	if n := strings.Count(logged.String(), "counts for itself"); n != 1 {
-		t.Errorf("told %d times: %s", n, &logged)
+		t.Errorf("logged %d times: %s", n, &logged)
 	}
 	r.Resume()
 	if got := b.Take(t.Context(), "ann", 1, 1); got.Granted != 0 {
-		t.Errorf("Redis has forgotten: %+v", got)
+		t.Errorf("Redis has lost the bucket: %+v", got)
 	}
 }
 
-// In a Cluster buckets are where their keys' slots are.
+// In a Cluster each bucket is on the shard of its key.
 func TestSharedRateInCluster(t *testing.T) {
 	cluster := redistest.StartCluster(t, nil)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{cluster.Primary(0).Addr()}, ContextTimeoutEnabled: true})

@@ -25,7 +25,7 @@ func TestParseRate(t *testing.T) {
 	}
 	for _, text := range []string{"100", "100/", "/s", "0/s", "-1/s", "1.5/s", "100/d", "100/s,", "100/s,0", "100/s,x", "100/s,1,2", "1000001/s", "1e3/s", " 1/s"} {
 		if got, err := limits.ParseRate(text); err == nil {
-			t.Errorf("%q was taken as %v", text, got)
+			t.Errorf("%q was accepted as %v", text, got)
 		}
 	}
 }
@@ -39,7 +39,7 @@ func parse(t testing.TB, text string) limits.Rate {
 	return r
 }
 
-// What is read comes back as it was, and means something.
+// A parsed rate survives the way through its text, and its values are in range.
 func FuzzParseRate(f *testing.F) {
 	for _, text := range []string{"100/s", "6000/m,1", "1/h,1000000", "/", ","} {
 		f.Add(text)
@@ -58,14 +58,15 @@ func FuzzParseRate(f *testing.F) {
 	})
 }
 
-// A bucket has its burst, is filled at its rate up to that, and belongs to one caller.
+// A bucket starts with its burst, refills at its rate up to the burst, and belongs to one
+// caller.
 func TestLocalRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // in virtual time
 		b := limits.NewLocalLimiter(parse(t, "10/s,5"))
-		take := func(caller string, n, least int, want limits.Decision) {
+		take := func(caller string, n, minimum int, want limits.Decision) {
 			t.Helper()
-			if got := b.Take(context.Background(), caller, n, least); got != want {
-				t.Errorf("%d to %d: %+v, want %+v", least, n, got, want)
+			if got := b.Take(context.Background(), caller, n, minimum); got != want {
+				t.Errorf("%d to %d: %+v, want %+v", minimum, n, got, want)
 			}
 		}
 		const tenth = 100 * time.Millisecond
@@ -79,7 +80,7 @@ func TestLocalRate(t *testing.T) {
 		take("a", 5, 1, limits.Decision{Granted: 3, RetryAfter: 2 * tenth, ResetAfter: 5 * tenth})
 		time.Sleep(tenth / 2)
 		take("a", 2, 1, limits.Decision{RetryAfter: 3 * tenth / 2, ResetAfter: 9 * tenth / 2})
-		time.Sleep(tenth / 2) // half a token is not lost
+		time.Sleep(tenth / 2) // a fraction of a token is kept
 		take("a", 1, 1, limits.Decision{Granted: 1, ResetAfter: 5 * tenth})
 
 		time.Sleep(time.Hour)
@@ -87,9 +88,8 @@ func TestLocalRate(t *testing.T) {
 	})
 }
 
-// Callers that are quiet cost nothing for long, and those that are busy not more than
-// so much.
-func TestLocalForgets(t *testing.T) {
+// Buckets of inactive callers are dropped, and the number of buckets is bounded.
+func TestLocalBucketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := limits.NewLocalLimiter(parse(t, "1/s"))
 		for i := range 2 * limits.MaxCallers {
@@ -102,12 +102,12 @@ func TestLocalForgets(t *testing.T) {
 		for i := range limits.MaxCallers {
 			b.Take(context.Background(), fmt.Sprint("x", i), 1, 1)
 		}
-		for i := range limits.FewCallers {
+		for i := range limits.MinSweep {
 			time.Sleep(time.Second)
 			b.Take(context.Background(), fmt.Sprint("y", i), 1, 1)
 		}
-		if n := limits.Kept(b); n > limits.FewCallers {
-			t.Errorf("%d buckets are kept of those that one caller at a time had", n)
+		if n := limits.Kept(b); n > limits.MinSweep {
+			t.Errorf("%d buckets are kept though one caller at a time was active", n)
 		}
 	})
 }
