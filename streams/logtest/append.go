@@ -7,18 +7,18 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Ids rise for each appender from one call to the next, and over all appenders
-// and rooms no id comes twice.
-func testIDsRise(s *suite) {
+// The ids of one appender rise from call to call, and no id is used twice over all
+// appenders and rooms.
+func testIDsRise(t *test) {
 	const appenders, each = 8, 40
-	rooms := s.rooms("rise", 5)
+	rooms := t.rooms("rise", 5)
 	perAppender := make([][]streams.ID, appenders)
 
 	var running sync.WaitGroup
 	for a := range appenders {
 		running.Go(func() {
 			for i := range each {
-				perAppender[a] = append(perAppender[a], s.append(draft(rooms[(a+i)%len(rooms)], i))...)
+				perAppender[a] = append(perAppender[a], t.append(draft(rooms[(a+i)%len(rooms)], i))...)
 			}
 		})
 	}
@@ -26,21 +26,21 @@ func testIDsRise(s *suite) {
 
 	var ids []streams.ID
 	for _, own := range perAppender {
-		s.rising("ids of one appender", own)
+		t.rising("ids of one appender", own)
 		ids = append(ids, own...)
 	}
-	s.rising("all ids, sorted", sorted(ids))
+	t.rising("all ids, sorted", sorted(ids))
 	for _, id := range ids {
 		if !streams.IDAt(id.Time(), 0).Before(id) {
-			s.Fatalf("id %s is not after the position before its own moment: sequence 0 is no event's", id)
+			t.Fatalf("id %s is not after the position IDAt(its time, 0): an event must not have sequence 0", id)
 		}
 	}
 }
 
-// However appenders race, the events of a room form one chain.
-func testPrevChains(s *suite) {
+// With concurrent appenders, the events of each room form one chain of Prev ids.
+func testPrevChains(t *test) {
 	const appenders, each = 6, 50
-	rooms := s.rooms("chain", 3)
+	rooms := t.rooms("chain", 3)
 	var mu sync.Mutex // guards stored
 	stored := map[streams.Room][]streams.ID{}
 
@@ -49,7 +49,7 @@ func testPrevChains(s *suite) {
 		running.Go(func() {
 			for i := range each {
 				room := rooms[(a+i)%len(rooms)]
-				ids := s.append(draft(room, i))
+				ids := t.append(draft(room, i))
 				mu.Lock()
 				stored[room] = append(stored[room], ids...)
 				mu.Unlock()
@@ -59,79 +59,80 @@ func testPrevChains(s *suite) {
 	running.Wait()
 
 	for _, room := range rooms {
-		events := s.all(room)
-		s.sameIDs("events of "+string(room), sorted(stored[room]), idsOf(events))
-		s.chained(string(room), events)
+		events := t.all(room)
+		t.sameIDs("events of "+string(room), sorted(stored[room]), idsOf(events))
+		t.chained(string(room), events)
 	}
 }
 
-// Drafts of one call are stored in their order, one right after the other.
-func testBatchOrder(s *suite) {
-	room := s.room("batch")
-	first := s.append(draft(room, 0))
-	ids := s.append(drafts(room, 300)...)
-	s.rising("ids of one batch", ids)
+// The drafts of one call are stored in their order, without other events between them.
+func testBatchOrder(t *test) {
+	room := t.room("batch")
+	first := t.append(draft(room, 0))
+	ids := t.append(drafts(room, 300)...)
+	t.rising("ids of one batch", ids)
 
-	events := s.all(room)
-	s.sameIDs("events", append(first, ids...), idsOf(events))
-	s.chained("batch", events)
+	events := t.all(room)
+	t.sameIDs("events", append(first, ids...), idsOf(events))
+	t.chained("batch", events)
 	for i, e := range events[1:] {
 		if want := draft(room, i).Data; string(e.Data) != string(want) {
-			s.Fatalf("event %d has data %s, want %s", i, e.Data, want)
+			t.Fatalf("event %d has data %s, want %s", i, e.Data, want)
 		}
 	}
 }
 
-// Receipts come in the order of drafts, whatever partitions the rooms are of.
-func testBatchSpans(s *suite) {
+// Receipts are in the order of the drafts, also over several partitions.
+func testBatchSpans(t *test) {
 	var batch []streams.Draft
 	for round := range 4 {
-		for p := range s.Log.Partitions() {
+		for p := range t.Log.Partitions() {
 			batch = append(batch,
-				draft(s.roomIn(streams.Partition(p), "a"), round),
-				draft(s.roomIn(streams.Partition(p), "b"), round))
+				draft(t.roomIn(streams.Partition(p), "a"), round),
+				draft(t.roomIn(streams.Partition(p), "b"), round))
 		}
 	}
 	want := map[streams.Room][]streams.ID{}
-	for i, id := range s.append(batch...) {
+	for i, id := range t.append(batch...) {
 		room := batch[i].Room
-		if p := room.Partition(s.Log.Partitions()); id.Partition() != p {
-			s.Errorf("id of room %q is of partition %d, want %d", room, id.Partition(), p)
+		if p := room.Partition(t.Log.Partitions()); id.Partition() != p {
+			t.Errorf("id of room %q is in partition %d, want %d", room, id.Partition(), p)
 		}
 		want[room] = append(want[room], id)
 	}
 	for room, ids := range want {
-		s.sameIDs("events of "+string(room), ids, idsOf(s.all(room)))
+		t.sameIDs("events of "+string(room), ids, idsOf(t.all(room)))
 	}
 }
 
-// A draft that fails leaves the others of its batch alone.
-func testBatchFailures(s *suite) {
-	room := s.room("partly")
+// A draft that fails does not affect the other drafts of its batch.
+func testBatchFailures(t *test) {
+	room := t.room("partly")
 	used := draft(room, 1)
 	used.Key = "used"
-	first := s.append(used)
+	first := t.append(used)
 
 	clash := draft(room, 2)
 	clash.Key = used.Key
-	receipts := s.try(s.Log, draft(room, 3), clash, draft(room, 4), used)
+	receipts := t.try(t.Log, draft(room, 3), clash, draft(room, 4), used)
 
 	if err := receipts[1].Err; !errors.Is(err, streams.ErrKeyReused) {
-		s.Errorf("a draft with a used key: %v, want ErrKeyReused", err)
+		t.Errorf("a draft with a used key: %v, want ErrKeyReused", err)
 	}
 	if r := receipts[3]; r.Err != nil || !r.Replayed || r.ID != first[0] {
-		s.Errorf("a repeat within a batch: %+v, want a replay of %s", r, first[0])
+		t.Errorf("a repeat within a batch: %+v, want a replay of %s", r, first[0])
 	}
 	for _, i := range []int{0, 2} {
 		if r := receipts[i]; r.Err != nil || r.Replayed {
-			s.Errorf("draft %d, which is in order: %+v", i, r)
+			t.Errorf("draft %d, which is valid: %+v", i, r)
 		}
 	}
-	s.sameIDs("events", append(first, receipts[0].ID, receipts[2].ID), idsOf(s.all(room)))
+	t.sameIDs("events", append(first, receipts[0].ID, receipts[2].ID), idsOf(t.all(room)))
 }
 
-func testBatchEmpty(s *suite) {
-	if r := s.try(s.Log); len(r) != 0 {
-		s.Errorf("Append of nothing gave %d receipts", len(r))
+// Append without drafts returns no receipts.
+func testBatchEmpty(t *test) {
+	if r := t.try(t.Log); len(r) != 0 {
+		t.Errorf("Append without drafts gave %d receipts", len(r))
 	}
 }

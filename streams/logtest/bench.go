@@ -10,8 +10,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Bench measures a log: appending alone, from many goroutines at once, in
-// batches, and reading pages. Rooms are capped, as they are in use.
+// Bench measures a log: appends from one goroutine, from 64, and in batches of 100, and
+// reads of pages. Rooms have a cap of 1,000 events, as in production.
 func Bench(b *testing.B, open func(b *testing.B) streams.Log) {
 	b.Run("Append", func(b *testing.B) { benchAppend(b, open(b)) })
 	b.Run("AppendParallel64", func(b *testing.B) { benchAppendParallel(b, open(b), "") })
@@ -22,12 +22,12 @@ func Bench(b *testing.B, open func(b *testing.B) streams.Log) {
 	}
 }
 
-// benchDraft is a message of ordinary size to one of 100 rooms.
+// benchDraft returns a draft of typical size for one of 100 rooms.
 func benchDraft(n int) streams.Draft {
 	return streams.Draft{
-		Room: streams.Room(fmt.Sprintf("bench-%d", n%100)),
-		Type: streams.DefaultType,
-		Data: fmt.Appendf(nil, `{"n":%d,"text":"the quick brown fox jumps over the lazy dog, and over and over again"}`, n),
+		Room:      streams.Room(fmt.Sprintf("bench-%d", n%100)),
+		Type:      streams.DefaultType,
+		Data:      fmt.Appendf(nil, `{"n":%d,"text":"the quick brown fox jumps over the lazy dog, and over and over again"}`, n),
 		Retention: streams.Retention{Events: 1000, Age: 24 * time.Hour},
 	}
 }
@@ -93,7 +93,7 @@ func benchAfter(b *testing.B, log streams.Log, page int) {
 	reportRate(b, page)
 }
 
-// reportRate adds how many events a second went through, at so many per step.
+// reportRate reports events per second, for perStep events per iteration.
 func reportRate(b *testing.B, perStep int) {
 	b.ReportMetric(float64(b.N*perStep)/b.Elapsed().Seconds(), "events/s")
 }

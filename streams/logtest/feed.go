@@ -9,27 +9,27 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// An announcement carries the ticket of its Join; joining again announces again.
-func testFeedTicket(s *suite) {
-	feed := s.listen(s.Log)
-	a, b := s.room("a"), s.room("b")
+// The announcement of a room carries the ticket of its Join, and each Join gets one.
+func testFeedTicket(t *test) {
+	feed := t.record(t.Log)
+	a, b := t.room("a"), t.room("b")
 	feed.join(a, 7)
 	feed.join(b, 1<<63)
 	feed.join(a, 9)
 	feed.feed.Leave(b)
 	feed.join(b, 3)
 
-	id := s.append(draft(a, 1))[0]
-	s.sameIDs("live", []streams.ID{id}, idsOf(feed.through(id)))
+	id := t.append(draft(a, 1))[0]
+	t.sameIDs("live", []streams.ID{id}, idsOf(feed.through(id)))
 }
 
-// Everything appended after the announcement arrives, in the order of ids over
-// all rooms, and nothing of rooms that were never joined.
-func testFeedOrder(s *suite) {
+// After the announcement of a room all its events arrive, in the order of ids over all
+// rooms. Events of rooms that were not joined do not arrive.
+func testFeedOrder(t *test) {
 	const appenders, each = 6, 100
-	rooms := s.rooms("joined", 5)
-	strangers := s.rooms("stranger", 2)
-	feed := s.listen(s.Log)
+	rooms := t.rooms("joined", 5)
+	strangers := t.rooms("stranger", 2)
+	feed := t.record(t.Log)
 	for i, room := range rooms {
 		feed.join(room, uint64(i+1))
 	}
@@ -40,7 +40,7 @@ func testFeedOrder(s *suite) {
 	for a := range appenders {
 		running.Go(func() {
 			for i := range each {
-				ids := s.append(draft(rooms[(a+i)%len(rooms)], i), draft(strangers[i%2], i))
+				ids := t.append(draft(rooms[(a+i)%len(rooms)], i), draft(strangers[i%2], i))
 				mu.Lock()
 				want = append(want, ids[0])
 				mu.Unlock()
@@ -49,21 +49,21 @@ func testFeedOrder(s *suite) {
 	}
 	running.Wait()
 	want = sorted(want)
-	s.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
+	t.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
 }
 
-// A node follows as many rooms as its clients ask for.
-func testFeedManyRooms(s *suite) {
+// A feed can join thousands of rooms.
+func testFeedManyRooms(t *test) {
 	const n = 2000
-	rooms := s.rooms("many", n)
-	feed := s.listen(s.Log)
+	rooms := t.rooms("many", n)
+	feed := t.record(t.Log)
 	for i, room := range rooms {
 		feed.feed.Join(room, uint64(i+1))
 	}
-	s.eventually("every room is announced", func() bool {
+	t.eventually("every room is announced", func() bool {
 		announced := map[streams.Room]uint64{}
-		for _, sig := range feed.heard() {
-			announced[sig.Joined] = sig.Ticket
+		for _, m := range feed.recorded() {
+			announced[m.Joined] = m.Ticket
 		}
 		for i, room := range rooms {
 			if announced[room] != uint64(i+1) {
@@ -76,16 +76,16 @@ func testFeedManyRooms(s *suite) {
 	for i := 0; i < n; i += 7 {
 		batch = append(batch, draft(rooms[i], i))
 	}
-	want := s.append(batch...)
-	s.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
+	want := t.append(batch...)
+	t.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
 }
 
-// However quickly a room is joined and left, from however many goroutines, the
-// last Join wins and its events come once.
-func testFeedChurn(s *suite) {
+// When goroutines join and leave rooms quickly, the last Join of each room counts and its
+// events arrive once.
+func testFeedChurn(t *test) {
 	const rounds = 200
-	feed := s.listen(s.Log)
-	rooms := s.rooms("churn", 4)
+	feed := t.record(t.Log)
+	rooms := t.rooms("churn", 4)
 	var running sync.WaitGroup
 	for _, room := range rooms {
 		running.Go(func() {
@@ -100,197 +100,125 @@ func testFeedChurn(s *suite) {
 	var want []streams.ID
 	for _, room := range rooms {
 		feed.announced(room, rounds)
-		want = append(want, s.append(draft(room, 1))...)
+		want = append(want, t.append(draft(room, 1))...)
 	}
-	s.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
+	t.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
 }
 
-// A reader that joins while others append, reads the log at the announcement
-// and takes the feed from there, has everything once.
-func testFeedJoinRace(s *suite) {
+// A reader that joins during appends, reads the log after the announcement and then
+// follows the feed receives every event once.
+func testFeedJoinRace(t *test) {
 	const rounds, each = 20, 20
-	feed := s.Log.Feed(0)
+	feed := t.Log.Feed(0)
 	defer feed.Close()
 	for round := range rounds {
-		room := s.room(fmt.Sprintf("race-%d", round))
+		room := t.room(fmt.Sprintf("race-%d", round))
 		var want []streams.ID
 		var appending sync.WaitGroup
 		appending.Go(func() {
 			for i := range each {
-				want = append(want, s.append(draft(room, i))...)
+				want = append(want, t.append(draft(room, i))...)
 			}
 		})
 		feed.Join(room, uint64(round+1))
-		f := newFollower(s, feed, room)
-		f.until(func() bool { return len(f.got) >= each })
+		reader := newFeedReader(t, feed, room)
+		reader.until(func() bool { return len(reader.ids) >= each })
 		appending.Wait()
-		s.sameIDs("followed", want, f.got)
+		t.sameIDs("followed", want, reader.ids)
 		feed.Leave(room)
 	}
 }
 
-// After Leave the events of the room stop. Some may still come: Leave does not
-// wait. So the promise is that there is a moment after which none comes.
-func testFeedLeave(s *suite) {
-	left, stays := s.room("left"), s.room("stays")
-	feed := s.listen(s.Log)
+// After Leave the events of the room stop. Leave does not wait, so some may still arrive;
+// the test requires that they stop in the end.
+func testFeedLeave(t *test) {
+	left, stays := t.room("left"), t.room("stays")
+	feed := t.record(t.Log)
 	feed.join(left, 1)
 	feed.join(stays, 2)
 	feed.feed.Leave(left)
-	s.eventually("the room that was left is quiet", func() bool {
-		ids := s.append(draft(left, 1), draft(stays, 1))
+	t.eventually("events of the left room stop", func() bool {
+		ids := t.append(draft(left, 1), draft(stays, 1))
 		return !slices.Contains(idsOf(feed.through(ids[1])), ids[0])
 	})
-	feed.feed.Leave(s.room("never-joined"))
+	feed.feed.Leave(t.room("never-joined"))
 }
 
-// A reader that does not read gets no silent hole: it is told Lost, and each
-// room is announced again, so that feed and log together give everything once.
-func testFeedSlow(s *suite) {
+// A reader that falls behind receives Lost, and then each room is announced again. Feed
+// and log together then give every event once, without a silent hole.
+func testFeedSlow(t *test) {
 	const batch = 500
-	room := s.room("slow")
-	feed := s.Log.Feed(0)
+	room := t.room("slow")
+	feed := t.Log.Feed(0)
 	defer feed.Close()
 	feed.Join(room, 5)
-	f := newFollower(s, feed, room)
-	f.until(func() bool { return f.joined })
+	reader := newFeedReader(t, feed, room)
+	reader.until(func() bool { return reader.joined })
 
 	var want []streams.ID
 	for n := 4*cap(feed.Messages()) + 10_000; n > 0; n -= batch {
-		want = append(want, s.append(drafts(room, batch)...)...)
+		want = append(want, t.append(drafts(room, batch)...)...)
 	}
-	f.until(func() bool { return len(f.got) >= len(want) })
-	want = append(want, s.append(draft(room, 1))...)
-	f.until(func() bool { return len(f.got) >= len(want) })
-	s.sameIDs("followed", want, f.got)
-	s.Logf("%d events unread: Lost %d times", len(want), f.losses)
+	reader.until(func() bool { return len(reader.ids) >= len(want) })
+	want = append(want, t.append(draft(room, 1))...)
+	reader.until(func() bool { return len(reader.ids) >= len(want) })
+	t.sameIDs("followed", want, reader.ids)
+	t.Logf("%d events unread: Lost %d times", len(want), reader.losses)
 }
 
-// A follower is what the reader of a feed has to be, in small: it reads the log
-// at each announcement of its room and takes the feed from there.
-type follower struct {
-	suite *suite
-	feed  streams.Feed
-	room  streams.Room
-
-	joined bool // announced, and not lost since
-	losses int
-	last   streams.ID
-	got    []streams.ID
-}
-
-func newFollower(s *suite, feed streams.Feed, room streams.Room) *follower {
-	return &follower{suite: s, feed: feed, room: room}
-}
-
-// until follows the feed until cond holds.
-func (f *follower) until(cond func() bool) {
-	f.suite.Helper()
-	deadline := time.After(patience)
-	for !cond() {
-		select {
-		case sig, open := <-f.feed.Messages():
-			if !open {
-				f.suite.Fatal("Signals is closed")
-			}
-			f.take(sig)
-		case <-deadline:
-			f.suite.Fatalf("not within %s; have %d events, joined %v, lost %d times",
-				patience, len(f.got), f.joined, f.losses)
-		}
-	}
-}
-
-func (f *follower) take(sig streams.FeedMessage) {
-	f.suite.Helper()
-	switch {
-	case sig.Lost:
-		f.joined = false
-		f.losses++
-	case sig.Joined == f.room:
-		f.joined = true
-		f.catchUp()
-	case sig.Event != nil && sig.Event.Room == f.room && f.joined && f.last.Before(sig.Event.ID):
-		if len(f.got) > 0 && sig.Event.Prev != f.last {
-			f.suite.Errorf("a silent hole: live event %s follows %s, and the reader has %s",
-				sig.Event.ID, sig.Event.Prev, f.last)
-		}
-		f.add(sig.Event)
-	}
-}
-
-// catchUp reads the log from where the follower stands to its end.
-func (f *follower) catchUp() {
-	f.suite.Helper()
-	for {
-		page := f.suite.after(f.room, f.last, end(), 1000)
-		for _, e := range page {
-			f.add(e)
-		}
-		if len(page) < 1000 {
-			return
-		}
-	}
-}
-
-func (f *follower) add(e *streams.Event) {
-	f.last = e.ID
-	f.got = append(f.got, e.ID)
-}
-
-// Each feed has its own rooms, and closing one leaves the others alone.
-func testFeedsIndependent(s *suite) {
-	a, b := s.room("a"), s.room("b")
-	first, second := s.listen(s.Log), s.listen(s.Log)
+// Each feed has its own rooms, and closing one feed does not affect the others.
+func testFeedsIndependent(t *test) {
+	a, b := t.room("a"), t.room("b")
+	first, second := t.record(t.Log), t.record(t.Log)
 	first.join(a, 1)
 	second.join(a, 1)
 	second.join(b, 2)
 
-	ids := s.append(draft(a, 1), draft(b, 1))
-	s.sameIDs("second feed", ids, idsOf(second.through(ids[1])))
+	ids := t.append(draft(a, 1), draft(b, 1))
+	t.sameIDs("second feed", ids, idsOf(second.through(ids[1])))
 	first.through(ids[0])
 	first.close()
-	first.feed.Join(b, 3) // of no effect, and no harm
+	first.feed.Join(b, 3) // does nothing after Close
 	first.feed.Leave(a)
-	s.sameIDs("first feed", ids[:1], idsOf(first.live()))
+	t.sameIDs("first feed", ids[:1], idsOf(first.live()))
 
-	ids = append(ids, s.append(draft(a, 2), draft(b, 2))...)
-	s.sameIDs("second feed", ids, idsOf(second.through(ids[3])))
+	ids = append(ids, t.append(draft(a, 2), draft(b, 2))...)
+	t.sameIDs("second feed", ids, idsOf(second.through(ids[3])))
 }
 
-// Whoever hears of an event finds it in the log at once.
-func testLiveAfterLogged(s *suite) {
+// As soon as an event is live, it can be read from the log.
+func testLiveAfterLogged(t *test) {
 	const n = 200
-	room := s.room("logged")
-	feed := s.Log.Feed(0)
+	room := t.room("logged")
+	feed := t.Log.Feed(0)
 	defer feed.Close()
 	feed.Join(room, 1)
 
 	var appending sync.WaitGroup
 	defer appending.Wait()
-	deadline := time.After(patience)
-	for heard := 0; heard < n; {
+	deadline := time.After(waitLimit)
+	for received := 0; received < n; {
 		select {
-		case sig := <-feed.Messages():
+		case m := <-feed.Messages():
 			switch {
-			case sig.Joined == room:
+			case m.Joined == room:
 				appending.Go(func() {
 					for i := range n {
-						s.append(draft(room, i))
+						t.append(draft(room, i))
 					}
 				})
-			case sig.Event != nil:
-				heard++
-				id := sig.Event.ID
-				if got := s.after(room, before(id), id, 1); len(got) != 1 || got[0].ID != id {
-					s.Fatalf("event %s is live and cannot be read", id)
+			case m.Event != nil:
+				received++
+				id := m.Event.ID
+				if got := t.after(room, previous(id), id, 1); len(got) != 1 || got[0].ID != id {
+					t.Fatalf("event %s is live and cannot be read", id)
 				}
-				if last := s.edges().Last; last.Before(id) {
-					s.Fatalf("event %s is live and Last is %s", id, last)
+				if last := t.watermarks().Last; last.Before(id) {
+					t.Fatalf("event %s is live and Last is %s", id, last)
 				}
 			}
 		case <-deadline:
-			s.Fatalf("%d of %d events live within %s", heard, n, patience)
+			t.Fatalf("%d of %d events live within %s", received, n, waitLimit)
 		}
 	}
 }

@@ -8,134 +8,129 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-func keyed(room streams.Room, n int, key string) streams.Draft {
-	d := draft(room, n)
-	d.Key = key
-	return d
-}
-
-// A repeat answers with the first id, and is neither stored nor live again.
-func testKeyRepeat(s *suite) {
-	room := s.room("keys")
-	feed := s.listen(s.Log)
+// A repeated draft returns the first id, and is neither stored nor live again.
+func testKeyRepeat(t *test) {
+	room := t.room("keys")
+	feed := t.record(t.Log)
 	feed.join(room, 1)
 
 	longest := strings.Repeat(" ~", streams.MaxKey/2)
 	var want []streams.ID
 	for _, key := range []string{"k", "other key", longest} {
 		d := keyed(room, 1, key)
-		first := s.try(s.Log, d)[0]
+		first := t.try(t.Log, d)[0]
 		if first.Err != nil || first.Replayed {
-			s.Fatalf("the first append: %+v", first)
+			t.Fatalf("the first append: %+v", first)
 		}
 		for range 3 {
-			if r := s.try(s.Log, d)[0]; r.Err != nil || !r.Replayed || r.ID != first.ID {
-				s.Errorf("a repeat: %+v, want a replay of %s", r, first.ID)
+			if r := t.try(t.Log, d)[0]; r.Err != nil || !r.Replayed || r.ID != first.ID {
+				t.Errorf("a repeat: %+v, want a replay of %s", r, first.ID)
 			}
 		}
 		want = append(want, first.ID)
 	}
-	want = append(want, s.append(draft(room, 2))...) // once it is live, so is all before it
-	s.sameIDs("logged", want, idsOf(s.all(room)))
-	s.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
+	want = append(want, t.append(draft(room, 2))...) // its arrival shows that all earlier events have arrived
+	t.sameIDs("logged", want, idsOf(t.all(room)))
+	t.sameIDs("live", want, idsOf(feed.through(want[len(want)-1])))
 }
 
-// The same key with another type or other data is an error, and stores nothing.
-func testKeyReuse(s *suite) {
-	room := s.room("keys")
+// A key with another type or other data gives ErrKeyReused, and nothing is stored.
+func testKeyReuse(t *test) {
+	room := t.room("keys")
 	first := keyed(room, 1, "k")
-	ids := s.append(first)
+	ids := t.append(first)
 
 	otherType := first
 	otherType.Type = "other"
 	for _, d := range []streams.Draft{keyed(room, 2, "k"), otherType} {
-		if r := s.try(s.Log, d)[0]; !errors.Is(r.Err, streams.ErrKeyReused) {
-			s.Errorf("another draft with the same key: %+v, want ErrKeyReused", r)
+		if r := t.try(t.Log, d)[0]; !errors.Is(r.Err, streams.ErrKeyReused) {
+			t.Errorf("another draft with the same key: %+v, want ErrKeyReused", r)
 		}
 	}
-	if r := s.try(s.Log, first)[0]; r.Err != nil || r.ID != ids[0] {
-		s.Errorf("the first draft again: %+v, want a replay of %s", r, ids[0])
+	if r := t.try(t.Log, first)[0]; r.Err != nil || r.ID != ids[0] {
+		t.Errorf("the first draft again: %+v, want a replay of %s", r, ids[0])
 	}
-	ids = append(ids, s.append(draft(room, 3))...)
-	s.sameIDs("logged", ids, idsOf(s.all(room)))
-	s.chained("keys", s.all(room))
+	ids = append(ids, t.append(draft(room, 3))...)
+	t.sameIDs("logged", ids, idsOf(t.all(room)))
+	t.chained("keys", t.all(room))
 }
 
-// A key means something within its room only, and a room and key that join to
-// the same text are not the same.
-func testKeyScope(s *suite) {
-	a := s.room("scope")
+// A key counts within its room only. A room and a key whose concatenation equals that of
+// another pair are different.
+func testKeyScope(t *test) {
+	a := t.room("scope")
 	for _, d := range []streams.Draft{
-		keyed(a, 1, "k"), keyed(s.room("scope-more"), 2, "k"),
-		keyed(a, 3, "k:k"), keyed(s.room(string(a)+":k"), 4, "k"), keyed(a, 5, ""),
+		keyed(a, 1, "k"), keyed(t.room("scope-more"), 2, "k"),
+		keyed(a, 3, "k:k"), keyed(t.room(string(a)+":k"), 4, "k"), keyed(a, 5, ""),
 	} {
-		if r := s.try(s.Log, d)[0]; r.Err != nil || r.Replayed {
-			s.Errorf("room %q, key %q: %+v, want it stored", d.Room, d.Key, r)
+		if r := t.try(t.Log, d)[0]; r.Err != nil || r.Replayed {
+			t.Errorf("room %q, key %q: %+v, want it stored", d.Room, d.Key, r)
 		}
 	}
 }
 
-// Of many who append the same draft at once, one stores it.
-func testKeyConcurrent(s *suite) {
+// When many goroutines append the same draft at once, it is stored once.
+func testKeyConcurrent(t *test) {
 	const repeats, rounds = 16, 10
-	room := s.room("keys")
+	room := t.room("keys")
 	var want []streams.ID
 	for round := range rounds {
 		d := keyed(room, round, strings.Repeat("k", round+1))
 		receipts := make([]streams.Receipt, repeats)
 		var running sync.WaitGroup
 		for i := range receipts {
-			running.Go(func() { receipts[i] = s.try(s.Log, d)[0] })
+			running.Go(func() { receipts[i] = t.try(t.Log, d)[0] })
 		}
 		running.Wait()
-		want = append(want, s.storedOnce(receipts))
+		want = append(want, t.storedOnce(receipts))
 	}
-	s.sameIDs("logged", want, idsOf(s.all(room)))
+	t.sameIDs("logged", want, idsOf(t.all(room)))
 }
 
-// storedOnce checks that one of the receipts is of the first time and the
-// others are replays of it, and returns the id.
-func (s *suite) storedOnce(receipts []streams.Receipt) streams.ID {
-	s.Helper()
+// storedOnce checks that exactly one receipt is not a replay and that all have the same
+// id, which it returns.
+func (t *test) storedOnce(receipts []streams.Receipt) streams.ID {
+	t.Helper()
 	first := 0
 	for _, r := range receipts {
 		if r.Err != nil || r.ID != receipts[0].ID {
-			s.Errorf("receipt %+v, want id %s", r, receipts[0].ID)
+			t.Errorf("receipt %+v, want id %s", r, receipts[0].ID)
 		}
 		if !r.Replayed {
 			first++
 		}
 	}
 	if first != 1 {
-		s.Errorf("%d of %d receipts say that they stored the event, want 1", first, len(receipts))
+		t.Errorf("%d of %d receipts are not replays, want 1", first, len(receipts))
 	}
 	return receipts[0].ID
 }
 
-func testKeyTwiceInBatch(s *suite) {
-	room := s.room("keys")
+// A draft that occurs twice in one batch is stored once.
+func testKeyTwiceInBatch(t *test) {
+	room := t.room("keys")
 	same, clash := keyed(room, 1, "k"), keyed(room, 2, "k")
-	receipts := s.try(s.Log, same, draft(room, 0), same, clash)
-	id := s.storedOnce([]streams.Receipt{receipts[0], receipts[2]})
+	receipts := t.try(t.Log, same, draft(room, 0), same, clash)
+	id := t.storedOnce([]streams.Receipt{receipts[0], receipts[2]})
 	if !receipts[2].Replayed {
-		s.Error("the second of two equal drafts is not a replay")
+		t.Error("the second of two equal drafts is not a replay")
 	}
 	if err := receipts[3].Err; !errors.Is(err, streams.ErrKeyReused) {
-		s.Errorf("the same key with other data: %v, want ErrKeyReused", err)
+		t.Errorf("the same key with other data: %v, want ErrKeyReused", err)
 	}
-	s.sameIDs("logged", []streams.ID{id, receipts[1].ID}, idsOf(s.all(room)))
+	t.sameIDs("logged", []streams.ID{id, receipts[1].ID}, idsOf(t.all(room)))
 }
 
-// A key guards an event that is live only just the same.
-func testKeyEphemeral(s *suite) {
-	room, marker := s.room("passing"), s.room("marker")
-	feed := s.listen(s.Log)
+// A key also prevents an ephemeral event from being live twice.
+func testKeyEphemeral(t *test) {
+	room, marker := t.room("transient"), t.room("marker")
+	feed := t.record(t.Log)
 	feed.join(room, 1)
 	feed.join(marker, 2)
 
 	d := keyed(room, 1, "k")
 	d.Retention.Events = 0
-	id := s.storedOnce(append(s.try(s.Log, d), s.try(s.Log, d)...))
-	last := s.append(draft(marker, 1))[0]
-	s.sameIDs("live", []streams.ID{id, last}, idsOf(feed.through(last)))
+	id := t.storedOnce(append(t.try(t.Log, d), t.try(t.Log, d)...))
+	last := t.append(draft(marker, 1))[0]
+	t.sameIDs("live", []streams.ID{id, last}, idsOf(feed.through(last)))
 }

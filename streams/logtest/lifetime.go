@@ -8,157 +8,158 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A restart changes nothing that a client or a publisher could notice.
-func testRestart(s *suite) {
-	if s.Reopen == nil {
-		s.Skip("the harness cannot reopen its log")
+// A restart keeps events, keys, tails and the order of ids.
+func testRestart(t *test) {
+	if t.Reopen == nil {
+		t.Skip("the harness cannot reopen its log")
 	}
-	room, expired := s.room("stays"), s.room("expired")
-	ids := s.append(drafts(room, 50)...)
+	room, expired := t.room("stays"), t.room("expired")
+	ids := t.append(drafts(room, 50)...)
 	once := keyed(room, 99, "k")
-	ids = append(ids, s.append(once)...)
+	ids = append(ids, t.append(once)...)
 	short := draft(expired, 1)
 	short.Retention.Age = 50 * time.Millisecond
-	tail := s.append(short)[0]
-	passing := draft(s.room("passing"), 1)
-	passing.Retention.Events = 0
-	last := s.append(passing)[0]
-	edges := s.edges(room, expired)
+	tail := t.append(short)[0]
+	transient := draft(t.room("transient"), 1)
+	transient.Retention.Events = 0
+	last := t.append(transient)[0]
+	before := t.watermarks(room, expired)
 
-	s.Log = s.Reopen()
+	t.Log = t.Reopen()
 
-	s.sameIDs("events", ids, idsOf(s.all(room)))
-	if r := s.try(s.Log, once)[0]; r.Err != nil || !r.Replayed || r.ID != ids[len(ids)-1] {
-		s.Errorf("a repeat after the restart: %+v, want a replay of %s", r, ids[len(ids)-1])
+	t.sameIDs("events", ids, idsOf(t.all(room)))
+	if r := t.try(t.Log, once)[0]; r.Err != nil || !r.Replayed || r.ID != ids[len(ids)-1] {
+		t.Errorf("a repeat after the restart: %+v, want a replay of %s", r, ids[len(ids)-1])
 	}
-	if r := s.try(s.Log, keyed(room, 100, "k"))[0]; !errors.Is(r.Err, streams.ErrKeyReused) {
-		s.Errorf("the key with other data after the restart: %+v, want ErrKeyReused", r)
+	if r := t.try(t.Log, keyed(room, 100, "k"))[0]; !errors.Is(r.Err, streams.ErrKeyReused) {
+		t.Errorf("the key with other data after the restart: %+v, want ErrKeyReused", r)
 	}
-	now := s.edges(room, expired)
-	if now.Floor != edges.Floor || now.Tails[0] != edges.Tails[0] || now.Tails[1] != tail {
-		s.Errorf("edges are %+v after the restart, were %+v", now, edges)
+	now := t.watermarks(room, expired)
+	if now.Floor != before.Floor || now.Tails[0] != before.Tails[0] || now.Tails[1] != tail {
+		t.Errorf("watermarks are %+v after the restart, were %+v", now, before)
 	}
 	if now.Last.Before(last) {
-		s.Errorf("Last is %s after the restart, was %s at least", now.Last, last)
+		t.Errorf("Last is %s after the restart, was %s at least", now.Last, last)
 	}
 
-	feed := s.listen(s.Log)
+	feed := t.record(t.Log)
 	feed.join(room, 1)
-	next := s.append(draft(room, 101), draft(expired, 2))
+	next := t.append(draft(room, 101), draft(expired, 2))
 	if !last.Before(next[0]) {
-		s.Errorf("id %s after the restart does not pass %s, handed out before", next[0], last)
+		t.Errorf("id %s after the restart is not after %s, which was assigned before", next[0], last)
 	}
-	s.sameIDs("events", append(ids, next[0]), idsOf(s.all(room)))
-	s.chained("over the restart", s.all(room))
-	s.sameIDs("live", next[:1], idsOf(feed.through(next[0])))
-	s.eventually("the short event is gone", func() bool {
-		events := s.all(expired)
+	t.sameIDs("events", append(ids, next[0]), idsOf(t.all(room)))
+	t.chained("over the restart", t.all(room))
+	t.sameIDs("live", next[:1], idsOf(feed.through(next[0])))
+	t.eventually("the short event is gone", func() bool {
+		events := t.all(expired)
 		return len(events) == 1 && events[0].ID == next[1] || len(events) == 2 && events[0].ID == tail
 	})
-	if events := s.all(expired); events[len(events)-1].Prev != tail {
-		s.Errorf("the expired room's next event has Prev %s, want %s", events[len(events)-1].Prev, tail)
+	if events := t.all(expired); events[len(events)-1].Prev != tail {
+		t.Errorf("the expired room's next event has Prev %s, want %s", events[len(events)-1].Prev, tail)
 	}
 }
 
-// Two nodes have one order, one memory of keys and one live feed.
-func testNodes(s *suite) {
-	if s.Second == nil {
-		s.Skip("the store serves one process")
+// Two nodes share one order, the idempotency keys, and live events.
+func testNodes(t *test) {
+	if t.Second == nil {
+		t.Skip("the store serves only one process")
 	}
-	room := s.room("shared")
-	feed := s.listen(s.Log)
-	far := s.listen(s.Second)
+	room := t.room("shared")
+	feed := t.record(t.Log)
+	second := t.record(t.Second)
 	feed.join(room, 1)
-	far.join(room, 1)
+	second.join(room, 1)
 
 	var ids []streams.ID
 	for i := range 50 {
-		ids = append(ids, s.append(draft(room, i))...)
-		ids = append(ids, s.appendTo(s.Second, draft(room, i))...)
+		ids = append(ids, t.append(draft(room, i))...)
+		ids = append(ids, t.appendTo(t.Second, draft(room, i))...)
 	}
 	once := keyed(room, 99, "k")
-	ids = append(ids, s.append(once)...)
-	if r := s.try(s.Second, once)[0]; r.Err != nil || !r.Replayed || r.ID != ids[len(ids)-1] {
-		s.Errorf("a repeat on the other node: %+v, want a replay of %s", r, ids[len(ids)-1])
+	ids = append(ids, t.append(once)...)
+	if r := t.try(t.Second, once)[0]; r.Err != nil || !r.Replayed || r.ID != ids[len(ids)-1] {
+		t.Errorf("a repeat on the other node: %+v, want a replay of %s", r, ids[len(ids)-1])
 	}
 
-	s.rising("ids of two nodes in turn", ids)
-	s.sameIDs("logged", ids, idsOf(s.all(room)))
-	s.chained("shared", s.all(room))
-	s.sameIDs("live here", ids, idsOf(feed.through(ids[len(ids)-1])))
-	s.sameIDs("live there", ids, idsOf(far.through(ids[len(ids)-1])))
+	t.rising("ids of two nodes in turn", ids)
+	t.sameIDs("logged", ids, idsOf(t.all(room)))
+	t.chained("shared", t.all(room))
+	t.sameIDs("live on the first node", ids, idsOf(feed.through(ids[len(ids)-1])))
+	t.sameIDs("live on the second node", ids, idsOf(second.through(ids[len(ids)-1])))
 }
 
-// A call whose context is over returns, says so, and leaves the log in order.
-func testCancelled(s *suite) {
-	room := s.room("cancelled")
-	ids := s.append(draft(room, 1))
-	ctx, cancel := context.WithCancel(s.ctx)
+// A call with a cancelled context returns ErrUnavailable or succeeds, and the log stays
+// intact.
+func testCancelled(t *test) {
+	room := t.room("cancelled")
+	ids := t.append(draft(room, 1))
+	ctx, cancel := context.WithCancel(t.ctx)
 	cancel()
 
-	if r := s.Log.Append(ctx, drafts(room, 2)); len(r) != 2 {
-		s.Errorf("Append gave %d receipts, want 2", len(r))
+	if r := t.Log.Append(ctx, drafts(room, 2)); len(r) != 2 {
+		t.Errorf("Append gave %d receipts, want 2", len(r))
 	} else {
 		for _, r := range r {
 			if r.Err != nil && !errors.Is(r.Err, streams.ErrUnavailable) {
-				s.Errorf("Append: %v, want ErrUnavailable", r.Err)
+				t.Errorf("Append: %v, want ErrUnavailable", r.Err)
 			}
 		}
 	}
 	check := func(call string, err error) {
 		if err != nil && !errors.Is(err, streams.ErrUnavailable) {
-			s.Errorf("%s: %v, want ErrUnavailable", call, err)
+			t.Errorf("%s: %v, want ErrUnavailable", call, err)
 		}
 	}
-	_, err := s.Log.After(ctx, room, streams.ID{}, end(), 10)
+	_, err := t.Log.After(ctx, room, streams.ID{}, end(), 10)
 	check("After", err)
-	_, err = s.Log.Before(ctx, room, end(), 10)
+	_, err = t.Log.Before(ctx, room, end(), 10)
 	check("Before", err)
-	_, err = s.Log.Watermarks(ctx, 0, []streams.Room{room})
-	check("Edges", err)
+	_, err = t.Log.Watermarks(ctx, 0, []streams.Room{room})
+	check("Watermarks", err)
 
-	ids = append(ids, s.append(draft(room, 3))...)
-	events := s.all(room)
-	s.chained("cancelled", events)
+	ids = append(ids, t.append(draft(room, 3))...)
+	events := t.all(room)
+	t.chained("cancelled", events)
 	if events[0].ID != ids[0] || events[len(events)-1].ID != ids[1] {
-		s.Errorf("the room has %v, want it to start and end with %v", idsOf(events), ids)
+		t.Errorf("the room has %v, want it to start and end with %v", idsOf(events), ids)
 	}
 }
 
-// After Close every call says ErrClosed, and every feed has ended.
-func testClosed(s *suite) {
-	room := s.room("closed")
-	s.append(draft(room, 1))
-	feed := s.listen(s.Log)
+// After Close every call returns ErrClosed, and every feed has ended.
+func testClosed(t *test) {
+	room := t.room("closed")
+	t.append(draft(room, 1))
+	feed := t.record(t.Log)
 	feed.join(room, 1)
-	if err := s.Log.Ping(s.ctx); err != nil {
-		s.Errorf("Ping of an open log: %v", err)
+	if err := t.Log.Ping(t.ctx); err != nil {
+		t.Errorf("Ping of an open log: %v", err)
 	}
-	if err := s.Log.Close(); err != nil {
-		s.Errorf("Close: %v", err)
+	if err := t.Log.Close(); err != nil {
+		t.Errorf("Close: %v", err)
 	}
 	select {
 	case <-feed.done:
-	case <-time.After(patience):
-		s.Fatal("Close left a feed open")
+	case <-time.After(waitLimit):
+		t.Fatal("Close did not end a feed")
 	}
 
 	want := func(call string, err error) {
 		if !errors.Is(err, streams.ErrClosed) {
-			s.Errorf("%s after Close: %v, want ErrClosed", call, err)
+			t.Errorf("%s after Close: %v, want ErrClosed", call, err)
 		}
 	}
-	for _, r := range s.try(s.Log, draft(room, 2), draft(room, 3)) {
+	for _, r := range t.try(t.Log, draft(room, 2), draft(room, 3)) {
 		want("Append", r.Err)
 	}
-	_, err := s.Log.After(s.ctx, room, streams.ID{}, end(), 1)
+	_, err := t.Log.After(t.ctx, room, streams.ID{}, end(), 1)
 	want("After", err)
-	_, err = s.Log.Before(s.ctx, room, end(), 1)
+	_, err = t.Log.Before(t.ctx, room, end(), 1)
 	want("Before", err)
-	_, err = s.Log.Watermarks(s.ctx, 0, nil)
-	want("Edges", err)
-	want("Ping", s.Log.Ping(s.ctx))
-	late := s.listen(s.Log)
+	_, err = t.Log.Watermarks(t.ctx, 0, nil)
+	want("Watermarks", err)
+	want("Ping", t.Log.Ping(t.ctx))
+	late := t.record(t.Log)
 	late.feed.Join(room, 2)
 	late.close()
 }

@@ -9,14 +9,15 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// After excludes after, includes through, stops at limit, and goes upwards.
-func testAfterBounds(s *suite) {
+// After excludes its start, includes through, stops at limit, and returns the oldest event
+// first.
+func testAfterBounds(t *test) {
 	const n = 10
-	room, other := s.room("pages"), s.room("pages-more") // a name that starts alike
+	room, other := t.room("pages"), t.room("pages-more") // a name with the same start
 	var ids []streams.ID
 	for i := range n {
-		ids = append(ids, s.append(draft(room, i))...)
-		s.append(draft(other, i))
+		ids = append(ids, t.append(draft(room, i))...)
+		t.append(draft(other, i))
 	}
 	var zero streams.ID
 	tests := []struct {
@@ -39,27 +40,27 @@ func testAfterBounds(s *suite) {
 		{"one alone", ids[4], ids[5], 100, ids[5:6]},
 		{"through itself", ids[4], ids[4], 100, nil},
 		{"backwards", ids[5], ids[2], 100, nil},
-		{"just before one", zero, before(ids[3]), 100, ids[:3]},
-		{"from just before one", before(ids[3]), end(), 100, ids[3:]},
+		{"just before one", zero, previous(ids[3]), 100, ids[:3]},
+		{"from just before one", previous(ids[3]), end(), 100, ids[3:]},
 		{"up to nothing", zero, zero, 100, nil},
 	}
 	for _, tc := range tests {
-		got := s.after(room, tc.after, tc.through, tc.limit)
-		s.sameIDs(tc.name, tc.want, idsOf(got))
+		got := t.after(room, tc.after, tc.through, tc.limit)
+		t.sameIDs(tc.name, tc.want, idsOf(got))
 	}
-	if got := s.after(s.room("never"), zero, end(), 10); len(got) != 0 {
-		s.Errorf("a room that never was has %d events", len(got))
+	if got := t.after(t.room("never"), zero, end(), 10); len(got) != 0 {
+		t.Errorf("a room without events returned %d", len(got))
 	}
 }
 
-// Before excludes before, gives the newest, and goes upwards all the same.
-func testBeforeBounds(s *suite) {
+// Before excludes its bound and returns the newest events, oldest first.
+func testBeforeBounds(t *test) {
 	const n = 10
-	room, other := s.room("pages"), s.room("pages-more")
+	room, other := t.room("pages"), t.room("pages-more")
 	var ids []streams.ID
 	for i := range n {
-		ids = append(ids, s.append(draft(room, i))...)
-		s.append(draft(other, i))
+		ids = append(ids, t.append(draft(room, i))...)
+		t.append(draft(other, i))
 	}
 	tests := []struct {
 		name   string
@@ -78,63 +79,55 @@ func testBeforeBounds(s *suite) {
 		{"before everything", streams.ID{}, 100, nil},
 	}
 	for _, tc := range tests {
-		s.sameIDs(tc.name, tc.want, idsOf(s.before(room, tc.before, tc.limit)))
+		t.sameIDs(tc.name, tc.want, idsOf(t.before(room, tc.before, tc.limit)))
 	}
-	if got := s.before(s.room("never"), end(), 10); len(got) != 0 {
-		s.Errorf("a room that never was has %d events", len(got))
+	if got := t.before(t.room("never"), end(), 10); len(got) != 0 {
+		t.Errorf("a room without events returned %d", len(got))
 	}
 }
 
-// before returns the position right before id.
-func before(id streams.ID) streams.ID {
-	if id.Seq() == 0 {
-		return streams.MakeID(id.Millis()-1, 1<<64-1, id.Partition())
-	}
-	return streams.MakeID(id.Millis(), id.Seq()-1, id.Partition())
-}
-
-// What is read, what goes live and what was appended are the same.
-func testContent(s *suite) {
-	feed := s.listen(s.Log)
+// Events are the same as their drafts, both read and live.
+func testContent(t *test) {
+	feed := t.record(t.Log)
 	var want []streams.Draft
-	for i, room := range s.oddRooms() {
+	for i, room := range t.oddRooms() {
 		feed.join(room, uint64(i+1))
 		for _, data := range oddData() {
 			want = append(want, streams.Draft{Room: room, Type: "t.Y_p-3", Data: data, Retention: keep()})
 		}
 	}
-	ids := s.append(want...)
+	ids := t.append(want...)
 	live := feed.events(len(want))
 
 	for i, d := range want {
-		logged := s.after(d.Room, before(ids[i]), ids[i], 2)
+		logged := t.after(d.Room, previous(ids[i]), ids[i], 2)
 		if len(logged) != 1 {
-			s.Fatalf("draft %d in room %q: read %d events at its id, want 1", i, d.Room, len(logged))
+			t.Fatalf("draft %d in room %q: read %d events at its id, want 1", i, d.Room, len(logged))
 		}
-		s.sameContent("read", ids[i], d, logged[0])
-		s.sameContent("live", ids[i], d, live[i])
+		t.sameContent("read", ids[i], d, logged[0])
+		t.sameContent("live", ids[i], d, live[i])
 		if live[i].Prev != logged[0].Prev {
-			s.Errorf("draft %d: Prev is %s live and %s in the log", i, live[i].Prev, logged[0].Prev)
+			t.Errorf("draft %d: Prev is %s live and %s in the log", i, live[i].Prev, logged[0].Prev)
 		}
 	}
 }
 
-func (s *suite) sameContent(where string, id streams.ID, d streams.Draft, e *streams.Event) {
-	s.Helper()
+func (t *test) sameContent(where string, id streams.ID, d streams.Draft, e *streams.Event) {
+	t.Helper()
 	if e.ID != id || e.Room != d.Room || e.Type != d.Type || !bytes.Equal(e.Data, d.Data) || e.Ephemeral {
-		s.Errorf("%s: event %s room %q type %q, %d bytes of data, ephemeral %v; want %s %q %q %d false, and the same bytes",
+		t.Errorf("%s: event %s room %q type %q, %d bytes of data, ephemeral %v; want %s %q %q %d false, and the same bytes",
 			where, e.ID, e.Room, e.Type, len(e.Data), e.Ephemeral, id, d.Room, d.Type, len(d.Data))
 	}
 }
 
-// oddRooms has every character that a room's name may have, and the longest name.
-func (s *suite) oddRooms() []streams.Room {
+// oddRooms returns rooms with every permitted character, and one with the longest name.
+func (t *test) oddRooms() []streams.Room {
 	const chars = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.:=@|,~+-"
 	longest := strings.Repeat("x", streams.MaxRoom-4)
-	return []streams.Room{s.room("a"), s.room("@" + chars), s.room("+" + chars), s.room(longest), s.room("-")}
+	return []streams.Room{t.room("a"), t.room("@" + chars), t.room("+" + chars), t.room(longest), t.room("-")}
 }
 
-// oddData has what a careless encoding breaks.
+// oddData returns JSON that a careless encoding would change.
 func oddData() [][]byte {
 	quote := func(v string) []byte {
 		b, err := json.Marshal(v)

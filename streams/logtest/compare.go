@@ -5,34 +5,34 @@ import (
 	"strings"
 )
 
-// maxExamples is how many items of each kind a Difference names. It counts all.
+// maxExamples is the number of items of each kind that a Difference names.
 const maxExamples = 3
 
-// A Difference says how a received sequence differs from the expected one. The
-// kinds are counted apart, since each is a different broken promise.
+// A Difference says how a received sequence differs from the expected one. It counts each
+// kind of difference separately, because each breaks another promise.
 type Difference struct {
 	Want, Got int // lengths
 
-	Missing    int // expected, and never received
+	Missing    int // expected, but not received
 	Repeated   int // received again
-	OutOfOrder int // received after one that comes later
-	Unexpected int // received, and never expected
+	OutOfOrder int // received after an item that belongs behind it
+	Unexpected int // received, but not expected
 
 	examples []string
 }
 
-// Compare compares what was received with what was expected. The expected items
-// must differ from each other. T is an id, or its text.
+// Compare compares received items with the expected ones, which must be distinct. T is
+// usually an id or its text.
 func Compare[T comparable](want, got []T) Difference {
 	d := Difference{Want: len(want), Got: len(got)}
-	place := make(map[T]int, len(want))
+	index := make(map[T]int, len(want))
 	for i, item := range want {
-		place[item] = i
+		index[item] = i
 	}
 	seen := make([]bool, len(want))
 	furthest := -1
 	for _, item := range got {
-		at, expected := place[item]
+		at, expected := index[item]
 		switch {
 		case !expected:
 			d.note(&d.Unexpected, "unexpected", item)
@@ -54,12 +54,12 @@ func Compare[T comparable](want, got []T) Difference {
 	return d
 }
 
-// OK reports whether exactly the expected was received, in order.
+// OK reports whether exactly the expected items were received, in order.
 func (d Difference) OK() bool {
 	return d.Missing == 0 && d.Repeated == 0 && d.OutOfOrder == 0 && d.Unexpected == 0
 }
 
-// String gives the counts, and the first few items of each kind.
+// String returns the counts and the first items of each kind.
 func (d Difference) String() string {
 	s := fmt.Sprintf("received %d of %d: %d missing, %d repeated, %d out of order, %d unexpected",
 		d.Got, d.Want, d.Missing, d.Repeated, d.OutOfOrder, d.Unexpected)
