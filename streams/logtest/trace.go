@@ -10,17 +10,17 @@ import (
 // A live event has its draft's trace: in a batch with other traces or none, ephemeral or
 // not, and on other nodes. The trace is not stored in the log.
 func testTrace(t *test) {
-	room, silent, stranger := t.room("traced"), t.room("ephemeral"), t.room("stranger")
+	room, transient, stranger := t.room("traced"), t.room("ephemeral"), t.room("stranger")
 	recorders := []*recorder{t.record(t.Log)}
 	if t.Second != nil {
 		recorders = append(recorders, t.record(t.Second))
 	}
 	for _, r := range recorders {
 		r.join(room, 1)
-		r.join(silent, 2)
+		r.join(transient, 2)
 	}
 
-	ephemeral := traced(draft(silent, 3), 3)
+	ephemeral := traced(draft(transient, 3), 3)
 	ephemeral.Retention.Events = 0
 	once := traced(draft(room, 4), 4)
 	once.Key = "once"
