@@ -1,17 +1,24 @@
-// Package embedded keeps the log of one process in a directory, with no server
-// beside it: a [streams.Log] over Pebble, with one partition.
+// Package embedded is a [streams.Log] in a directory, for a single process without
+// Redis. It stores events in Pebble, in one partition.
 //
-// Promised: an event is on the disk (fsynced) before its publisher gets the
-// answer and before anyone sees it, live or read. What was acknowledged survives
-// the death of the process and of the machine. Memory does not grow with the
-// number of rooms ever used.
+// Promised:
 //
-// Not promised: a second process on the same directory; it gets [ErrLocked]. And
-// a time limit for reads from a disk that has stopped answering: Append has one,
-// a read waits.
+//   - An event is on the disk (fsync) before Append returns its receipt and before any
+//     reader or feed sees it. Acknowledged events survive a crash of the process and of
+//     the machine.
+//   - Memory does not grow with the number of rooms ever used.
+//   - An Append returns within 10 s, also if the disk does not answer. The log may still
+//     store its events; repeating a draft with an idempotency key is safe.
 //
-// One goroutine, the writer, does all the writing: it takes the appends that
-// wait, makes one Pebble batch of them, syncs it once for all, hands the events
-// to the feeds and answers. In between it removes what has expired. Being alone
-// it needs no lock to know a room's last id, and readers need none either.
+// Not promised:
+//
+//   - Two processes cannot share a directory: the second gets [ErrLocked].
+//   - A read waits for the disk without a time limit of its own.
+//   - After a failed write the log accepts no more events until it is opened again. It
+//     still serves reads.
+//
+// One goroutine, the writer, makes all changes. It collects the waiting appends into one
+// Pebble batch, syncs the batch once, publishes its events to the feeds, and answers.
+// Between batches it removes expired data. Because only the writer assigns ids, neither
+// it nor the readers need a lock for the last id of a room.
 package embedded

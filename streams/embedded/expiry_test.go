@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A clock stands still until it is moved.
+// A clock changes only when add is called.
 type clock struct {
 	mu sync.Mutex // guards t
 	t  time.Time
@@ -32,8 +32,8 @@ func (c *clock) add(d time.Duration) {
 	c.t = c.t.Add(d)
 }
 
-// kept counts the keys in the store of a kind.
-func kept(t testing.TB, l *Log, kind byte) int {
+// countKeys returns the number of keys of a kind in the store.
+func countKeys(t testing.TB, l *Log, kind byte) int {
 	t.Helper()
 	iter, err := l.store.db.NewIter(nil)
 	if err != nil {
@@ -47,13 +47,13 @@ func kept(t testing.TB, l *Log, kind byte) int {
 	return n
 }
 
-// A quiet room's events go after its age, its record a TailLife later, and then
-// the horizon says what is no longer known. In the end nothing is left.
-func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
-	const rooms = 3 * maxSwept / 2 // more than a step takes
+// The events of an inactive room are removed after their age, and its record a TailLife
+// later. Then UnrecordedBefore covers the room. In the end nothing of it is stored.
+func TestInactiveRoomsLeaveNothingBehind(t *testing.T) {
+	const rooms = 3 * maxSwept / 2 // more than one step of the sweep
 	clock := newClock()
 	l := openOn(t, vfs.NewMem(), Options{Now: clock.now, SweepEvery: time.Millisecond, TailLife: 48 * time.Hour})
-	floor := mustEdges(t, l).Floor
+	floor := mustWatermarks(t, l).Floor
 	var names []streams.Room
 	var last streams.ID
 	for i := range rooms {
@@ -65,47 +65,47 @@ func TestQuietRoomsLeaveNothingBehind(t *testing.T) {
 	if got := mustRead(t, l, names[0]); len(got) != 0 {
 		t.Errorf("an expired room has %d events to read, swept or not", len(got))
 	}
-	eventually(t, "all events are gone", func() bool { return kept(t, l, kindEvent) == 0 })
-	e := mustEdges(t, l, names...)
+	eventually(t, "all events are gone", func() bool { return countKeys(t, l, kindEvent) == 0 })
+	e := mustWatermarks(t, l, names...)
 	if e.Tails[rooms-1] != last || e.Base() != floor {
-		t.Errorf("tail %s, origin %s; want %s and the floor %s", e.Tails[rooms-1], e.Base(), last, floor)
+		t.Errorf("tail %s, base %s; want %s and the floor %s", e.Tails[rooms-1], e.Base(), last, floor)
 	}
-	if n := kept(t, l, kindKey); n != rooms {
+	if n := countKeys(t, l, kindKey); n != rooms {
 		t.Errorf("%d idempotency records kept after an hour, want %d", n, rooms)
 	}
 
 	clock.add(23 * time.Hour)
 	if r := l.Append(t.Context(), []streams.Draft{keyed("room-0", 1)})[0]; r.Err != nil || r.Replayed {
-		t.Errorf("a key after its life: %+v, want it stored anew", r)
+		t.Errorf("an expired key: %+v, want the event stored again", r)
 	}
-	eventually(t, "the first idempotency records are gone", func() bool { return kept(t, l, kindKey) == 1 })
+	eventually(t, "the first idempotency records are gone", func() bool { return countKeys(t, l, kindKey) == 1 })
 
 	clock.add(25*time.Hour + time.Second)
-	eventually(t, "the records are gone", func() bool { return kept(t, l, kindRoom) == 1 })
-	e = mustEdges(t, l, names...)
+	eventually(t, "the records are gone", func() bool { return countKeys(t, l, kindRoom) == 1 })
+	e = mustWatermarks(t, l, names...)
 	if !e.Tails[1].IsZero() || e.Base() != last {
-		t.Errorf("tail %s, origin %s; want none, and the last event dropped, %s", e.Tails[1], e.Base(), last)
+		t.Errorf("tail %s, base %s; want no tail, and the last event of the deleted records, %s", e.Tails[1], e.Base(), last)
 	}
 	mustAppend(t, l, draft("room-1", 3))
 	if prev := mustRead(t, l, "room-1")[0].Prev; prev != last {
-		t.Errorf("the next event of a forgotten room has Prev %s, want the origin, %s", prev, last)
+		t.Errorf("the next event of a room without a record has Prev %s, want the base, %s", prev, last)
 	}
 
 	clock.add(100 * 24 * time.Hour)
 	for _, kind := range []byte{kindEvent, kindKey} {
-		eventually(t, "all is gone", func() bool { return kept(t, l, kind) == 0 })
+		eventually(t, "all is removed", func() bool { return countKeys(t, l, kind) == 0 })
 	}
 	clock.add(100 * 24 * time.Hour)
 	for _, kind := range []byte{kindRoom, kindExpiry} {
-		eventually(t, "all is gone", func() bool { return kept(t, l, kind) == 0 })
+		eventually(t, "all is removed", func() bool { return countKeys(t, l, kind) == 0 })
 	}
 }
 
-// What has expired is gone for everyone at once, though the sweep has not come.
-func TestExpiredIsGoneBeforeTheSweep(t *testing.T) {
+// Expired events and keys are not visible, also before the sweep removes them.
+func TestExpiredDataIsInvisibleBeforeTheSweep(t *testing.T) {
 	clock := newClock()
 	l := openOn(t, vfs.NewMem(), Options{Now: clock.now, SweepEvery: time.Hour, KeyLife: 2 * time.Hour})
-	ids := mustAppend(t, l, keyed("a", 1), draft("a", 2)) // kept for an hour
+	ids := mustAppend(t, l, keyed("a", 1), draft("a", 2)) // with an age of one hour
 
 	clock.add(time.Hour - time.Millisecond)
 	sameIDs(t, "a moment before", ids, idsOf(mustRead(t, l, "a")))
@@ -114,8 +114,8 @@ func TestExpiredIsGoneBeforeTheSweep(t *testing.T) {
 	if newest, err := l.Before(t.Context(), "a", end, 9); err != nil || len(newest) != 0 {
 		t.Errorf("Before gives %d events, %v; want none", len(newest), err)
 	}
-	if kept(t, l, kindEvent) != 2 {
-		t.Error("the sweep has come, and this test shows nothing")
+	if countKeys(t, l, kindEvent) != 2 {
+		t.Error("the sweep has removed the events too early for this test")
 	}
 
 	clock.add(time.Hour - time.Millisecond)
@@ -125,31 +125,31 @@ func TestExpiredIsGoneBeforeTheSweep(t *testing.T) {
 	clock.add(time.Millisecond)
 	ids = append(ids, mustAppend(t, l, keyed("a", 1))...)
 	events := mustRead(t, l, "a")
-	sameIDs(t, "after the return", ids[2:], idsOf(events))
+	sameIDs(t, "after the next append", ids[2:], idsOf(events))
 	if events[0].Prev != ids[1] {
 		t.Errorf("the next event has Prev %s, want %s", events[0].Prev, ids[1])
 	}
 }
 
-// Records dropped under a short TailLife stay dropped under a longer one, and
-// the log does not vouch for what they would have said.
-func TestLongerTailLifeIsHonest(t *testing.T) {
+// Records that were deleted under a short TailLife are covered by UnrecordedBefore, also
+// after a restart with a longer one.
+func TestLongerTailLifeKeepsUnrecordedBefore(t *testing.T) {
 	clock, fs := newClock(), vfs.NewMem()
 	o := Options{Now: clock.now, SweepEvery: time.Millisecond, TailLife: time.Minute}
 	l := openOn(t, fs, o)
 	id := mustAppend(t, l, draft("a", 1))[0]
 	clock.add(2 * time.Hour)
-	eventually(t, "the record is gone", func() bool { return kept(t, l, kindRoom) == 0 })
+	eventually(t, "the record is gone", func() bool { return countKeys(t, l, kindRoom) == 0 })
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
 	o.TailLife = 365 * 24 * time.Hour
-	if e := mustEdges(t, openOn(t, fs, o), "a"); e.Base() != id || !e.Tails[0].IsZero() {
-		t.Errorf("origin %s, want %s, the event forgotten under the shorter life", e.Base(), id)
+	if e := mustWatermarks(t, openOn(t, fs, o), "a"); e.Base() != id || !e.Tails[0].IsZero() {
+		t.Errorf("base %s, want %s, the event of the record that was deleted under the shorter life", e.Base(), id)
 	}
 }
 
-// Ids rise through every jump of the clock, over restarts too.
+// Ids rise through every jump of the clock, also over restarts.
 func TestClockJumps(t *testing.T) {
 	clock, fs := newClock(), vfs.NewMem()
 	var last streams.ID
@@ -157,11 +157,11 @@ func TestClockJumps(t *testing.T) {
 		clock.add(jump)
 		l := openOn(t, fs, Options{Now: clock.now, SweepEvery: fastSweep})
 		for i := range 10 {
-			passing := draft("passing", i)
-			passing.Retention.Events = 0
-			for _, id := range mustAppend(t, l, draft("a", i), passing, draft("a", i)) {
+			transient := draft("transient", i)
+			transient.Retention.Events = 0
+			for _, id := range mustAppend(t, l, draft("a", i), transient, draft("a", i)) {
 				if !last.Before(id) {
-					t.Fatalf("after a jump by %s: id %s does not pass %s", jump, id, last)
+					t.Fatalf("after a jump by %s: id %s is not after %s", jump, id, last)
 				}
 				last = id
 			}
@@ -172,20 +172,21 @@ func TestClockJumps(t *testing.T) {
 	}
 }
 
-// A model of one log: all that was ever appended, and a client of every age.
+// A model of one log records every event that was appended and every cursor that a client
+// may hold.
 type model struct {
 	clock  *clock
 	fs     vfs.FS
 	o      Options
 	log    *Log
 	rooms  []streams.Room
-	events map[streams.Room][]streams.ID // every event ever, in order
-	ids    []streams.ID                  // every id ever, and the floor: the cursors that a client may hold
+	events map[streams.Room][]streams.ID // all events, in order, removed or not
+	ids    []streams.ID                  // the floor and all ids: the cursors that a client may hold
 }
 
-// Whatever happens, and whatever cursor a client holds: either the log gives it
-// exactly what came after, or it does not vouch for having all of it.
-func TestNoCursorIsDeceived(t *testing.T) {
+// For every history and every cursor, the log either returns exactly the events after the
+// cursor, or its watermarks show that some may be missing.
+func TestNoLossIsSilent(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := &model{
 			clock: newClock(), fs: vfs.NewMem(), rooms: []streams.Room{"a", "b", "c"},
@@ -214,7 +215,7 @@ func TestNoCursorIsDeceived(t *testing.T) {
 	})
 }
 
-// drawSpan is from a moment to longer than anything lives.
+// drawSpan returns a time between 0 and longer than the life of every record.
 func drawSpan(rt *rapid.T) time.Duration {
 	return time.Duration(rapid.OneOf(
 		rapid.IntRange(0, 1000), rapid.IntRange(0, 7200_000), rapid.Just(400*60_000),
@@ -245,7 +246,7 @@ func (m *model) append(rt *rapid.T) {
 			rt.Fatal(r.Err)
 		}
 		if newest := m.ids[len(m.ids)-1]; !newest.Before(r.ID) {
-			rt.Fatalf("id %s does not pass %s", r.ID, newest)
+			rt.Fatalf("id %s is not after %s", r.ID, newest)
 		}
 		m.ids = append(m.ids, r.ID)
 		if keep.Events > 0 {
@@ -254,21 +255,21 @@ func (m *model) append(rt *rapid.T) {
 	}
 }
 
-// check holds some cursors of every age against what the log says.
+// check compares the log with the model for cursors of all ages.
 func (m *model) check(rt *rapid.T) {
 	for _, room := range m.rooms {
-		e, err := m.log.Watermarks(rt.Context(), 0, []streams.Room{room})
+		w, err := m.log.Watermarks(rt.Context(), 0, []streams.Room{room})
 		if err != nil {
 			rt.Fatal(err)
 		}
 		for i := 0; i < len(m.ids); i += 1 + len(m.ids)/5 {
-			m.checkCursor(rt, room, m.ids[i], e)
+			m.checkCursor(rt, room, m.ids[i], w)
 		}
 	}
 }
 
-func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e streams.Watermarks) {
-	got, err := m.log.After(rt.Context(), room, cursor, e.Last, 1_000_000)
+func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, w streams.Watermarks) {
+	got, err := m.log.After(rt.Context(), room, cursor, w.Last, 1_000_000)
 	if err != nil {
 		rt.Fatal(err)
 	}
@@ -278,12 +279,12 @@ func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e
 			want = append(want, id)
 		}
 	}
-	if !vouched(cursor, got, e) {
+	if !complete(cursor, got, w) {
 		return // the client gets a gap notice
 	}
 	if len(got) != len(want) {
-		rt.Fatalf("room %s, cursor %s: %d events, and nothing says that %d are missing (edges %+v)",
-			room, cursor, len(got), len(want)-len(got), e)
+		rt.Fatalf("room %s, cursor %s: %d events, and the watermarks do not show that %d are missing (watermarks %+v)",
+			room, cursor, len(got), len(want)-len(got), w)
 	}
 	for i, event := range got {
 		if event.ID != want[i] || i > 0 && event.Prev != want[i-1] {
@@ -292,15 +293,15 @@ func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, e
 	}
 }
 
-// vouched reports whether got is all that came after the cursor, by the rules
-// that a reader of the log goes by.
-func vouched(cursor streams.ID, got []*streams.Event, e streams.Watermarks) bool {
+// complete reports whether got contains all events after the cursor, by the rules that a
+// reader of the log uses.
+func complete(cursor streams.ID, got []*streams.Event, w streams.Watermarks) bool {
 	switch {
 	case len(got) > 0:
 		return !cursor.Before(got[0].Prev)
-	case !e.Tails[0].IsZero():
-		return !cursor.Before(e.Tails[0])
+	case !w.Tails[0].IsZero():
+		return !cursor.Before(w.Tails[0])
 	default:
-		return !cursor.Before(e.Base())
+		return !cursor.Before(w.Base())
 	}
 }

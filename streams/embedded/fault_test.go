@@ -19,7 +19,8 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-const patience = 30 * time.Second
+// waitLimit bounds every wait for a condition.
+const waitLimit = 30 * time.Second
 
 var end = streams.MakeID(math.MaxUint64, math.MaxUint64, 0)
 
@@ -58,7 +59,7 @@ func mustRead(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 	return events
 }
 
-func mustEdges(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
+func mustWatermarks(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
 	t.Helper()
 	e, err := l.Watermarks(t.Context(), 0, rooms)
 	if err != nil {
@@ -84,38 +85,38 @@ func sameIDs(t testing.TB, what string, want, got []streams.ID) {
 
 func eventually(t testing.TB, what string, cond func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !cond(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitLimit); !cond(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", waitLimit, what)
 		}
 	}
 }
 
-// A disk is a file system whose syncs of Pebble's log can be held up or made to
-// fail, and which can crash.
+// A disk is a file system that can crash. Its syncs of Pebble's write-ahead log can be
+// blocked or made to fail.
 type disk struct {
 	mem   *vfs.MemFS
-	fails atomic.Bool
+	fails atomic.Bool // syncs return an error
 
-	mu   sync.RWMutex // held while syncs are held up
-	wait atomic.Int32 // syncs held up
+	mu      sync.RWMutex // locked by a test to block syncs
+	waiting atomic.Int32 // blocked syncs
 }
 
 func newDisk() *disk { return &disk{mem: vfs.NewCrashableMem()} }
 
-func (d *disk) fs() vfs.FS { return errorfs.Wrap(d.mem, errorfs.InjectorFunc(d.rule)) }
+func (d *disk) fs() vfs.FS { return errorfs.Wrap(d.mem, errorfs.InjectorFunc(d.inject)) }
 
-// rule is asked before each operation on a file.
-func (d *disk) rule(op errorfs.Op) error {
+// inject is called before each operation on a file. It returns the operation's error.
+func (d *disk) inject(op errorfs.Op) error {
 	if !strings.HasSuffix(op.Path, ".log") {
 		return nil
 	}
 	switch op.Kind {
 	case errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpFileSyncTo:
-		d.wait.Add(1)
+		d.waiting.Add(1)
 		d.mu.RLock()
 		defer d.mu.RUnlock()
-		d.wait.Add(-1)
+		d.waiting.Add(-1)
 		if d.fails.Load() {
 			return errors.New("the disk is full")
 		}
@@ -133,9 +134,9 @@ func openOn(t *testing.T, fs vfs.FS, o Options) *Log {
 	return l
 }
 
-// An event is nobody's before the disk has it: not in pages, not as a tail, not
-// as the end of the log, not live.
-func TestNothingIsSeenBeforeTheSync(t *testing.T) {
+// Before an event is synced, it is not visible: not in pages, not in watermarks, and not
+// live.
+func TestEventsAreInvisibleBeforeTheSync(t *testing.T) {
 	d := newDisk()
 	l := openOn(t, d.fs(), Options{})
 	first := mustAppend(t, l, draft("old", 1))[0]
@@ -149,11 +150,11 @@ func TestNothingIsSeenBeforeTheSync(t *testing.T) {
 	publishing.Go(func() { l.Append(t.Context(), []streams.Draft{draft("old", 2), draft("new", 3)}) })
 	eventually(t, "Pebble shows the events", func() bool {
 		_, found, err := l.store.room(l.store.db, "new")
-		return found && err == nil && d.wait.Load() > 0
+		return found && err == nil && d.waiting.Load() > 0
 	})
-	e := mustEdges(t, l, "old", "new")
+	e := mustWatermarks(t, l, "old", "new")
 	if e.Last != first || e.Tails[0] != first || !e.Tails[1].IsZero() {
-		t.Errorf("edges %+v while the sync is under way, want %s, and no tail of the new room", e, first)
+		t.Errorf("watermarks %+v while the sync is under way, want %s, and no tail of the new room", e, first)
 	}
 	sameIDs(t, "old room", []streams.ID{first}, idsOf(mustRead(t, l, "old")))
 	sameIDs(t, "new room", nil, idsOf(mustRead(t, l, "new")))
@@ -166,16 +167,16 @@ func TestNothingIsSeenBeforeTheSync(t *testing.T) {
 	d.mu.Unlock()
 	publishing.Wait()
 
-	if sig := <-feed.Messages(); sig.Event == nil || sig.Event.Prev != first {
-		t.Errorf("after the sync: %+v, want the event that follows %s", sig, first)
+	if m := <-feed.Messages(); m.Event == nil || m.Event.Prev != first {
+		t.Errorf("after the sync: %+v, want the event that follows %s", m, first)
 	}
 	if got := mustRead(t, l, "old"); len(got) != 2 {
 		t.Errorf("after the sync the room has %d events, want 2", len(got))
 	}
 }
 
-// A write that failed is not acknowledged and never seen. The log then takes
-// nothing more, says so, and still serves what it has.
+// A failed write is not acknowledged and never visible. Afterwards the log refuses appends,
+// Ping fails, and reads still work.
 func TestFailedWrite(t *testing.T) {
 	d := newDisk()
 	l := openOn(t, d.fs(), Options{SweepEvery: fastSweep})
@@ -191,15 +192,15 @@ func TestFailedWrite(t *testing.T) {
 			t.Errorf("the append that failed: %+v, want ErrUnavailable", r)
 		}
 	}
-	d.fails.Store(false) // too late: Pebble can't go on
+	d.fails.Store(false) // too late: Pebble has failed for good
 	if r := l.Append(t.Context(), []streams.Draft{draft("a", 5)})[0]; !errors.Is(r.Err, streams.ErrRefused) {
-		t.Errorf("an append after it: %+v, want ErrRefused", r)
+		t.Errorf("an append after the failure: %+v, want ErrRefused", r)
 	}
 	if err := l.Ping(t.Context()); !errors.Is(err, streams.ErrUnavailable) {
 		t.Errorf("Ping: %v, want ErrUnavailable", err)
 	}
 	sameIDs(t, "events", ids, idsOf(mustRead(t, l, "a")))
-	if tail := mustEdges(t, l, "a").Tails[0]; tail != ids[1] {
+	if tail := mustWatermarks(t, l, "a").Tails[0]; tail != ids[1] {
 		t.Errorf("tail %s, want %s", tail, ids[1])
 	}
 	if len(feed.Messages()) != 0 {
@@ -207,9 +208,9 @@ func TestFailedWrite(t *testing.T) {
 	}
 }
 
-// After a crash that takes all that was not synced, everything acknowledged is
-// there, and ids go on from beyond every id ever handed out.
-func TestCrashKeepsWhatWasAcknowledged(t *testing.T) {
+// After a crash that loses all unsynced data, every acknowledged event is stored, and new
+// ids are after every id assigned before.
+func TestCrashKeepsAcknowledgedEvents(t *testing.T) {
 	d := newDisk()
 	clock := newClock()
 	want := map[streams.Room][]streams.ID{}
@@ -221,15 +222,15 @@ func TestCrashKeepsWhatWasAcknowledged(t *testing.T) {
 		}
 		for i := range 60 {
 			room := streams.Room(fmt.Sprint("room-", i%3))
-			passing := draft("passing", i)
-			passing.Retention.Events = 0
-			ids := mustAppend(t, l, keyed(room, round*100+i), passing)
+			transient := draft("transient", i)
+			transient.Retention.Events = 0
+			ids := mustAppend(t, l, keyed(room, round*100+i), transient)
 			want[room] = append(want[room], ids[0])
 			if ids[0].Before(newest) {
-				t.Fatalf("round %d: id %s, and %s was handed out before", round, ids[0], newest)
+				t.Fatalf("round %d: id %s, and %s was assigned before", round, ids[0], newest)
 			}
 			newest = ids[1]
-			clock.add(time.Duration(i%5-2) * 100 * time.Millisecond) // and now and then back
+			clock.add(time.Duration(i%5-2) * 100 * time.Millisecond) // sometimes backwards
 		}
 		crashed := &disk{mem: d.mem.CrashClone(vfs.CrashCloneCfg{})}
 		l.Close()
@@ -250,8 +251,8 @@ func TestCrashKeepsWhatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// A disk that has stopped answering costs a publisher its time limit, and the
-// log nothing.
+// When the disk does not answer, an append fails at its time limit. The log works again
+// when the disk does.
 func TestStalledDisk(t *testing.T) {
 	d := newDisk()
 	l := openOn(t, d.fs(), Options{})
@@ -261,9 +262,9 @@ func TestStalledDisk(t *testing.T) {
 	drafts := []streams.Draft{keyed("a", 1)}
 	r := l.Append(ctx, drafts)[0]
 	if !errors.Is(r.Err, streams.ErrUnavailable) || !errors.Is(r.Err, context.DeadlineExceeded) {
-		t.Errorf("an append to a disk that stands still: %+v, want ErrUnavailable", r)
+		t.Errorf("an append to a stalled disk: %+v, want ErrUnavailable", r)
 	}
-	drafts[0] = streams.Draft{} // the caller's again
+	drafts[0] = streams.Draft{} // the caller may reuse the drafts after Append
 	d.mu.Unlock()
 
 	again := l.Append(t.Context(), []streams.Draft{keyed("a", 1)})[0]
@@ -273,7 +274,7 @@ func TestStalledDisk(t *testing.T) {
 	sameIDs(t, "events", []streams.ID{again.ID}, idsOf(mustRead(t, l, "a")))
 }
 
-// A value that this program did not write is an error, and not an end.
+// Corrupt values cause errors, and the log continues to work.
 func TestCorruptValues(t *testing.T) {
 	l := openOn(t, vfs.NewMem(), Options{SweepEvery: fastSweep})
 	id := mustAppend(t, l, draft("event", 1), draft("record", 1), keyed("key", 1))[0]
@@ -291,7 +292,7 @@ func TestCorruptValues(t *testing.T) {
 		}
 	}
 	if _, err := l.Watermarks(t.Context(), 0, []streams.Room{"record"}); !errors.Is(err, errCorrupt) {
-		t.Errorf("Edges: %v, want errCorrupt", err)
+		t.Errorf("Watermarks: %v, want errCorrupt", err)
 	}
 	if r := l.Append(t.Context(), []streams.Draft{keyed("key", 1)})[0]; !errors.Is(r.Err, streams.ErrRefused) {
 		t.Errorf("append with a corrupt idempotency record: %+v, want ErrRefused", r)
@@ -339,6 +340,6 @@ func FuzzDecode(f *testing.F) {
 func same(t *testing.T, what string, want, got []byte) {
 	t.Helper()
 	if string(want) != string(got) {
-		t.Errorf("%s %x is written as %x", what, want, got)
+		t.Errorf("%s %x is encoded again as %x", what, want, got)
 	}
 }

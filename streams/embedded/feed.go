@@ -6,28 +6,28 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// maxSignals bounds what waits for the reader of a feed: at 40 bytes each, and
-// the events themselves, which are shared.
-const maxSignals = 4096
+// maxMessages bounds the messages that wait for the reader of a feed. Each takes 40 bytes;
+// the events are shared between feeds.
+const maxMessages = 4096
 
-// A hub hands the writer's events to all feeds.
+// A hub distributes the writer's events to all feeds.
 type hub struct {
-	mu     sync.Mutex // guards the fields below; taken before a feed's own
+	mu     sync.Mutex // guards the fields below; locked before a feed's mutex
 	feeds  map[*feed]struct{}
 	closed bool
 }
 
 func newHub() *hub { return &hub{feeds: map[*feed]struct{}{}} }
 
-// open starts a feed, which is closed already if the hub is.
+// open returns a new feed. If the hub is closed, so is the feed.
 func (h *hub) open() *feed {
 	f := &feed{
-		hub:     h,
-		signals: make(chan streams.FeedMessage, maxSignals),
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-		rooms:   map[streams.Room]uint64{},
-		pending: map[streams.Room]struct{}{},
+		hub:      h,
+		messages: make(chan streams.FeedMessage, maxMessages),
+		wake:     make(chan struct{}, 1),
+		done:     make(chan struct{}),
+		rooms:    map[streams.Room]uint64{},
+		pending:  map[streams.Room]struct{}{},
 	}
 	f.running.Go(f.announce)
 	h.mu.Lock()
@@ -42,8 +42,8 @@ func (h *hub) open() *feed {
 	return f
 }
 
-// publish offers events, in the order of ids, to each feed. It does not wait for
-// any reader. Only the writer calls it.
+// publish offers events, in the order of their ids, to each feed. It never waits for a
+// reader. Only the writer calls it.
 func (h *hub) publish(events []*streams.Event) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,7 +58,7 @@ func (h *hub) remove(f *feed) {
 	delete(h.feeds, f)
 }
 
-// close closes all feeds, and those opened later.
+// close closes all feeds. A feed that is opened later is closed at once.
 func (h *hub) close() {
 	h.mu.Lock()
 	h.closed = true
@@ -70,35 +70,35 @@ func (h *hub) close() {
 	}
 }
 
-// A feed has two senders: the writer, which never waits and gives up at the
-// first event that finds no room, and announce, which waits for its reader and
-// says what the reader must know: rooms joined, and that events were lost.
+// A feed has two senders. The writer sends events and never waits: the first event that
+// does not fit into the channel marks the feed as lost. The announce goroutine waits for
+// the reader. It sends Joined and Lost messages.
 type feed struct {
 	// Fixed by hub.open.
-	hub     *hub
-	signals chan streams.FeedMessage
-	wake    chan struct{} // has room for one: there may be something to announce
-	done    chan struct{} // closed by Close
-	running sync.WaitGroup
-	closing sync.Once
+	hub      *hub
+	messages chan streams.FeedMessage
+	wake     chan struct{} // buffered for one: lost or pending has changed
+	done     chan struct{} // closed by Close
+	running  sync.WaitGroup
+	closing  sync.Once
 
-	mu      sync.Mutex              // guards the fields below
-	rooms   map[streams.Room]uint64 // joined, with the last ticket
-	pending map[streams.Room]struct{}
-	lost    bool // an event found no room; the reader has not been told yet
+	mu      sync.Mutex                // guards the fields below
+	rooms   map[streams.Room]uint64   // joined rooms with their last tickets
+	pending map[streams.Room]struct{} // rooms to announce
+	lost    bool                      // an event did not fit; Lost has not been sent yet
 	closed  bool
 }
 
 var _ streams.Feed = (*feed)(nil)
 
-// Join implements streams.Feed. Events flow from here on, and the reader ignores
-// them until the announcement has come.
+// Join implements streams.Feed. Events of the room are sent at once. The reader ignores
+// them until it receives the announcement.
 func (f *feed) Join(room streams.Room, ticket uint64) {
 	f.mu.Lock()
 	f.rooms[room] = ticket
 	f.pending[room] = struct{}{}
 	f.mu.Unlock()
-	f.rouse()
+	f.wakeUp()
 }
 
 // Leave implements streams.Feed.
@@ -110,22 +110,22 @@ func (f *feed) Leave(room streams.Room) {
 }
 
 // Messages implements streams.Feed.
-func (f *feed) Messages() <-chan streams.FeedMessage { return f.signals }
+func (f *feed) Messages() <-chan streams.FeedMessage { return f.messages }
 
 // Close implements streams.Feed.
 func (f *feed) Close() {
 	f.closing.Do(func() {
 		f.hub.remove(f)
 		f.mu.Lock()
-		f.closed = true // the writer sends nothing more
+		f.closed = true // stops the writer from sending
 		f.mu.Unlock()
 		close(f.done)
 		f.running.Wait()
-		close(f.signals)
+		close(f.messages)
 	})
 }
 
-// offer sends the events of joined rooms as far as there is room for them.
+// offer sends the events of joined rooms until the first one that does not fit.
 func (f *feed) offer(events []*streams.Event) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -137,26 +137,26 @@ func (f *feed) offer(events []*streams.Event) {
 			continue
 		}
 		select {
-		case f.signals <- streams.FeedMessage{Event: e}:
+		case f.messages <- streams.FeedMessage{Event: e}:
 		default:
 			f.lost = true
-			f.rouse()
+			f.wakeUp()
 		}
 	}
 }
 
-func (f *feed) rouse() {
+func (f *feed) wakeUp() {
 	select {
 	case f.wake <- struct{}{}:
-	default: // it is awake, and will look again
+	default: // already woken
 	}
 }
 
-// announce tells the reader what it must know, for as long as the feed is open.
+// announce sends Joined and Lost messages until the feed is closed.
 func (f *feed) announce() {
 	for {
-		sig, some := f.next()
-		if !some {
+		m, ok := f.next()
+		if !ok {
 			select {
 			case <-f.wake:
 				continue
@@ -165,19 +165,19 @@ func (f *feed) announce() {
 			}
 		}
 		select {
-		case f.signals <- sig:
+		case f.messages <- m:
 		case <-f.done:
 			return
 		}
-		if sig.Lost {
+		if m.Lost {
 			f.resume()
 		}
 	}
 }
 
-// next returns what to announce now. Lost goes first: until the reader knows
-// that it has missed something, a room must not look joined.
-func (f *feed) next() (sig streams.FeedMessage, some bool) {
+// next returns the next message to send, if one is due. Lost comes first: until the
+// reader knows about the loss, it must not see a room as joined.
+func (f *feed) next() (m streams.FeedMessage, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost {
@@ -190,8 +190,7 @@ func (f *feed) next() (sig streams.FeedMessage, some bool) {
 	return streams.FeedMessage{}, false
 }
 
-// resume lets events flow again after the reader was told Lost, and announces
-// every room anew.
+// resume lets events flow again after Lost was sent, and announces each room again.
 func (f *feed) resume() {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// numbered returns events of room "a" with ids from first to last.
+// numbered returns events of room "a" with the ids first to last.
 func numbered(first, last int) []*streams.Event {
 	var events []*streams.Event
 	for n := first; n <= last; n++ {
@@ -23,22 +23,22 @@ func numbered(first, last int) []*streams.Event {
 	return events
 }
 
-// take receives a signal that must be there once everything has settled.
+// take receives a message that must be available once all goroutines wait.
 func take(t *testing.T, f streams.Feed) streams.FeedMessage {
 	t.Helper()
 	synctest.Wait()
 	select {
-	case sig := <-f.Messages():
-		return sig
+	case m := <-f.Messages():
+		return m
 	default:
-		t.Fatal("no signal")
+		t.Fatal("no message")
 		return streams.FeedMessage{}
 	}
 }
 
-// What fits is delivered, then comes one Lost, then every room again. Nothing of
-// the time between shows up as if there were no hole.
-func TestSlowReaderIsToldOnce(t *testing.T) {
+// A slow reader receives the events that fit, then Lost once, and then each room again.
+// Events between the two do not arrive, which would hide the hole.
+func TestSlowReaderReceivesLostOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()
 		defer h.close()
@@ -48,15 +48,15 @@ func TestSlowReaderIsToldOnce(t *testing.T) {
 		take(t, f)
 		take(t, f)
 
-		h.publish(numbered(1, maxSignals+100)) // of which the last hundred find no room
+		h.publish(numbered(1, maxMessages+100)) // the last 100 do not fit
 		h.publish(numbered(9001, 9002))
-		for n := 1; n <= maxSignals; n++ {
-			if sig := take(t, f); sig.Event == nil || sig.Event.ID.Millis() != uint64(n) {
-				t.Fatalf("signal %d: %+v", n, sig)
+		for n := 1; n <= maxMessages; n++ {
+			if m := take(t, f); m.Event == nil || m.Event.ID.Millis() != uint64(n) {
+				t.Fatalf("message %d: %+v", n, m)
 			}
 		}
-		if sig := take(t, f); !sig.Lost {
-			t.Fatalf("after what fitted: %+v, want Lost", sig)
+		if m := take(t, f); !m.Lost {
+			t.Fatalf("after the events that fit: %+v, want Lost", m)
 		}
 		rooms := []streams.Room{take(t, f).Joined, take(t, f).Joined}
 		slices.Sort(rooms)
@@ -64,20 +64,19 @@ func TestSlowReaderIsToldOnce(t *testing.T) {
 			t.Fatalf("announced %q, want both rooms again", rooms)
 		}
 		h.publish(numbered(9003, 9003))
-		if sig := take(t, f); sig.Event == nil || sig.Event.ID.Millis() != 9003 {
-			t.Errorf("after that: %+v, want the event that was published then", sig)
+		if m := take(t, f); m.Event == nil || m.Event.ID.Millis() != 9003 {
+			t.Errorf("after the announcements: %+v, want the next event", m)
 		}
 	})
 }
 
-// A feed that nobody reads still takes every Join and Leave, holds no more than
-// its rooms, and closes.
+// A feed without a reader still accepts Join and Leave, stores only its rooms, and closes.
 func TestUnreadFeed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHub()
 		f := h.open()
 		f.Join("a", 1)
-		h.publish(numbered(1, 2*maxSignals))
+		h.publish(numbered(1, 2*maxMessages))
 		for n := range 10_000 {
 			room := streams.Room(fmt.Sprint("churn-", n%100))
 			f.Join(room, uint64(n))
@@ -93,19 +92,20 @@ func TestUnreadFeed(t *testing.T) {
 		f.Close()
 		h.close()
 		if late := h.open(); len(drain(late)) != 0 {
-			t.Error("a feed of a closed hub has something to say")
+			t.Error("a feed of a closed hub has messages")
 		}
 	})
 }
 
 func drain(f streams.Feed) (all []streams.FeedMessage) {
-	for sig := range f.Messages() {
-		all = append(all, sig)
+	for m := range f.Messages() {
+		all = append(all, m)
 	}
 	return all
 }
 
-// Close answers every append that is under way: stored, or ErrClosed and not.
+// Close answers every append under way: either it is stored, or it returns ErrClosed and
+// is not stored.
 func TestCloseAnswersEveryAppend(t *testing.T) {
 	fs := vfs.NewMem()
 	l := openOn(t, fs, Options{})
@@ -144,7 +144,8 @@ func TestCloseAnswersEveryAppend(t *testing.T) {
 	sameIDs(t, "events", stored, idsOf(mustRead(t, again, "a")))
 }
 
-// Memory is for rooms in use: one that was used once is not remembered for ever.
+// The number of room records in memory is bounded. A record that was evicted is read from
+// the store.
 func TestMemoryIsBounded(t *testing.T) {
 	l := openOn(t, vfs.NewMem(), Options{})
 	const batch = 512
@@ -158,9 +159,9 @@ func TestMemoryIsBounded(t *testing.T) {
 	first := mustRead(t, l, "room-0")[0].ID
 	mustAppend(t, l, draft("room-0", 1))
 	if prev := mustRead(t, l, "room-0")[1].Prev; prev != first {
-		t.Errorf("the second event has Prev %s, want %s, whether it was in memory or not", prev, first)
+		t.Errorf("the second event has Prev %s, want %s, in memory or not", prev, first)
 	}
-	if err := l.Close(); err != nil { // and then its fields are ours to look at
+	if err := l.Close(); err != nil { // afterwards the writer's fields can be read
 		t.Fatal(err)
 	}
 	if n := len(l.writer.rooms); n > maxRooms {
@@ -168,8 +169,8 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-// A cap far below what a room holds trims it in one range.
-func TestTrimOfVeryMany(t *testing.T) {
+// A cap far below a room's number of events trims it with one range deletion.
+func TestTrimManyEvents(t *testing.T) {
 	l := openOn(t, vfs.NewMem(), Options{SweepEvery: fastSweep})
 	drafts := make([]streams.Draft, 3*maxDeletes)
 	for i := range drafts {
@@ -184,9 +185,9 @@ func TestTrimOfVeryMany(t *testing.T) {
 	events := mustRead(t, l, "a")
 	sameIDs(t, "kept", ids[len(ids)-2:], idsOf(events))
 	if events[0].Prev != ids[len(ids)-3] {
-		t.Errorf("the first kept has Prev %s, want the last trimmed, %s", events[0].Prev, ids[len(ids)-3])
+		t.Errorf("the first kept event has Prev %s, want the last trimmed one, %s", events[0].Prev, ids[len(ids)-3])
 	}
-	if n := kept(t, l, kindEvent); n != 2 {
+	if n := countKeys(t, l, kindEvent); n != 2 {
 		t.Errorf("%d events in the store, want 2", n)
 	}
 }

@@ -7,15 +7,17 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// The keys of the store. A room's name has no zero byte, so that no room's keys
-// lie among another's.
+// The keys of the store. A room's name never contains a zero byte, so the keys of one room
+// are contiguous.
 //
-//	m name                          what the log knows of itself
+//	m name                          metadata of the log
 //	e room 0 id                     an event
 //	r room                          the room's record
 //	k room 0 key                    an idempotency record
-//	x milliseconds 'r' room         when to look at a room's record again
-//	x milliseconds 'k' room 0 key   when an idempotency record expires
+//	x milliseconds 'r' room         time of the next sweep of a room's record
+//	x milliseconds 'k' room 0 key   time at which an idempotency record expires
+//
+// Milliseconds count from the Unix epoch and have 8 bytes, big-endian.
 const (
 	kindMeta   = 'm'
 	kindEvent  = 'e'
@@ -27,14 +29,14 @@ const (
 const idBytes = len(streams.ID{})
 
 func eventKey(room streams.Room, id streams.ID) []byte {
-	b := make([]byte, eventKeyBytes(room), eventKeyBytes(room)+1) // one more, for justAfter
+	b := make([]byte, eventKeyBytes(room), eventKeyBytes(room)+1) // room for the byte that justAfter appends
 	putEventKey(b, room, id)
 	return b
 }
 
 func eventKeyBytes(room streams.Room) int { return 1 + len(room) + 1 + idBytes }
 
-// putEventKey fills b, which has eventKeyBytes.
+// putEventKey fills b, which must have eventKeyBytes bytes.
 func putEventKey(b []byte, room streams.Room, id streams.ID) {
 	b[0] = kindEvent
 	n := 1 + copy(b[1:], room)
@@ -42,7 +44,7 @@ func putEventKey(b []byte, room streams.Room, id streams.ID) {
 	copy(b[n+1:], id[:])
 }
 
-// justAfter is the first key after the event at id. There may be no next id.
+// justAfter returns the first key after the event at id. It works for the highest id too.
 func justAfter(room streams.Room, id streams.ID) []byte { return append(eventKey(room, id), 0) }
 
 // eventID returns the id at the end of an event's key.
@@ -65,8 +67,8 @@ func idempotencyKey(room streams.Room, key string) []byte {
 	return append(b, key...)
 }
 
-// expiryKey is where the sweep finds record, the key of a room or idempotency
-// record, once ms has come.
+// expiryKey returns the key under which the sweep finds record at time ms. record is the
+// key of a room or idempotency record.
 func expiryKey(ms int64, record []byte) []byte {
 	b := make([]byte, 0, 1+8+len(record))
 	b = append(b, kindExpiry)
@@ -74,7 +76,7 @@ func expiryKey(ms int64, record []byte) []byte {
 	return append(b, record...)
 }
 
-// parseExpiryKey is the reverse of expiryKey. The record's key shares b's memory.
+// parseExpiryKey is the inverse of expiryKey. The returned record shares b's memory.
 func parseExpiryKey(b []byte) (ms int64, record []byte, err error) {
 	if len(b) < 1+8+1 {
 		return 0, nil, fmt.Errorf("%w: expiry key of %d bytes", errCorrupt, len(b))

@@ -14,28 +14,24 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// ErrLocked reports a directory that another process (or another Log of this
-// one) has open. The text names it.
-var ErrLocked = errors.New("the log's directory is in use by another process")
-
 const (
-	// appendWait bounds one Append, for a disk that has stopped answering.
+	// appendWait bounds one Append, in case the disk does not answer.
 	appendWait = 10 * time.Second
 
-	// maxQueued bounds the appends that wait for the writer. More wait in
-	// Append itself, each within its own time limit.
+	// maxQueued bounds the appends in the writer's queue. More appends wait in Append,
+	// each within its own time limit.
 	maxQueued = 1024
 
 	defaultSweepEvery = time.Second
 )
 
-// Options tunes a Log. The zero value means the defaults.
+// Options configures a Log. The zero value of each field means its default.
 type Options struct {
-	KeyLife  time.Duration // how long idempotency keys are known; 0 means streams.DefaultKeyLife
+	KeyLife  time.Duration // how long idempotency keys are remembered; 0 means streams.DefaultKeyLife
 	TailLife time.Duration // how long a tail record outlives its room's events; 0 means streams.DefaultTailLife
 
-	SweepEvery time.Duration    // how often expired things are removed; 0 means a second
-	Now        func() time.Time // nil means time.Now
+	SweepEvery time.Duration    // how often expired data is removed; 0 means 1 s
+	Now        func() time.Time // the clock of ids and expiry; nil means time.Now
 	Logger     *slog.Logger     // nil means none
 }
 
@@ -58,7 +54,7 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Log is a streams.Log in a directory. Close it when done.
+// A Log is a streams.Log in a directory. It is safe for concurrent use. Close it when done.
 type Log struct {
 	// Fixed by Open.
 	options Options
@@ -66,25 +62,25 @@ type Log struct {
 	feeds   *hub
 	writer  *writer
 	queue   chan *request // to the writer
-	done    chan struct{} // closed by Close: the writer shall stop
-	stopped chan struct{} // closed by the writer: it has
+	done    chan struct{} // closed by Close to stop the writer
+	stopped chan struct{} // closed by the writer when it has stopped
 
-	// Set by the writer, read by all.
-	durable atomic.Pointer[streams.ID] // the newest id handed out; all at or before it is on the disk
-	dropped atomic.Pointer[streams.ID] // the newest id whose tail record was dropped: the horizon
+	// Set by the writer, read by all goroutines.
+	durable          atomic.Pointer[streams.ID] // newest assigned id; events at or before it are on the disk
+	unrecordedBefore atomic.Pointer[streams.ID] // newest id of all deleted tail records
 
 	closing  sync.Once
 	closeErr error // of the first Close
 
-	mu     sync.RWMutex // held shared by every read, so that Close waits for it; guards closed
+	mu     sync.RWMutex // guards closed; reads hold it shared, so that Close waits for them
 	closed bool
 }
 
 var _ streams.Log = (*Log)(nil)
 
-// Open opens the log in dir, which is made if it does not exist. Errors:
-// ErrLocked, streams.ErrMismatch where dir holds something that is not a log of
-// this format, and those of the file system.
+// Open opens the log in dir. It creates dir and a new log if necessary. Errors: ErrLocked;
+// streams.ErrMismatch if dir holds a log of another format or another program's database;
+// and those of the file system.
 func Open(dir string, o Options) (*Log, error) { return open(dir, o, vfs.Default) }
 
 func open(dir string, o Options, fs vfs.FS) (*Log, error) {
@@ -106,17 +102,18 @@ func open(dir string, o Options, fs vfs.FS) (*Log, error) {
 		stopped: make(chan struct{}),
 	}
 	l.durable.Store(&m.ceiling)
-	l.dropped.Store(&m.dropped)
+	l.unrecordedBefore.Store(&m.unrecordedBefore)
 	l.writer = newWriter(l, m.ceiling)
 	go l.writer.run()
 	return l, nil
 }
 
-// Close ends the feeds, lets what is being written finish, answers waiting
-// appends with ErrClosed, and releases the directory. Closing again does nothing.
+// Close waits for reads and for the write under way, answers waiting appends with
+// ErrClosed, closes all feeds, and unlocks the directory. Closing again does nothing and
+// returns the same error.
 func (l *Log) Close() error {
 	l.closing.Do(func() {
-		l.mu.Lock() // once no read is left
+		l.mu.Lock() // waits for reads
 		l.closed = true
 		l.mu.Unlock()
 		close(l.done)
@@ -127,10 +124,10 @@ func (l *Log) Close() error {
 	return l.closeErr
 }
 
-// enter admits a read, which must call leave in the end.
-func (l *Log) enter(ctx context.Context) (leave func(), err error) {
+// beginRead keeps the log open until the caller calls end.
+func (l *Log) beginRead(ctx context.Context) (end func(), err error) {
 	if err := ctx.Err(); err != nil {
-		return nil, over(ctx)
+		return nil, contextError(ctx)
 	}
 	l.mu.RLock()
 	if l.closed {
@@ -140,44 +137,44 @@ func (l *Log) enter(ctx context.Context) (leave func(), err error) {
 	return l.mu.RUnlock, nil
 }
 
-// over is the error of a call whose context has ended.
-func over(ctx context.Context) error {
+// contextError returns the error of a call whose context has ended.
+func contextError(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", streams.ErrUnavailable, context.Cause(ctx))
 }
 
 // Partitions returns 1.
 func (l *Log) Partitions() int { return 1 }
 
-// Feed opens a live side of the log; there is one partition, whatever p says.
+// Feed implements streams.Feed for the log's only partition. It ignores its argument.
 func (l *Log) Feed(streams.Partition) streams.Feed { return l.feeds.open() }
 
-// Ping reports whether the log is open and has not failed.
+// Ping returns nil if the log is open and accepts events.
 func (l *Log) Ping(ctx context.Context) error {
-	leave, err := l.enter(ctx)
+	endRead, err := l.beginRead(ctx)
 	if err != nil {
 		return err
 	}
-	defer leave()
+	defer endRead()
 	if err := l.store.failed(); err != nil {
 		return fmt.Errorf("%w: %w", streams.ErrUnavailable, err)
 	}
 	return nil
 }
 
-// A request is one Append on its way to the writer.
+// A request is one Append in the writer's queue.
 type request struct {
-	drafts []streams.Draft
-	prints [][16]byte // of the drafts with a key, in their place
-	bytes  int        // of data
+	drafts       []streams.Draft
+	fingerprints [][16]byte // by draft, for drafts with a key; nil without any
+	bytes        int        // of data
 
 	// Owned by the writer until it answers.
 	receipts []streams.Receipt
-	answered chan struct{} // closed with receipts complete
+	answered chan struct{} // closed when receipts are complete
 }
 
-// newRequest does what can be done outside the writer, which all appends share.
-// The drafts are copied, for an Append that gave up waiting returns them to its
-// caller while the writer may still come to them.
+// newRequest does the work of an Append that does not need the writer, because the writer
+// is shared. It copies the drafts: after a timeout Append returns, and its caller may
+// change the drafts before the writer reads them.
 func newRequest(drafts []streams.Draft) *request {
 	r := &request{
 		drafts:   append([]streams.Draft(nil), drafts...),
@@ -189,10 +186,10 @@ func newRequest(drafts []streams.Draft) *request {
 		if drafts[i].Key == "" {
 			continue
 		}
-		if r.prints == nil {
-			r.prints = make([][16]byte, len(drafts))
+		if r.fingerprints == nil {
+			r.fingerprints = make([][16]byte, len(drafts))
 		}
-		r.prints[i] = drafts[i].Fingerprint()
+		r.fingerprints[i] = drafts[i].Fingerprint()
 	}
 	return r
 }
@@ -205,39 +202,39 @@ func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Rece
 	ctx, cancel := context.WithTimeout(ctx, appendWait)
 	defer cancel()
 	if ctx.Err() != nil {
-		return failed(len(drafts), over(ctx))
+		return failAll(len(drafts), contextError(ctx))
 	}
 	r := newRequest(drafts)
 	select {
 	case l.queue <- r:
 	case <-l.done:
-		return failed(len(drafts), streams.ErrClosed)
+		return failAll(len(drafts), streams.ErrClosed)
 	case <-ctx.Done():
-		return failed(len(drafts), over(ctx))
+		return failAll(len(drafts), contextError(ctx))
 	}
 	select {
 	case <-r.answered:
 		return r.receipts
 	case <-ctx.Done():
-		return failed(len(drafts), over(ctx))
+		return failAll(len(drafts), contextError(ctx))
 	case <-l.stopped:
-		return l.leftBehind(r)
+		return receiptsAfterStop(r)
 	}
 }
 
-// leftBehind is the answer to r when the writer has stopped: the writer's own if
-// it gave one. If not, r slipped into the queue behind its back and was not stored.
-func (l *Log) leftBehind(r *request) []streams.Receipt {
+// receiptsAfterStop returns the receipts of r after the writer has stopped. If the writer
+// did not answer r, r reached the queue too late and was not stored.
+func receiptsAfterStop(r *request) []streams.Receipt {
 	select {
 	case <-r.answered:
 		return r.receipts
 	default:
-		return failed(len(r.drafts), streams.ErrClosed)
+		return failAll(len(r.drafts), streams.ErrClosed)
 	}
 }
 
-// failed is n receipts that say err.
-func failed(n int, err error) []streams.Receipt {
+// failAll returns n receipts with the error err.
+func failAll(n int, err error) []streams.Receipt {
 	receipts := make([]streams.Receipt, n)
 	for i := range receipts {
 		receipts[i].Err = err

@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 )
 
-// fastSweep makes the sweep run all through the tests, and not just at their end.
+// fastSweep makes the sweep run often during a test.
 const fastSweep = 5 * time.Millisecond
 
 func mustOpen(t testing.TB, dir string, o Options) *Log {

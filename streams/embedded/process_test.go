@@ -18,7 +18,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// In a child process these say what it shall do, in which directory.
+// These environment variables give a child process its role and its directory.
 const (
 	childRole = "TIDEMARK_TEST_CHILD"
 	childDir  = "TIDEMARK_TEST_DIR"
@@ -29,14 +29,14 @@ func TestMain(m *testing.M) {
 	case "":
 		os.Exit(m.Run())
 	case "publish":
-		publishForEver(os.Getenv(childDir))
+		publishForever(os.Getenv(childDir))
 	case "open":
 		_, err := Open(os.Getenv(childDir), Options{})
 		fmt.Println(err)
 	}
 }
 
-// child returns this test program as a process of its own, in a role.
+// child returns a command that runs this test program in a role.
 func child(t *testing.T, role, dir string) *exec.Cmd {
 	self, err := os.Executable()
 	if err != nil {
@@ -48,15 +48,15 @@ func child(t *testing.T, role, dir string) *exec.Cmd {
 	return cmd
 }
 
-// publishForEver appends from several goroutines and prints each event that was
-// acknowledged: its room, key and id.
-func publishForEver(dir string) {
+// publishForever appends from several goroutines. It prints a line for each receipt: room,
+// key, id and error.
+func publishForever(dir string) {
 	l, err := Open(dir, Options{SweepEvery: fastSweep})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	var mu sync.Mutex // keeps the lines whole
+	var mu sync.Mutex // guards stdout, so that lines are not mixed
 	var publishers sync.WaitGroup
 	for p := range 8 {
 		publishers.Go(func() {
@@ -76,15 +76,15 @@ func publishForEver(dir string) {
 	publishers.Wait()
 }
 
-// An acked event is one that a child printed before it was killed.
+// An acked event was acknowledged to a child before it was killed.
 type acked struct {
 	room streams.Room
 	id   string
 }
 
-// Killed at any moment, the log has every acknowledged event once, in one chain
-// per room.
-func TestKill9KeepsWhatWasAcknowledged(t *testing.T) {
+// After its process is killed at any moment, the log has every acknowledged event once, in
+// one chain per room.
+func TestKillKeepsAcknowledgedEvents(t *testing.T) {
 	dir := t.TempDir()
 	var all []acked
 	for round := range 5 {
@@ -116,8 +116,8 @@ func TestKill9KeepsWhatWasAcknowledged(t *testing.T) {
 	t.Logf("%d events acknowledged, %d logged", len(all), len(logged))
 }
 
-// killAfter lets a child publish until n events were acknowledged, kills it, and
-// returns all that it printed.
+// killAfter runs a publishing child, kills it after n acknowledged events, and returns all
+// events that it printed.
 func killAfter(t *testing.T, dir string, n int) (all []acked) {
 	t.Helper()
 	cmd := child(t, "publish", dir)
@@ -132,23 +132,24 @@ func killAfter(t *testing.T, dir string, n int) (all []acked) {
 	for lines.Scan() {
 		f := strings.Fields(lines.Text())
 		if len(f) != 4 {
-			continue // the last line, cut by the kill
+			continue // the last line, incomplete because of the kill
 		}
 		if f[3] != "<nil>" {
 			t.Errorf("the child: %s", lines.Text())
 		}
 		all = append(all, acked{streams.Room(f[0]), f[2]})
 		if len(all) == n {
-			cmd.Process.Kill() // what is in the pipe is still read
+			cmd.Process.Kill() // the loop still reads the rest of the pipe
 		}
 	}
-	cmd.Wait() // its error is that it was killed
+	cmd.Wait() // returns an error because the child was killed
 	if len(all) < n {
 		t.Fatalf("the child stopped after %d events", len(all))
 	}
 	return all
 }
 
+// A directory can be opened once at a time, within a process and between processes.
 func TestSecondProcessIsLockedOut(t *testing.T) {
 	dir := t.TempDir()
 	l := mustOpen(t, dir, Options{})
@@ -167,7 +168,8 @@ func TestSecondProcessIsLockedOut(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesWhatIsNoLog(t *testing.T) {
+// Open rejects another program's database, another format, broken metadata, and a file.
+func TestOpenRejectsOtherData(t *testing.T) {
 	foreign, future := t.TempDir(), t.TempDir()
 	writeTo(t, foreign, "key", "value")
 	mustOpen(t, future, Options{}).Close()

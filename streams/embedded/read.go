@@ -12,9 +12,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// Pebble shows a batch to readers while its sync is still under way. So every
-// read stops at the durable position: an event that a crash could still take
-// back has not happened.
+// Pebble shows a batch to readers before the batch is synced. So every read stops at the
+// durable position, because a crash could still remove later events.
 
 // After implements streams.Log.
 func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
@@ -35,14 +34,14 @@ const (
 	backwards direction = false
 )
 
-// page reads the events of room after a position and with keys below upper, at
-// most limit, starting at the end that the direction says.
+// page reads at most limit events of room after a position and with keys below upper. It
+// starts at the oldest of these events for forwards, and at the newest for backwards.
 func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upper []byte, limit int, d direction) ([]*streams.Event, error) {
-	leave, err := l.enter(ctx)
+	endRead, err := l.beginRead(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer leave()
+	defer endRead()
 
 	r, found, err := l.store.room(l.store.db, room)
 	if err != nil {
@@ -51,7 +50,7 @@ func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upp
 	if !found || r.expired(l.options.Now()) {
 		return nil, nil
 	}
-	// Starting behind what was trimmed spares the reader its remains.
+	// Starting after the trimmed events avoids reading over their tombstones.
 	lower := justAfter(room, streams.Later(after, r.trimmed))
 	if end := justAfter(room, *l.durable.Load()); bytes.Compare(end, upper) < 0 {
 		upper = end
@@ -66,10 +65,10 @@ func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upp
 	return events, err
 }
 
-// unreadable is the error of a read that the store could not serve.
+// unreadable returns the error of a read that the store could not serve.
 func unreadable(err error) error { return fmt.Errorf("%w: %w", streams.ErrUnavailable, err) }
 
-// events reads a page from the store. The caller must have admitted the read.
+// events reads a page from the store. The caller must hold the log open with beginRead.
 func (s *store) events(ctx context.Context, room streams.Room, lower, upper []byte, limit int, d direction) (events []*streams.Event, err error) {
 	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
 		LowerBound: lower,
@@ -86,7 +85,7 @@ func (s *store) events(ctx context.Context, room streams.Room, lower, upper []by
 	}
 	for ok := first(); ok && len(events) < limit; ok = next() {
 		if ctx.Err() != nil {
-			return nil, over(ctx)
+			return nil, contextError(ctx)
 		}
 		e, err := eventAt(iter, room)
 		if err != nil {
@@ -109,45 +108,45 @@ func eventAt(iter *pebble.Iterator, room streams.Room) (*streams.Event, error) {
 	return decodeEvent(room, id, v)
 }
 
-// Watermarks implements streams.Log. An embedded log cannot go back under a running
-// process, so the floor is the moment the log was made.
+// Watermarks implements streams.Log. An embedded log cannot lose events while the process
+// runs, so the floor does not change.
 func (l *Log) Watermarks(ctx context.Context, _ streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
-	leave, err := l.enter(ctx)
+	endRead, err := l.beginRead(ctx)
 	if err != nil {
 		return streams.Watermarks{}, err
 	}
-	defer leave()
+	defer endRead()
 
-	snapshot, last := l.moment()
+	snapshot, last := l.durableSnapshot()
 	defer snapshot.Close()
-	e := streams.Watermarks{Last: last, Floor: l.store.floor, Tails: make([]streams.ID, len(rooms))}
+	w := streams.Watermarks{Last: last, Floor: l.store.floor, Tails: make([]streams.ID, len(rooms))}
 	for i, room := range rooms {
 		if ctx.Err() != nil {
-			return streams.Watermarks{}, over(ctx)
+			return streams.Watermarks{}, contextError(ctx)
 		}
 		r, found, err := l.store.room(snapshot, room)
 		if err != nil {
 			return streams.Watermarks{}, unreadable(err)
 		}
 		if found {
-			e.Tails[i] = r.tail(last)
+			w.Tails[i] = r.tail(last)
 		}
 	}
-	// Last of all: the horizon rises before a record goes, so a record that was
-	// not found is at or before it.
-	e.UnrecordedBefore = *l.dropped.Load()
-	return e, nil
+	// Loaded after the records: UnrecordedBefore rises before the sweep deletes a record.
+	// So it covers every record that was not found.
+	w.UnrecordedBefore = *l.unrecordedBefore.Load()
+	return w, nil
 }
 
-// moment returns a view of the store and the durable position that goes with it:
-// the view has all up to there, and at most the one write beyond that is under way.
-func (l *Log) moment() (*pebble.Snapshot, streams.ID) {
+// durableSnapshot returns a snapshot of the store with its durable position. The snapshot
+// contains all events up to that position, and perhaps those of one unfinished write.
+func (l *Log) durableSnapshot() (*pebble.Snapshot, streams.ID) {
 	for {
 		before := l.durable.Load()
 		snapshot := l.store.db.NewSnapshot()
 		if l.durable.Load() == before {
 			return snapshot, *before
 		}
-		snapshot.Close() // the writer finished a write between the two: look again
+		snapshot.Close() // the writer finished a write in between
 	}
 }

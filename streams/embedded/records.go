@@ -10,24 +10,23 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// errCorrupt reports a value that this program did not write.
+// errCorrupt reports a key or value that this program cannot have written.
 var errCorrupt = errors.New("corrupt value in the log")
 
-// A roomRecord is all that is kept of a room beside its events. It outlives them
-// as the tail record.
+// A roomRecord is the state of a room. It outlives the room's events as its tail record.
 type roomRecord struct {
 	last streams.ID // the newest event
 
-	// before is last as it was before the write that last changed it. A reader
-	// may see a record whose event is not on the disk yet: then this one holds.
+	// before is the value of last before the write that changed it. A reader that sees
+	// a record whose newest event is not on the disk yet uses before instead.
 	before streams.ID
 
-	trimmed streams.ID // events at or before it are gone; zero if none is
-	count   uint64     // events kept
+	trimmed streams.ID // events at or before it were removed; at first the room's base
+	count   uint64     // stored events
 
-	// In milliseconds since the epoch, by the clock of the log.
-	expires int64 // the events are gone from here on
-	indexed int64 // when the sweep looks at this record
+	// Milliseconds since the Unix epoch, by the log's clock.
+	expires int64 // the events expire
+	indexed int64 // the sweep visits this record
 }
 
 const roomRecordBytes = 3*idBytes + 3*8
@@ -55,10 +54,10 @@ func decodeRoomRecord(b []byte) (roomRecord, error) {
 	}, nil
 }
 
-// expired reports whether the room's events are gone at now, removed or not.
+// expired reports whether the room's events have expired. They may not be removed yet.
 func (r *roomRecord) expired(now time.Time) bool { return r.expires <= now.UnixMilli() }
 
-// tail is the newest event at or before the durable position.
+// tail returns the newest event at or before the durable position.
 func (r *roomRecord) tail(durable streams.ID) streams.ID {
 	if durable.Before(r.last) {
 		return r.before
@@ -66,18 +65,18 @@ func (r *roomRecord) tail(durable streams.ID) streams.ID {
 	return r.last
 }
 
-// A keyRecord remembers an idempotency key.
+// A keyRecord is the record of an idempotency key.
 type keyRecord struct {
-	id      streams.ID
-	print   [16]byte
-	expires int64 // milliseconds since the epoch
+	id          streams.ID
+	fingerprint [16]byte // of the draft
+	expires     int64    // milliseconds since the Unix epoch
 }
 
 const keyRecordBytes = idBytes + 16 + 8
 
 func (r *keyRecord) encode(b []byte) {
 	copy(b[0:], r.id[:])
-	copy(b[16:], r.print[:])
+	copy(b[16:], r.fingerprint[:])
 	binary.BigEndian.PutUint64(b[32:], uint64(r.expires))
 }
 
@@ -86,14 +85,14 @@ func decodeKeyRecord(b []byte) (keyRecord, error) {
 		return keyRecord{}, fmt.Errorf("%w: idempotency record of %d bytes", errCorrupt, len(b))
 	}
 	return keyRecord{
-		id:      streams.ID(b[0:16]),
-		print:   [16]byte(b[16:32]),
-		expires: int64(binary.BigEndian.Uint64(b[32:])),
+		id:          streams.ID(b[0:16]),
+		fingerprint: [16]byte(b[16:32]),
+		expires:     int64(binary.BigEndian.Uint64(b[32:])),
 	}, nil
 }
 
-// An event's value is its Prev, the length of its type in one byte, the type,
-// and the data to the end. Room and id are in the key.
+// An event's value is its Prev, the length of its type in one byte, the type, and the data.
+// Room and id are in the key.
 const eventHead = idBytes + 1
 
 func eventBytes(e *streams.Event) int { return eventHead + len(e.Type) + len(e.Data) }
@@ -105,8 +104,8 @@ func encodeEvent(b []byte, e *streams.Event) {
 	copy(b[eventHead+n:], e.Data)
 }
 
-// decodeEvent returns the event of room at id whose value is b, which stays the
-// caller's.
+// decodeEvent decodes the value b of the event of room at id. The event does not share b's
+// memory.
 func decodeEvent(room streams.Room, id streams.ID, b []byte) (*streams.Event, error) {
 	if len(b) < eventHead || len(b) < eventHead+int(b[idBytes]) {
 		return nil, fmt.Errorf("%w: event %s of %d bytes", errCorrupt, id, len(b))

@@ -11,16 +11,17 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// MarkRestored tells the log in dir that it was brought back from a copy: from then on it
-// vouches for nothing before this moment, so that every cursor from before gets a gap
-// notice. No process may have the log open. Where there is none it makes none.
+// MarkRestored records that the log in dir was restored from a backup, which may lack the
+// newest events. It raises the floor to the current time, so that every older cursor gets
+// a gap notice. No process may have the log open. MarkRestored does not create a log.
+// Errors: ErrLocked, streams.ErrMismatch, and those of the file system.
 func MarkRestored(dir string, o Options) error {
 	o = o.withDefaults()
-	there, err := pebble.Peek(dir, vfs.Default)
+	database, err := pebble.Peek(dir, vfs.Default)
 	if err != nil {
 		return fmt.Errorf("open log %q: %w", dir, err)
 	}
-	if !there.Exists {
+	if !database.Exists {
 		return fmt.Errorf("there is no log in %q", dir)
 	}
 	s, err := openStore(dir, vfs.Default, o.Logger)
@@ -30,8 +31,7 @@ func MarkRestored(dir string, o Options) error {
 	return errors.Join(s.raiseFloor(o.Now()), s.close())
 }
 
-// raiseFloor has the log vouch for nothing before now, nor before any id that it has
-// handed out.
+// raiseFloor raises the floor to now, and above every id that the log has assigned.
 func (s *store) raiseFloor(now time.Time) error {
 	m, err := s.loadMeta(now)
 	if err != nil {

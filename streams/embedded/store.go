@@ -15,34 +15,38 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
+// ErrLocked reports that another process, or another Log of this process, uses the
+// directory. The text names the directory.
+var ErrLocked = errors.New("the log's directory is in use by another process")
+
 const (
-	// format is the layout of keys and values. A change that this program could
-	// misread gets a new number.
+	// format is the version of the layout of keys and values. A change that an older
+	// program could misread gets a new number.
 	format = 1
 
-	// pebbleFormat is pinned, so that a new Pebble does not make a log unreadable
-	// for the version of Tidemark before it.
+	// pebbleFormat is fixed, so that an older version of Tidemark can still open a log
+	// that a newer Pebble has used.
 	pebbleFormat = pebble.FormatTableFormatV6
 
-	cacheBytes    = 64 << 20 // blocks read; the newest events are in the memtable anyway
-	memTableBytes = 32 << 20 // more means fewer flushes; two or three exist at once
-	maxOpenFiles  = 512      // well under the usual limit of 1,024, which connections share
+	cacheBytes    = 64 << 20 // of blocks read from files; the newest events are in the memtable
+	memTableBytes = 32 << 20 // larger means fewer flushes; two or three exist at a time
+	maxOpenFiles  = 512      // well below the usual limit of 1,024, which connections share
 )
 
 var (
-	metaFormat  = []byte{kindMeta, 'f'} // the format, one byte
-	metaFloor   = []byte{kindMeta, 'o'} // the id after which the log vouches for everything
-	metaCeiling = []byte{kindMeta, 'c'} // no id beyond it has been handed out
-	metaDropped = []byte{kindMeta, 'd'} // the newest id whose tail record was dropped
+	metaFormat           = []byte{kindMeta, 'f'} // the format, one byte
+	metaFloor            = []byte{kindMeta, 'o'} // the position after which the log is complete
+	metaCeiling          = []byte{kindMeta, 'c'} // every assigned id is at or before it
+	metaUnrecordedBefore = []byte{kindMeta, 'd'} // the newest id of all deleted tail records
 )
 
-// meta is what the log knows of itself when it is opened.
+// meta is the metadata of a log: the values of the keys above.
 type meta struct {
-	floor, ceiling, dropped streams.ID
+	floor, ceiling, unrecordedBefore streams.ID
 }
 
-// A store is the Pebble database in its locked directory, and the reading of
-// single values from it.
+// A store is a Pebble database in a locked directory. It reads single values and commits
+// batches.
 type store struct {
 	// Fixed by openStore, floor by loadMeta.
 	db    *pebble.DB
@@ -50,7 +54,7 @@ type store struct {
 	log   *slog.Logger
 	floor streams.ID
 
-	fatal atomic.Pointer[error] // set once Pebble can't go on
+	fatal atomic.Pointer[error] // set when Pebble has failed for good
 }
 
 func openStore(dir string, fs vfs.FS, log *slog.Logger) (*store, error) {
@@ -68,7 +72,8 @@ func openStore(dir string, fs vfs.FS, log *slog.Logger) (*store, error) {
 	return s, nil
 }
 
-// lockDirectory tells a directory in use from one that cannot be written.
+// lockDirectory locks dir. It returns ErrLocked if dir is in use, and other errors if it
+// cannot be written.
 func lockDirectory(dir string, filesystem vfs.FS) (*pebble.Lock, error) {
 	lock, err := pebble.LockDirectory(dir, filesystem)
 	if err == nil {
@@ -94,8 +99,8 @@ func (s *store) pebbleOptions(fs vfs.FS) *pebble.Options {
 		EventListener:      &events,
 	}
 	for i := range o.Levels {
-		// Most rooms and idempotency keys looked up are new: a filter answers
-		// that without a read.
+		// Most lookups are for new rooms and new idempotency keys. A Bloom filter
+		// answers these without a read.
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
 	return o
@@ -103,25 +108,25 @@ func (s *store) pebbleOptions(fs vfs.FS) *pebble.Options {
 
 func (s *store) close() error { return errors.Join(s.db.Close(), s.lock.Close()) }
 
-// loadMeta reads what the log knows of itself, or founds a new log.
+// loadMeta reads the metadata of the log, or creates a log in an empty database.
 func (s *store) loadMeta(now time.Time) (meta, error) {
 	v, found, err := s.get(metaFormat)
 	switch {
 	case err != nil:
 		return meta{}, err
 	case !found:
-		return s.found(now)
+		return s.create(now)
 	case len(v) != 1 || v[0] != format:
-		return meta{}, fmt.Errorf("%w: it has format %v, this program reads %d", streams.ErrMismatch, v, format)
+		return meta{}, fmt.Errorf("%w: its format is %v, and this version of Tidemark reads format %d", streams.ErrMismatch, v, format)
 	}
 	var m meta
 	for _, e := range []struct {
 		key []byte
 		id  *streams.ID
-	}{{metaFloor, &m.floor}, {metaCeiling, &m.ceiling}, {metaDropped, &m.dropped}} {
+	}{{metaFloor, &m.floor}, {metaCeiling, &m.ceiling}, {metaUnrecordedBefore, &m.unrecordedBefore}} {
 		v, found, err := s.get(e.key)
 		if err == nil && !found {
-			err = fmt.Errorf("%w: %q is not there", errCorrupt, e.key)
+			err = fmt.Errorf("%w: the key %q is missing", errCorrupt, e.key)
 		}
 		if err == nil {
 			*e.id, err = decodeID(v)
@@ -134,9 +139,9 @@ func (s *store) loadMeta(now time.Time) (meta, error) {
 	return m, nil
 }
 
-// found makes a new log, which vouches for everything from now on.
-func (s *store) found(now time.Time) (meta, error) {
-	if err := s.empty(); err != nil {
+// create writes the metadata of a new log, which is complete after now.
+func (s *store) create(now time.Time) (meta, error) {
+	if err := s.checkEmpty(); err != nil {
 		return meta{}, err
 	}
 	floor := streams.IDAt(now, 0)
@@ -147,7 +152,7 @@ func (s *store) found(now time.Time) (meta, error) {
 		b.Set(metaFormat, []byte{format}, nil),
 		b.Set(metaFloor, m.floor[:], nil),
 		b.Set(metaCeiling, m.ceiling[:], nil),
-		b.Set(metaDropped, m.dropped[:], nil),
+		b.Set(metaUnrecordedBefore, m.unrecordedBefore[:], nil),
 	)
 	if sets != nil {
 		return meta{}, sets
@@ -156,21 +161,21 @@ func (s *store) found(now time.Time) (meta, error) {
 	return m, s.commit(b, pebble.Sync)
 }
 
-// empty refuses a database that has something in it, and no format: it belongs
+// checkEmpty returns an error if the database contains keys. Without a format, they belong
 // to another program.
-func (s *store) empty() error {
+func (s *store) checkEmpty() error {
 	iter, err := s.db.NewIter(nil)
 	if err != nil {
 		return err
 	}
 	if iter.First() {
-		err = fmt.Errorf("%w: it is a Pebble database, and not a log", streams.ErrMismatch)
+		err = fmt.Errorf("%w: the directory holds another program's Pebble database: choose another directory", streams.ErrMismatch)
 	}
 	return errors.Join(err, iter.Close())
 }
 
-// commit applies b. After an error b may be on the disk, or become visible,
-// or neither, and the store takes no further batch.
+// commit applies b. After an error, b may or may not be on the disk and visible to readers,
+// and the store accepts no more batches.
 func (s *store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.failed(); err != nil {
 		return err
@@ -178,10 +183,18 @@ func (s *store) commit(b *pebble.Batch, o *pebble.WriteOptions) error {
 	if err := s.db.Apply(b, o); err != nil {
 		return err
 	}
-	return s.failed() // Pebble reports a failed write to its logger only
+	return s.failed() // Pebble reports a failed write only to its logger
 }
 
-// failed returns why the store takes no more batches; nil while it does.
+// must panics on an error of adding to a batch. That cannot occur, because a batch without
+// an index is only memory.
+func must(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// failed returns the error after which the store accepts no more batches, or nil.
 func (s *store) failed() error {
 	if err := s.fatal.Load(); err != nil {
 		return *err
@@ -191,15 +204,15 @@ func (s *store) failed() error {
 
 // get returns a copy of the value of key.
 func (s *store) get(key []byte) (value []byte, found bool, err error) {
-	found, err = s.look(s.db, key, func(v []byte) error {
+	found, err = s.read(s.db, key, func(v []byte) error {
 		value = append([]byte(nil), v...)
 		return nil
 	})
 	return value, found, err
 }
 
-// look gives the value of key, if there is one, to decode, which must not keep it.
-func (s *store) look(from pebble.Reader, key []byte, decode func([]byte) error) (found bool, err error) {
+// read passes the value of key, if the key exists, to decode. decode must not keep it.
+func (s *store) read(from pebble.Reader, key []byte, decode func([]byte) error) (found bool, err error) {
 	v, release, err := from.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return false, nil
@@ -211,7 +224,7 @@ func (s *store) look(from pebble.Reader, key []byte, decode func([]byte) error) 
 }
 
 func (s *store) room(from pebble.Reader, room streams.Room) (r roomRecord, found bool, err error) {
-	found, err = s.look(from, roomKey(room), func(v []byte) error {
+	found, err = s.read(from, roomKey(room), func(v []byte) error {
 		r, err = decodeRoomRecord(v)
 		return err
 	})
@@ -222,14 +235,14 @@ func (s *store) room(from pebble.Reader, room streams.Room) (r roomRecord, found
 }
 
 func (s *store) key(key []byte) (r keyRecord, found bool, err error) {
-	found, err = s.look(s.db, key, func(v []byte) error {
+	found, err = s.read(s.db, key, func(v []byte) error {
 		r, err = decodeKeyRecord(v)
 		return err
 	})
 	return r, found, err
 }
 
-// pebbleLogger passes on what Pebble has to say.
+// pebbleLogger passes Pebble's log to the store's logger.
 type pebbleLogger struct{ store *store }
 
 func (p pebbleLogger) Infof(format string, args ...any) {
@@ -240,11 +253,11 @@ func (p pebbleLogger) Errorf(format string, args ...any) {
 	p.store.log.Error("pebble: " + fmt.Sprintf(format, args...))
 }
 
-// Fatalf is called where Pebble can't go on, as after a failed write of its log.
-// It expects the process to end. A server that can't write can still serve what
-// it has, so that is only noted, and commit returns it from then on.
+// Fatalf is called when Pebble has failed for good, for example after a failed write of its
+// write-ahead log. Pebble expects the process to exit. But a server that cannot write can
+// still serve reads, so Fatalf records the error, and commit returns it.
 func (p pebbleLogger) Fatalf(format string, args ...any) {
-	err := fmt.Errorf("the log has failed and must be opened again: "+format, args...)
+	err := fmt.Errorf("the log has failed; free disk space or repair the disk, then restart: "+format, args...)
 	p.store.fatal.CompareAndSwap(nil, &err)
 	p.store.log.Error("pebble: the log has failed", "error", err)
 }

@@ -12,22 +12,22 @@ import (
 )
 
 const (
-	// maxSwept and maxSweptEvents bound one step of the sweep, since appends wait
-	// while it runs: some milliseconds.
+	// maxSwept and maxSweptEvents bound one step of the sweep to a few milliseconds,
+	// because appends wait while it runs.
 	maxSwept       = 256
 	maxSweptEvents = 4096
 )
 
-// sweep is where the writer stands in removing what has expired.
+// sweep is the progress of the removal of expired data.
 type sweep struct {
-	due bool
+	due bool // a step may find expired entries
 
-	// from is the key that the next step starts at. Starting at the beginning
-	// would lead through the remains of all entries swept before.
+	// from is the expiry key at which the next step starts. Starting at the first key
+	// would read over the tombstones of all earlier entries.
 	from []byte
 }
 
-// sweepAt has the sweep look at record, the key of a record, once ms has come.
+// sweepAt schedules a visit of the sweep to a record at time ms. record is its key.
 func (w *writer) sweepAt(b *pebble.Batch, ms int64, record []byte) {
 	key := expiryKey(ms, record)
 	if bytes.Compare(key, w.sweep.from) < 0 { // the clock stepped back
@@ -36,30 +36,30 @@ func (w *writer) sweepAt(b *pebble.Batch, ms int64, record []byte) {
 	must(b.Set(key, nil, nil))
 }
 
-// sweepStep looks at some of the records whose time has come. None of it needs a
-// sync: after a crash it is done again.
+// sweepStep visits some of the records that are due. It does not sync, because a crash
+// only causes the step to be repeated.
 func (w *writer) sweepStep() {
 	w.now = w.log.options.Now()
 	b := w.log.store.db.NewBatch()
 	defer b.Close()
-	dropped, err := w.sweepInto(b)
+	deleted, err := w.sweepInto(b)
 	if err == nil && !b.Empty() {
-		// The horizon rises before the records go: see Log.Edges.
-		if w.log.dropped.Load().Before(dropped) {
-			must(b.Set(metaDropped, dropped[:], nil))
-			w.log.dropped.Store(&dropped)
+		// Readers must see this before the records disappear: see Log.Watermarks.
+		if w.log.unrecordedBefore.Load().Before(deleted) {
+			must(b.Set(metaUnrecordedBefore, deleted[:], nil))
+			w.log.unrecordedBefore.Store(&deleted)
 		}
 		err = w.log.store.commit(b, pebble.NoSync)
 	}
 	if err != nil {
-		w.sweep.due = false // try again when it is due again
-		w.log.options.Logger.Error("remove what has expired", "error", err)
+		w.sweep.due = false // retry after SweepEvery
+		w.log.options.Logger.Error("cannot remove expired data; will retry", "error", err)
 	}
 }
 
-// sweepInto puts the changes of one step into b, and returns the newest id whose
-// tail record goes.
-func (w *writer) sweepInto(b *pebble.Batch) (dropped streams.ID, err error) {
+// sweepInto adds the changes of one step to b. It returns the newest id of the tail records
+// that b deletes.
+func (w *writer) sweepInto(b *pebble.Batch) (deleted streams.ID, err error) {
 	entries, err := w.dueEntries()
 	if err != nil {
 		return streams.ID{}, err
@@ -73,24 +73,24 @@ func (w *writer) sweepInto(b *pebble.Batch) (dropped streams.ID, err error) {
 		}
 		s := swept{}
 		if err := w.sweepEntry(b, entry, &s); err != nil {
-			// What can't be read can't be swept either. It stays; the rest goes on.
-			w.log.options.Logger.Error("sweep", "key", fmt.Sprintf("%q", entry), "error", err)
+			// An unreadable record stays in the store, and the sweep continues.
+			w.log.options.Logger.Error("cannot sweep a record; it stays in the log", "key", fmt.Sprintf("%q", entry), "error", err)
 		}
 		events += s.events
-		dropped = streams.Later(dropped, s.record)
+		deleted = streams.Later(deleted, s.record)
 		must(b.Delete(entry, nil))
 		w.sweep.from = append(entry, 0)
 	}
-	return dropped, nil
+	return deleted, nil
 }
 
-// swept is what looking at one entry removed.
+// swept counts what the visit to one entry removed.
 type swept struct {
 	events uint64
-	record streams.ID // the last id of the tail record
+	record streams.ID // last id of the deleted tail record, or zero
 }
 
-// dueEntries returns the keys of the next entries whose time has come.
+// dueEntries returns the next expiry keys that are due, at most maxSwept.
 func (w *writer) dueEntries() (entries [][]byte, err error) {
 	from := w.sweep.from
 	if from == nil {
@@ -125,7 +125,7 @@ func (w *writer) sweepEntry(b *pebble.Batch, entry []byte, s *swept) error {
 	return fmt.Errorf("%w: expiry of a record of kind %q", errCorrupt, record[0])
 }
 
-// sweepKey removes an idempotency record, unless the key was used again since.
+// sweepKey removes an idempotency record unless the key was used again after it expired.
 func (w *writer) sweepKey(b *pebble.Batch, ms int64, key []byte) error {
 	r, found, err := w.log.store.key(key)
 	if err == nil && found && r.expires == ms {
@@ -134,17 +134,17 @@ func (w *writer) sweepKey(b *pebble.Batch, ms int64, key []byte) error {
 	return err
 }
 
-// sweepRoom removes the events of a room that has been quiet for its age, and
-// later its record. Until then it sees to it that it is called again.
+// sweepRoom removes the events of a room when they have expired, and its record TailLife
+// later. Before that it schedules the next visit.
 func (w *writer) sweepRoom(b *pebble.Batch, ms int64, name streams.Room, s *swept) error {
 	r, found, err := w.room(name)
 	if err != nil || !found || r.indexed != ms {
-		return err // another entry is the room's now
+		return err // another entry has replaced this one
 	}
 	next := r.expires
 	if r.expired(w.now) {
 		s.events = r.count
-		if err := w.drop(b, name, &r, r.count); err != nil {
+		if err := w.deleteOldest(b, name, &r, r.count); err != nil {
 			return err
 		}
 		next += w.log.options.TailLife.Milliseconds()
@@ -156,7 +156,7 @@ func (w *writer) sweepRoom(b *pebble.Batch, ms int64, name streams.Room, s *swep
 		return nil
 	}
 	r.indexed = 0
-	w.index(b, name, &r, next)
+	w.scheduleSweep(b, name, &r, next)
 	putRoom(b, name, &r)
 	w.cache(name, r)
 	return nil
