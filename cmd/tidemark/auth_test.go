@@ -23,7 +23,7 @@ import (
 
 const testSecret = "a secret of thirty-two bytes, or more"
 
-// secretFile writes the secret of tokens to a file, as an editor does.
+// secretFile writes a secret to a file, with a line break at the end as editors do.
 func secretFile(t *testing.T, secret string) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "secret")
@@ -33,30 +33,29 @@ func secretFile(t *testing.T, secret string) string {
 	return name
 }
 
-// mint makes a token with the command for it.
+// mint returns a token made by the command token.
 func mint(t *testing.T, secret string, args ...string) string {
 	t.Helper()
 	return strings.TrimSpace(tidemark.Must(t, program.Options{}, append([]string{"token", "--auth-secret-file", secretFile(t, secret)}, args...)...))
 }
 
-// newKey makes a key with the command for it.
+// newKey returns an API key made by the command key new.
 func newKey(t *testing.T) (key, hash string) {
 	t.Helper()
 	words := strings.Fields(tidemark.Must(t, program.Options{}, "key", "new"))
 	if len(words) != 4 || words[0] != "key" || words[2] != "hash" || len(words[3]) != 64 {
-		t.Fatalf("key new says %q", words)
+		t.Fatalf("key new printed %q", words)
 	}
 	return words[1], words[3]
 }
 
-// with is the environment of a client of s that shows a token.
+// with returns the environment of a client of s that sends a token.
 func with(s *program.Server, token string) program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + s.URL(), "TIDEMARK_TOKEN=" + token}}
 }
 
-// While a secret is replaced, tokens of both are good, and new ones are signed with the
-// first.
-func TestSecretIsReplaced(t *testing.T) {
+// With two secrets, tokens of both are valid and the first one signs new tokens.
+func TestReplacingASecret(t *testing.T) {
 	t.Parallel()
 	const next = "another secret, of thirty-six bytes."
 	both := next + "\n" + testSecret
@@ -72,12 +71,12 @@ func TestSecretIsReplaced(t *testing.T) {
 	after := node(next)
 	tidemark.Must(t, with(after, mint(t, both, "--publish=*")), "publish", "a", "1")
 	if _, stderr, _ := tidemark.Run(t, with(after, mint(t, testSecret, "--publish=*")), "publish", "a", "1"); !strings.Contains(stderr, "401") {
-		t.Errorf("the old secret's token: %q", stderr)
+		t.Errorf("a token of the removed secret: %q", stderr)
 	}
 }
 
-// A server that asks serves those who show a token or a key that is good, each for what
-// it allows. It may listen on any address, and no line of its log has a credential.
+// A server with authentication accepts valid tokens and keys, within their scopes. It may
+// listen on any address, and its log contains no credential.
 func TestTokensAndKeys(t *testing.T) {
 	t.Parallel()
 	key, hash := newKey(t)
@@ -99,7 +98,7 @@ func TestTokensAndKeys(t *testing.T) {
 	id := strings.TrimSpace(must(key, "publish", "chat:1", "1"))
 	must(key, "publish", "of:ann", "2")
 	if got := must(reader, "history", "chat:1"); !strings.Contains(got, id) {
-		t.Errorf("history lacks %s: %s", id, got)
+		t.Errorf("history does not have %s: %s", id, got)
 	}
 	must(reader, "history", "of:ann")
 	tail := tidemark.Start(t, with(s, reader), "tail", "chat:1", "--since=earliest")
@@ -123,12 +122,12 @@ func TestTokensAndKeys(t *testing.T) {
 	}
 	for _, secret := range []string{testSecret, key, reader, stranger, "access_token"} {
 		if strings.Contains(s.Stderr.String()+s.Stdout.String()+tail.Stderr.String(), secret) {
-			t.Errorf("a log has %q:\n%s", secret, s.Stderr)
+			t.Errorf("a log contains %q:\n%s", secret, s.Stderr)
 		}
 	}
 }
 
-// All of it can be in the environment, and in the configuration file.
+// The settings of authentication may come from the environment and the file.
 func TestAuthSettings(t *testing.T) {
 	t.Parallel()
 	key, hash := newKey(t)
@@ -138,7 +137,7 @@ func TestAuthSettings(t *testing.T) {
 	tidemark.Must(t, with(s, key), "publish", "a", "1")
 	tidemark.Must(t, with(s, token), "publish", "b", "1")
 	if _, _, code := tidemark.Run(t, with(s, mint(t, testSecret, "--publish=*")), "publish", "b", "1"); code != exitFailed {
-		t.Errorf("a token of no issuer: exit code %d", code)
+		t.Errorf("a token without an issuer: exit code %d", code)
 	}
 	r, err := http.NewRequest(http.MethodPost, s.URL()+"/v1/rooms/a/events", strings.NewReader(`{"data":1}`))
 	if err != nil {
@@ -156,8 +155,7 @@ func TestAuthSettings(t *testing.T) {
 	}
 }
 
-// Tokens may be signed by a key of which the node has the public half alone, from a file
-// or from a URL.
+// The node verifies tokens with a public key from a file or a URL.
 func TestPublicKeys(t *testing.T) {
 	t.Parallel()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
@@ -176,12 +174,12 @@ func TestPublicKeys(t *testing.T) {
 		fmt.Fprintf(w, `{"keys":[{"kty":"OKP","crv":"Ed25519","kid":"k1","x":%q}]}`, base64.RawURLEncoding.EncodeToString(public))
 	}))
 	defer set.Close()
-	said := jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix(), "tidemark": map[string]any{"publish": []string{"*"}}}
-	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, said).SignedString(private)
+	claims := jwt.MapClaims{"sub": "ann", "exp": time.Now().Add(time.Hour).Unix(), "tidemark": map[string]any{"publish": []string{"*"}}}
+	token, err := jwt.NewWithClaims(jwt.SigningMethodEdDSA, claims).SignedString(private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	forged, err := jwt.NewWithClaims(jwt.SigningMethodHS256, said).SignedString([]byte(public))
+	forged, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(public))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,39 +187,39 @@ func TestPublicKeys(t *testing.T) {
 		s := tidemark.Serve(t, program.Options{}, flag, "--data", t.TempDir())
 		tidemark.Must(t, with(s, token), "publish", "lobby", "1")
 		if _, stderr, code := tidemark.Run(t, with(s, forged), "publish", "lobby", "1"); code != exitFailed || !strings.Contains(stderr, "401") {
-			t.Errorf("%s: a token by HS256: exit code %d, %s", flag, code, stderr)
+			t.Errorf("%s: a token with HS256: exit code %d, %s", flag, code, stderr)
 		}
 	}
 }
 
-// Settings that would have no effect, or let in whom they should not, stop the start
-// with one line, which repeats no secret.
+// A setting that has no effect or is unsafe stops the start with one line, which contains no
+// secret.
 func TestBadAuthSettings(t *testing.T) {
 	t.Parallel()
 	_, hash := newKey(t)
 	short := secretFile(t, "tooshortasecret")
 	for want, args := range map[string][]string{
-		"at least 32":                {"--auth-secret-file", short},
-		"15 bytes in line 1":         {"--auth-secret=tooshortasecret"},
-		"can't be used together":     {"--auth-secret=" + testSecret, "--auth-secret-file", short},
-		"one of a secret":            {"--auth-secret=" + testSecret, "--auth-jwks-url=https://localhost/"},
-		"no PEM block":               {"--auth-public-key-file", short},
-		"about tokens":               {"--auth-issuer=x", "--auth-key=" + hash + "=admin"},
-		"nobody is asked":            {"--auth-cookie=session"},
-		"--cors-origin '*'":          {"--auth-cookie=session", "--auth-secret=" + testSecret, "--cors-origin=*"},
-		"is not an origin":           {"--cors-origin=app.example.com"},
-		"64 hexadecimal digits":      {"--auth-key=abc=admin"},
-		"want subscribe:PATTERN":     {"--auth-key=" + hash + "=write:x"},
-		"is there twice":             {"--auth-key=" + hash + "=admin", "--auth-key=" + hash + "=publish:*"},
-		"an https:// URL":            {"--auth-jwks-url=/etc/keys"},
-		"nobody is asked for a toke": {"--listen=0.0.0.0:0"},
+		"at least 32":              {"--auth-secret-file", short},
+		"15 bytes in line 1":       {"--auth-secret=tooshortasecret"},
+		"can't be used together":   {"--auth-secret=" + testSecret, "--auth-secret-file", short},
+		"one of a secret":          {"--auth-secret=" + testSecret, "--auth-jwks-url=https://localhost/"},
+		"no PEM block":             {"--auth-public-key-file", short},
+		"no effect without tokens": {"--auth-issuer=x", "--auth-key=" + hash + "=admin"},
+		"need no token":            {"--auth-cookie=session"},
+		"--cors-origin '*'":        {"--auth-cookie=session", "--auth-secret=" + testSecret, "--cors-origin=*"},
+		"is not an origin":         {"--cors-origin=app.example.com"},
+		"64 hexadecimal digits":    {"--auth-key=abc=admin"},
+		"want subscribe:PATTERN":   {"--auth-key=" + hash + "=write:x"},
+		"is there twice":           {"--auth-key=" + hash + "=admin", "--auth-key=" + hash + "=publish:*"},
+		"an https:// URL":          {"--auth-jwks-url=/etc/keys"},
+		"clients need no token":    {"--listen=0.0.0.0:0"},
 	} {
 		_, stderr, code := tidemark.Run(t, program.Options{}, append([]string{"serve", "--data", t.TempDir()}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
 			t.Errorf("%v: exit code %d, want %d and one line with %q:\n%s", args, code, exitUsage, want, stderr)
 		}
 		if strings.Contains(stderr, testSecret) || strings.Contains(stderr, "tooshortasecret") {
-			t.Errorf("%v: the secret is in %q", args, stderr)
+			t.Errorf("%v: the secret appears in %q", args, stderr)
 		}
 	}
 	for want, args := range map[string][]string{

@@ -7,10 +7,11 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Each setting is shown with where its value comes from.
-func TestConfigCheckShowsOrigins(t *testing.T) {
+// config check prints each setting with the source of its value.
+func TestConfigCheckShowsSources(t *testing.T) {
 	t.Parallel()
 	file := configure(t, "node: file\nmax-data: 1000\nretain: ['chat.*=5000,7d', a=0]\n")
 	o := program.Options{Env: []string{"TIDEMARK_MAX_DATA=2000", "TIDEMARK_KEY_LIFE=2d"}}
@@ -31,7 +32,8 @@ func TestConfigCheckShowsOrigins(t *testing.T) {
 	}
 }
 
-// lineOf returns the line of text whose first word is word, with one space between words.
+// lineOf returns the line of text with the given first word. Its words are separated by one
+// space.
 func lineOf(text, word string) string {
 	for line := range strings.Lines(text) {
 		if words := strings.Fields(line); len(words) > 0 && words[0] == word {
@@ -41,8 +43,8 @@ func lineOf(text, word string) string {
 	return ""
 }
 
-// What serve refuses without having asked the network, config check refuses, and it says
-// all of it. Files are read.
+// config check reports all problems that serve can find without the network, including those
+// in files.
 func TestConfigCheckFindsProblems(t *testing.T) {
 	t.Parallel()
 	short := filepath.Join(t.TempDir(), "short")
@@ -62,7 +64,7 @@ func TestConfigCheckFindsProblems(t *testing.T) {
 		"not a URL":        {[]string{"--redis=localhost"}, []string{"scheme"}},
 		"no password":      {[]string{"--redis=redis://localhost", "--redis-password-file=/nowhere/password"}, []string{"/nowhere/password"}},
 		"no authority":     {[]string{"--redis=rediss://localhost", "--redis-ca", short}, []string{short}},
-		"nothing to copy":  {[]string{"--durability=replicated"}, []string{"no replicas"}},
+		"no replicas":      {[]string{"--durability=replicated"}, []string{"no replicas"}},
 		"no directory":     {[]string{"--data", short}, []string{"not a directory"}},
 		"below no file":    {[]string{"--data", short + "/data"}, []string{short}},
 		"profiles":         {[]string{"--pprof-listen=:6060"}, []string{"not a loopback"}},
@@ -83,8 +85,8 @@ func TestConfigCheckFindsProblems(t *testing.T) {
 	}
 }
 
-// A Redis and a key set that nobody answers for are no matter: nothing is dialled.
-func TestConfigCheckAsksNobody(t *testing.T) {
+// config check connects to neither Redis nor a key set, and makes no data directory.
+func TestConfigCheckUsesNoNetwork(t *testing.T) {
 	t.Parallel()
 	data := filepath.Join(t.TempDir(), "not", "there", "yet")
 	for _, args := range [][]string{
@@ -94,11 +96,11 @@ func TestConfigCheckAsksNobody(t *testing.T) {
 		tidemark.Must(t, program.Options{}, append([]string{"config", "check"}, args...)...)
 	}
 	if _, err := os.Stat(data); !os.IsNotExist(err) {
-		t.Errorf("the data directory: %v, want that it is not there", err)
+		t.Errorf("the data directory: %v, want that it does not exist", err)
 	}
 }
 
-// Nothing that config check prints is a secret, wherever it was put.
+// config check prints no secret, even if it stands in the wrong place.
 func TestConfigCheckKeepsSecrets(t *testing.T) {
 	t.Parallel()
 	const secret = "0123456789-0123456789-0123456789"
@@ -108,10 +110,10 @@ func TestConfigCheckKeepsSecrets(t *testing.T) {
 		{"TIDEMARK_REDIS=redis://tidemark:" + secret + "@127.0.0.1:6379/0"},
 		{"TIDEMARK_REDIS=redis+sentinel://127.0.0.1/0?master_name=m&sentinel_password=" + secret},
 		{"TIDEMARK_AUTH_JWKS_URL=https://example.test/keys?token=" + secret},
-		{"TIDEMARK_AUTH_KEY=" + key + "=admin"}, // the key, in place of its hash
+		{"TIDEMARK_AUTH_KEY=" + key + "=admin"}, // the key instead of its hash
 		{"TIDEMARK_AUTH_KEY=" + hash + "=admin", "TIDEMARK_SECRET=" + secret},
 		{"TIDEMARK_REDIS=127.0.0.1://" + secret + "@"},
-		{"TIDEMARK_REDIS=redis://:a b" + secret + "@127.0.0.1"}, // which a URL may have
+		{"TIDEMARK_REDIS=redis://:a b" + secret + "@127.0.0.1"}, // a URL may have a space
 		{"TIDEMARK_REDIS=tidemark:" + secret + "@127.0.0.1:6379"},
 		{"TIDEMARK_REDIS=redis:/:" + secret + "@127.0.0.1:6379"},
 		{"TIDEMARK_REDIS=redis://127.0.0.1?Password=" + secret},
@@ -124,20 +126,30 @@ func TestConfigCheckKeepsSecrets(t *testing.T) {
 	}
 }
 
-// A variable that looks like a setting and is none is warned of, by config check and by
-// a node; those that come from surroundings are not.
-func TestStrangeVariables(t *testing.T) {
+// config check and a node warn of a variable that looks like a setting. Variables that a
+// container platform sets cause no warning.
+func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	o := program.Options{Env: []string{
 		"TIDEMARK_LISSTEN=x", "TIDEMARK_URL=http://example.test", "TIDEMARKS=x",
 		"TIDEMARK_SERVICE_HOST=10.0.0.1", "TIDEMARK_SERVICE_PORT_HTTP=80", "TIDEMARK_PORT=tcp://10.0.0.1:80", "TIDEMARK_PORT_80_TCP_ADDR=10.0.0.1",
 	}}
 	_, stderr, code := tidemark.Run(t, o, "config", "check")
-	if want := "TIDEMARK_LISSTEN, which is no setting: did you mean TIDEMARK_LISTEN?"; code != exitOK || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
+	if want := "TIDEMARK_LISSTEN is not a setting: did you mean TIDEMARK_LISTEN?"; code != exitOK || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
 		t.Errorf("exit code %d, want %d and one line with %q:\n%s", code, exitOK, want, stderr)
 	}
 	s := tidemark.Serve(t, o, "--data", t.TempDir())
 	if log := s.Stderr.String(); strings.Count(log, "TIDEMARK_LISSTEN") != 1 || strings.Contains(log, "TIDEMARK_PORT") {
 		t.Errorf("want one line about TIDEMARK_LISSTEN:\n%s", log)
+	}
+}
+
+// A certificate that expires soon causes a warning.
+func TestConfigCheckWarnsOfExpiry(t *testing.T) {
+	t.Parallel()
+	certs := redistest.NewCertificates(t)
+	_, stderr, code := tidemark.Run(t, program.Options{}, "config", "check", "--redis=rediss://127.0.0.1", "--redis-ca", certs.CA)
+	if code != exitOK || !strings.Contains(stderr, "warning: --redis-ca") {
+		t.Errorf("exit code %d, want %d and a warning:\n%s", code, exitOK, stderr)
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -13,12 +12,20 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tidemark/tidemark/streams/logtest"
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// events reads the lines of --json.
+// An event is a line of --json.
+type event struct {
+	ID, Type string
+	Data     json.RawMessage
+	Time     time.Time
+}
+
+// events parses lines of --json.
 func events(t *testing.T, text []string) []event {
 	t.Helper()
 	var all []event
@@ -40,7 +47,7 @@ func ids(events []event) []string {
 	return ids
 }
 
-// same fails the test unless got is what was published.
+// same fails the test unless the ids got are the ids want, in order.
 func same(t *testing.T, want, got []string) {
 	t.Helper()
 	if d := logtest.Compare(want, got); !d.OK() {
@@ -48,8 +55,8 @@ func same(t *testing.T, want, got []string) {
 	}
 }
 
-// number returns n lines of JSON, each another.
-func number(n int) string {
+// numbered returns n different lines of JSON.
+func numbered(n int) string {
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, "{\"n\":%d}\n", i)
@@ -66,7 +73,7 @@ func TestPublishTailHistory(t *testing.T) {
 
 	tail := tidemark.Start(t, client, "tail", "lobby", "--since", "earliest", "--json")
 	tail.Stdout.AwaitLines(t, 2)
-	client.Stdin = number(2000)
+	client.Stdin = numbered(2000)
 	want := append([]string{first, second}, lines(tidemark.Must(t, client, "publish", "lobby"))...)
 	followed := events(t, tail.Stdout.AwaitLines(t, len(want)))
 	same(t, want, ids(followed))
@@ -78,19 +85,19 @@ func TestPublishTailHistory(t *testing.T) {
 	}
 	tail.Signal(syscall.SIGINT)
 	if code := tail.Wait(); code != exitOK {
-		t.Errorf("tail ends with %d after Ctrl-C, want %d", code, exitOK)
+		t.Errorf("tail exits with %d after Ctrl-C, want %d", code, exitOK)
 	}
 	if hint := "tidemark tail lobby --since " + want[len(want)-1]; !strings.Contains(tail.Stderr.String(), hint) {
-		t.Errorf("tail does not say %q:\n%s", hint, tail.Stderr)
+		t.Errorf("tail did not print %q:\n%s", hint, tail.Stderr)
 	}
 }
 
-// A room of more than a page comes whole, in either direction, and from anywhere.
+// history prints rooms of several pages completely, in both directions and from any id.
 func TestHistoryPages(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(), "--retain", "*=5000")
 	client := at(s)
-	client.Stdin = number(2500)
+	client.Stdin = numbered(2500)
 	want := lines(tidemark.Must(t, client, "publish", "lobby", "-"))
 	newest := slices.Clone(want)
 	slices.Reverse(newest)
@@ -114,15 +121,15 @@ func TestHistoryPages(t *testing.T) {
 	}
 }
 
-// tail comes back by itself after the server has been killed and started again,
-// with the cursor that it had, and misses nothing.
+// tail reconnects after the server was killed and restarted, resumes with its cursor, and
+// misses nothing.
 func TestTailSurvivesKill(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
 	s := tidemark.Serve(t, program.Options{}, "--data", data)
 	client := at(s)
 	tail := tidemark.Start(t, client, "tail", "lobby", "--since", "earliest", "--json")
-	client.Stdin = number(100)
+	client.Stdin = numbered(100)
 	want := lines(tidemark.Must(t, client, "publish", "lobby"))
 	tail.Stdout.AwaitLines(t, len(want))
 
@@ -133,19 +140,19 @@ func TestTailSurvivesKill(t *testing.T) {
 	tail.Stderr.AwaitText(t, "back, on node")
 	want = append(want, lines(tidemark.Must(t, client, "publish", "lobby"))...)
 	same(t, want, ids(events(t, tail.Stdout.AwaitLines(t, len(want)))))
-	again.Kill() // before tail, so that nothing more can come
+	again.Kill() // before tail, so that tail receives nothing more
 	tail.Kill()
 	if n := len(lines(tail.Stdout.String())); n != len(want) {
 		t.Errorf("tail wrote %d lines, want %d", n, len(want))
 	}
 }
 
-// A hole is told in its place, to people and to programs.
-func TestTailTellsOfGaps(t *testing.T) {
+// tail prints a gap notice in its place, as text and as JSON.
+func TestTailShowsGaps(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(), "--retain", "lobby=10")
 	client := at(s)
-	client.Stdin = number(500)
+	client.Stdin = numbered(500)
 	published := lines(tidemark.Must(t, client, "publish", "lobby"))
 	for want, args := range map[string][]string{
 		`{"gap":{"room":"lobby"`:                   {"--json"},
@@ -159,12 +166,12 @@ func TestTailTellsOfGaps(t *testing.T) {
 	}
 }
 
-// Lines that can't be published are named, the others are published.
+// publish reports lines that it can't publish, and publishes the others.
 func TestPublishBadLines(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(), "--max-data", "50")
 	client := at(s)
-	client.Stdin = "1\n\nnot json\n\"" + strings.Repeat("x", 50) + "\"\n2" // no line break at the end
+	client.Stdin = "1\n\nnot json\n\"" + strings.Repeat("x", 50) + "\"\n2" // without a line break at the end
 	stdout, stderr, code := tidemark.Run(t, client, "publish", "lobby")
 	if code != exitFailed || len(lines(stdout)) != 2 {
 		t.Errorf("exit code %d, want %d, and two ids:\n%s", code, exitFailed, stdout)
@@ -176,11 +183,11 @@ func TestPublishBadLines(t *testing.T) {
 	}
 	got := events(t, lines(tidemark.Must(t, client, "history", "lobby", "--json")))
 	if len(got) != 2 || string(got[0].Data) != "1" || string(got[1].Data) != "2" {
-		t.Errorf("the room holds %v", got)
+		t.Errorf("the room has %v", got)
 	}
 }
 
-// The same key twice is one event; repeating lines that are in is harmless.
+// Publishing twice with one key stores one event. Repeating stored lines is harmless.
 func TestPublishWithKey(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir())
@@ -192,29 +199,28 @@ func TestPublishWithKey(t *testing.T) {
 	if _, stderr, code := tidemark.Run(t, client, "publish", "lobby", "2", "--key", "a"); code != exitFailed || !strings.Contains(stderr, "422") {
 		t.Errorf("other data under the key: exit code %d\n%s", code, stderr)
 	}
-	client.Stdin = number(3)
+	client.Stdin = numbered(3)
 	first := tidemark.Must(t, client, "publish", "lines", "--key", "b")
-	client.Stdin = number(5)
+	client.Stdin = numbered(5)
 	if second := tidemark.Must(t, client, "publish", "lines", "--key", "b"); !strings.HasPrefix(second, first) || len(lines(second)) != 5 {
 		t.Errorf("published as\n%sand as\n%s", first, second)
 	}
 }
 
-// A publish that meets a server which is away, or can't store, goes through once
-// it can, once.
-func TestPublishPersists(t *testing.T) {
+// publish retries until the server answers, and the event is stored once.
+func TestPublishRetries(t *testing.T) {
 	t.Parallel()
 	real := tidemark.Serve(t, program.Options{}, "--data", t.TempDir())
-	proxy := httptest.NewServer(loseFirst(t, real.Addr))
+	proxy := httptest.NewServer(loseEveryOther(t, real.Addr))
 	defer proxy.Close()
-	client := program.Options{Env: []string{"TIDEMARK_URL=" + proxy.URL}, Stdin: number(10)}
+	client := program.Options{Env: []string{"TIDEMARK_URL=" + proxy.URL}, Stdin: numbered(10)}
 	want := lines(tidemark.Must(t, client, "publish", "lobby"))
 	want = append(want, strings.TrimSpace(tidemark.Must(t, client, "publish", "lobby", "1")))
 	same(t, want, ids(events(t, lines(tidemark.Must(t, at(real), "history", "lobby", "--json")))))
 }
 
-// loseFirst returns a proxy that passes requests on, and loses every other answer.
-func loseFirst(t *testing.T, addr string) http.Handler {
+// loseEveryOther returns a proxy that forwards requests and loses every other answer.
+func loseEveryOther(t *testing.T, addr string) http.Handler {
 	lose := make(chan bool, 1) // whether to lose the next answer
 	lose <- true
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -239,8 +245,8 @@ func loseFirst(t *testing.T, addr string) http.Handler {
 	})
 }
 
-// Without a server, or with something else in its place, there is one line and 1. A publish
-// that is tried again says so first, for that takes long.
+// Without a server, or with a different program in its place, a command prints one line and
+// exits with 1. A publish that is retried says so first, because retrying takes long.
 func TestNoServer(t *testing.T) {
 	t.Parallel()
 	other := httptest.NewServer(http.NotFoundHandler())
@@ -259,61 +265,21 @@ func TestNoServer(t *testing.T) {
 	defer strange.Close()
 	for _, at := range []struct {
 		url, timeout, want string
-		said               int // lines of publish
+		lines              int // that publish prints
 	}{
-		{nobody, "2s", "connection refused", 2}, // publish tries until then
-		{other.URL, "1m", "404", 1},             // which trying again would not help
-		{strange.URL, "1m", "certificate", 1},   // neither here
+		{nobody, "2s", "connection refused", 2}, // publish retries until its timeout
+		{other.URL, "1m", "404", 1},             // permanent
+		{strange.URL, "1m", "certificate", 1},   // permanent
 	} {
 		for _, args := range []string{"publish lobby 1 --timeout " + at.timeout, "tail lobby", "history lobby", "health"} {
 			_, stderr, code := tidemark.Run(t, program.Options{}, append(strings.Fields(args), "--url", at.url)...)
-			said := 1
+			n := 1
 			if strings.HasPrefix(args, "publish") {
-				said = at.said
+				n = at.lines
 			}
-			if code != exitFailed || !strings.Contains(stderr, at.want) || len(lines(stderr)) != said {
-				t.Errorf("%s of %s: exit code %d, want %d and %d lines with %q:\n%s", args, at.url, code, exitFailed, said, at.want, stderr)
+			if code != exitFailed || !strings.Contains(stderr, at.want) || len(lines(stderr)) != n {
+				t.Errorf("%s of %s: exit code %d, want %d and %d lines with %q:\n%s", args, at.url, code, exitFailed, n, at.want, stderr)
 			}
 		}
-	}
-}
-
-// What a block that the end cuts short says does not count.
-func TestBlockReader(t *testing.T) {
-	t.Parallel()
-	r := newBlockReader(strings.NewReader("retry: 250\nevent: a\nid: 1\ndata: x\ndata:  y\n\n: comment\r\nid\r\n\r\nid: 2\ndata: cut"))
-	first, err := r.next()
-	if want := (block{event: "a", id: "1", hasID: true, data: "x\n y", retry: 250e6}); err != nil || first != want {
-		t.Errorf("got %+v, %v, want %+v", first, err, want)
-	}
-	second, err := r.next()
-	if want := (block{hasID: true}); err != nil || second != want {
-		t.Errorf("got %+v, %v, want %+v", second, err, want)
-	}
-	if b, err := r.next(); b != (block{}) || !errors.Is(err, io.EOF) {
-		t.Errorf("got %+v, %v, want the end", b, err)
-	}
-}
-
-// However a stream is cut, what comes of it is a beginning of what came of the whole.
-func FuzzCutStream(f *testing.F) {
-	f.Add("retry: 1\nid: a\n\nevent: b\ndata: c\nid: d\n\n", uint(20))
-	f.Add("data\r\n\r\n: c\n\n\n", uint(7))
-	f.Fuzz(func(t *testing.T, text string, cut uint) {
-		whole := blocks(text)
-		part := blocks(text[:cut%uint(len(text)+1)])
-		if len(part) > len(whole) || !slices.Equal(part, whole[:len(part)]) {
-			t.Errorf("got %+v of %+v", part, whole)
-		}
-	})
-}
-
-func blocks(text string) (all []block) {
-	for r := newBlockReader(strings.NewReader(text)); ; {
-		b, err := r.next()
-		if err != nil {
-			return all
-		}
-		all = append(all, b)
 	}
 }

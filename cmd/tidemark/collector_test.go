@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// A collector takes spans over OTLP, as that of an operator does.
+// A collector accepts spans over OTLP, like an operator's collector.
 //
 // https://opentelemetry.io/docs/specs/otlp/#otlphttp
 type collector struct {
@@ -20,12 +20,12 @@ type collector struct {
 	*httptest.Server
 
 	mu     sync.Mutex // guards the fields below
-	bodies []byte     // all that was ever sent, one after the other
+	bodies []byte     // of all requests, concatenated
 	spans  []span
-	calls  int
+	calls  int // number of requests
 }
 
-// A span is one that a node sent.
+// A span was sent by a node.
 type span struct {
 	node string // the node's name
 	*spans.Span
@@ -43,7 +43,7 @@ func startCollector(t *testing.T) *collector {
 // ServeHTTP implements http.Handler.
 func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
-	var sent spans.TracesData // which has the form of an ExportTraceServiceRequest
+	var sent spans.TracesData // has the same encoding as an ExportTraceServiceRequest
 	if err == nil {
 		err = proto.Unmarshal(body, &sent)
 	}
@@ -71,7 +71,7 @@ func (c *collector) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// await returns the first span that fits, once it is there.
+// await waits for a span that fits and returns the first one.
 func (c *collector) await(what string, fits func(span) bool) span {
 	c.t.Helper()
 	deadline := time.Now().Add(time.Minute)
@@ -92,8 +92,8 @@ func (c *collector) await(what string, fits func(span) bool) span {
 	}
 }
 
-// heard returns how often somebody sent something, and all of it.
-func (c *collector) heard() (calls int, bodies []byte) {
+// received returns the number of requests and their concatenated bodies.
+func (c *collector) received() (calls int, bodies []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.calls, append([]byte(nil), c.bodies...)

@@ -9,16 +9,17 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/settings"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/program"
 )
 
 // parse parses a command line as the program does.
-func parse(t *testing.T, args ...string) (cli, error) {
+func parse(t *testing.T, args ...string) (commandLine, error) {
 	t.Helper()
-	var c cli
-	parser, err := kong.New(&c, kong.DefaultEnvars(envPrefix))
+	var c commandLine
+	parser, err := kong.New(&c, kong.DefaultEnvars(settings.EnvPrefix))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,8 +37,8 @@ func configure(t *testing.T, text string) string {
 	return name
 }
 
-// Flags win over the environment, the environment over the file, the file over
-// the defaults: each of the four is tried with all that it should win over.
+// Flags override the environment, which overrides the file, which overrides the defaults.
+// Each source is set together with all sources that it overrides.
 func TestPrecedence(t *testing.T) {
 	file := configure(t, "node: file\ndata: file\nredis-prefix: file\n")
 	t.Setenv("TIDEMARK_NODE", "environment")
@@ -58,8 +59,8 @@ func TestPrecedence(t *testing.T) {
 	}
 }
 
-// The file itself may be named by the environment, and a variable that is set to
-// nothing is set.
+// The environment may name the file. A variable that is set to the empty string counts as
+// set.
 func TestConfigFromEnvironment(t *testing.T) {
 	t.Setenv("TIDEMARK_CONFIG", configure(t, "redis: redis://file\nnode: file\n"))
 	t.Setenv("TIDEMARK_REDIS", "")
@@ -78,7 +79,7 @@ insecure: true
 max-data: 1000
 key-life: 2d
 log-level: warn
-url: http://example.test # a client's flag: one file does for all
+url: http://example.test # a flag of a client: all commands can share a file
 retain:
   - 'chat.*=5000,7d'
   - cursor.*=0
@@ -90,7 +91,7 @@ retain:
 	if !s.Insecure || s.MaxData != 1000 || time.Duration(s.KeyLife) != 48*time.Hour || s.LogLevel.String() != "WARN" {
 		t.Errorf("got %+v", s)
 	}
-	want := []rule{
+	want := []settings.RetentionRule{
 		{Pattern: "chat.*", Retention: streams.Retention{Events: 5000, Age: 7 * 24 * time.Hour}},
 		{Pattern: "cursor.*", Retention: streams.Retention{Events: 0, Age: service.DefaultRetention().Age}},
 	}
@@ -110,7 +111,7 @@ func TestRetainFromEnvironment(t *testing.T) {
 	}
 }
 
-// A file that can't be meant is refused with its name and line.
+// A wrong file is refused with its name and line.
 func TestBadConfig(t *testing.T) {
 	for text, want := range map[string]string{
 		"lissten: 1":          `tidemark.yaml:1: unknown key "lissten": did you mean "listen"?`,
@@ -126,21 +127,6 @@ func TestBadConfig(t *testing.T) {
 		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--config", configure(t, text))
 		if code != exitUsage || !strings.Contains(stderr, want) {
 			t.Errorf("%q: exit code %d, want %d and %q:\n%s", text, code, exitUsage, want, stderr)
-		}
-	}
-}
-
-func TestParseAge(t *testing.T) {
-	for text, want := range map[string]time.Duration{
-		"90s": 90 * time.Second, "24h": 24 * time.Hour, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "1ms": time.Millisecond,
-	} {
-		if got, err := parseAge(text); err != nil || got != want {
-			t.Errorf("parseAge(%q) = %v, %v, want %v", text, got, err, want)
-		}
-	}
-	for _, text := range []string{"", "d", "7", "-1d", "-1h", "1d-2h", "0s", "1ns", "99999999999d", "7dd", "1h1d"} {
-		if got, err := parseAge(text); err == nil {
-			t.Errorf("parseAge(%q) = %v, want an error", text, got)
 		}
 	}
 }

@@ -5,17 +5,18 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/admin"
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// doctor says what is wrong and fails; with nothing wrong it does not.
+// doctor prints its findings, the worst first, and exits with 1 if there is a problem.
 func TestDoctor(t *testing.T) {
 	t.Parallel()
 	server := redistest.StartProcess(t, "--appendonly", "yes", "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
 	stdout, stderr, code := tidemark.Run(t, program.Options{}, "doctor", "--redis", server.URL())
 	if code != exitFailed || !strings.Contains(stderr, "1 problem") || len(lines(stderr)) != 1 {
-		t.Errorf("exit code %d, want %d and how many problems:\n%s", code, exitFailed, stderr)
+		t.Errorf("exit code %d, want %d and the number of problems:\n%s", code, exitFailed, stderr)
 	}
 	for _, want := range []string{
 		"problem eviction of " + server.Addr() + ": maxmemory-policy allkeys-lru\n        When its memory is full",
@@ -28,21 +29,21 @@ func TestDoctor(t *testing.T) {
 		}
 	}
 	if !strings.HasPrefix(stdout, "problem ") {
-		t.Errorf("the worst does not come first:\n%s", stdout)
+		t.Errorf("the worst finding is not the first:\n%s", stdout)
 	}
 	for _, line := range lines(stdout) {
-		if strings.HasPrefix(line, "        ") && len(line) > textWidth {
+		if strings.HasPrefix(line, "        ") && len(line) > admin.TextWidth {
 			t.Errorf("a line of %d characters: %q", len(line), line)
 		}
 	}
 	if n := server.Client().DBSize(t.Context()).Val(); n != 0 {
-		t.Errorf("it left %d keys behind", n)
+		t.Errorf("doctor left %d keys behind", n)
 	}
 
 	if err := server.Client().ConfigSet(t.Context(), "maxmemory-policy", "noeviction").Err(); err != nil {
 		t.Fatal(err)
 	}
-	config := configure(t, "redis: "+server.URL()+"\nlisten: 127.0.0.1:1\n") // the node's own file
+	config := configure(t, "redis: "+server.URL()+"\nlisten: 127.0.0.1:1\n") // the file of a node
 	if out := tidemark.Must(t, program.Options{}, "doctor", "--config", config); !strings.Contains(out, "0 problems, 1 warning, ") {
 		t.Errorf("with noeviction:\n%s", out)
 	}
@@ -62,7 +63,7 @@ func TestDoctorJSON(t *testing.T) {
 		t.Errorf("got %+v", f)
 	}
 	if strings.Contains(stdout+stderr, secret) {
-		t.Errorf("the password is in\n%s%s", stdout, stderr)
+		t.Errorf("the password appears in\n%s%s", stdout, stderr)
 	}
 }
 

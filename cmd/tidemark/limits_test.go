@@ -14,8 +14,7 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// A limit that can't be meant is a mistake on the command line, and says what would be
-// right.
+// A limit out of range is a usage error that names the valid range.
 func TestBadLimits(t *testing.T) {
 	t.Parallel()
 	for arg, want := range map[string]string{
@@ -42,12 +41,12 @@ func TestBadLimits(t *testing.T) {
 	}
 }
 
-// batchOf is the body of a batch of n.
+// batchOf returns the body of a batch of n events.
 func batchOf(n int) string {
 	return `{"events":[` + strings.TrimSuffix(strings.Repeat(`{"room":"a","data":1},`, n), ",") + `]}`
 }
 
-// follow is the query of a follow of n.
+// follow returns the path of a stream over n rooms.
 func follow(n int) string {
 	var b strings.Builder
 	for i := range n {
@@ -56,8 +55,8 @@ func follow(n int) string {
 	return "/v1/events?" + b.String()[1:]
 }
 
-// send sends a request with a header of so many bytes, and returns the status of the
-// answer and, unless it is a stream, its text.
+// send sends a request with a header of the given size in bytes. It returns the status and,
+// unless the answer is a stream, the body.
 func send(t *testing.T, s *program.Server, method, path, body string, header int) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), method, s.URL()+path, strings.NewReader(body))
@@ -81,8 +80,8 @@ func send(t *testing.T, s *program.Server, method, path, body string, header int
 	return res.StatusCode, string(text)
 }
 
-// What is set is what holds, whether it is less than the default or more.
-func TestSizesHold(t *testing.T) {
+// Size limits take effect below and above their defaults.
+func TestSizeLimits(t *testing.T) {
 	t.Parallel()
 	narrow := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(),
 		"--max-data=100", "--max-batch=2", "--max-body=1024", "--max-rooms=3", "--max-header=4096")
@@ -92,7 +91,7 @@ func TestSizesHold(t *testing.T) {
 	for _, tt := range []struct {
 		method, path, body string
 		header             int
-		code               string // where it is too much; "" to send it where it is not alone
+		code               string // of the narrow server; "" to send to the wide server only
 	}{
 		{"POST", "/v1/rooms/a/events", `{"data":"` + strings.Repeat("x", 99) + `"}`, 0, "data-too-large"},
 		{"POST", "/v1/rooms/a/events", long, 0, "body-too-large"},
@@ -111,15 +110,15 @@ func TestSizesHold(t *testing.T) {
 			t.Errorf("%s %.40s, %d bytes: %d %.200s", tt.method, tt.path, len(tt.body), status, text)
 		}
 	}
-	// What net/http itself would refuse lies above, whatever is set.
+	// The limit of net/http itself is higher than --max-header.
 	if status, text := send(t, wide, "GET", "/v1/rooms/a/events", "", 700_000); status != 431 || !strings.Contains(text, `"code":"header-too-large"`) {
 		t.Errorf("%d %s", status, text)
 	}
 }
 
-// A client that is too slow with its request, or with the next one, is let go. Only
-// what is set ends the wait: the defaults are longer than the test would wait.
-func TestTimeoutsHold(t *testing.T) {
+// A client that is too slow with a request, or with the next one, is disconnected. The test
+// does not wait long enough for the default timeouts.
+func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	const shorterThanDefaults = 9 * time.Second
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(),

@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A Redis that lost events is news for the operator: a line in the log and a metric.
+// A node reports events that Redis has lost, in its log and in a metric.
 func TestLossIsReported(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -23,11 +23,11 @@ func TestLossIsReported(t *testing.T) {
 	deadline := time.Now().Add(time.Minute)
 	for !strings.Contains(scrape(t, node), "tidemark_log_losses_total 1\n") {
 		if time.Now().After(deadline) {
-			t.Fatalf("no loss was counted\n%s", node.Stderr)
+			t.Fatalf("the metric counts no loss\n%s", node.Stderr)
 		}
 	}
 	if !strings.Contains(node.Stderr.String(), "redis lost events") {
-		t.Errorf("the log says nothing of it:\n%s", node.Stderr)
+		t.Errorf("the log does not report the loss:\n%s", node.Stderr)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// tidemark is the real program, which most tests run.
+// tidemark is the built program. The tests of this package run it as a user would.
 var tidemark program.Program
 
 func TestMain(m *testing.M) { os.Exit(withProgram(m)) }
@@ -25,14 +25,14 @@ func withProgram(m *testing.M) int {
 	return m.Run()
 }
 
-// at is the environment of a client of s.
+// at returns the environment of a client of s.
 func at(s *program.Server) program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + s.URL()}}
 }
 
 func lines(s string) []string { return strings.Split(strings.TrimSuffix(s, "\n"), "\n") }
 
-func TestHelpTeaches(t *testing.T) {
+func TestHelpShowsExamples(t *testing.T) {
 	t.Parallel()
 	for args, wants := range map[string][]string{
 		"":               {"Usage: tidemark", "serve", "publish", "tail", "history", "Exit codes", "TIDEMARK_MAX_DATA"},
@@ -41,12 +41,12 @@ func TestHelpTeaches(t *testing.T) {
 		"publish --help": {"tidemark publish lobby --text", "reported with its number"},
 		"tail --help":    {"tidemark tail lobby --since 15m", "Ctrl-C"},
 		"history --help": {"--newest --limit 10"},
-		"doctor --help":  {"tidemark doctor --config", "The log in Redis:", "Exits with 1"},
+		"doctor --help":  {"tidemark doctor --config", "Event log in Redis:", "Exits with 1"},
 	} {
 		help := tidemark.Must(t, program.Options{}, strings.Fields(args)...)
 		for _, want := range wants {
 			if !strings.Contains(help, want) {
-				t.Errorf("tidemark %s lacks %q:\n%s", args, want, help)
+				t.Errorf("the help of tidemark %s does not have %q:\n%s", args, want, help)
 			}
 		}
 	}
@@ -55,11 +55,11 @@ func TestHelpTeaches(t *testing.T) {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	if got := tidemark.Must(t, program.Options{}, "version"); !strings.HasPrefix(got, "tidemark ") || !strings.Contains(got, "go1.") {
-		t.Errorf("version says %q", got)
+		t.Errorf("version printed %q", got)
 	}
 }
 
-// A command line that makes no sense ends with 2 and one line that says why.
+// A wrong command line exits with 2 and one line with the reason.
 func TestWrongUsage(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{

@@ -16,8 +16,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// put publishes to a room as a client of address from, through a proxy that is trusted,
-// and returns the status and what the answer says.
+// put publishes one event through a trusted proxy, as a client with the address from. It
+// returns the status, and the rate limit header and body as text.
 func put(t *testing.T, s *program.Server, from string) (int, string) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(t.Context(), "POST", s.URL()+"/v1/rooms/a/events", strings.NewReader(`{"data":1}`))
@@ -41,8 +41,8 @@ func put(t *testing.T, s *program.Server, from string) (int, string) {
 	return res.StatusCode, fmt.Sprint(res.Header["Ratelimit"], string(body))
 }
 
-// flood publishes n times at once, over all nodes in turn, and returns how many of each
-// status there were.
+// flood publishes n events concurrently, over all nodes in turn. It returns the number of
+// answers of each status.
 func flood(t *testing.T, n int, from string, nodes ...*program.Server) map[int]int {
 	t.Helper()
 	var mu sync.Mutex // guards counts
@@ -60,8 +60,8 @@ func flood(t *testing.T, n int, from string, nodes ...*program.Server) map[int]i
 	return counts
 }
 
-// floodSockets is flood over a WebSocket to each node, n publishes on each. It returns how
-// many answers of each op there were.
+// floodSockets publishes n events over one WebSocket to each node. It returns the number of
+// answers of each op and code.
 func floodSockets(t *testing.T, n int, from string, nodes ...*program.Server) map[string]int {
 	t.Helper()
 	var mu sync.Mutex // guards counts
@@ -96,20 +96,20 @@ func floodSockets(t *testing.T, n int, from string, nodes ...*program.Server) ma
 	return counts
 }
 
-// A node alone keeps its rates, each for itself.
+// A single node enforces the rate per publisher and the rate per address independently.
 func TestRatesOfOneNode(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir(), "--publish-rate=1/h,15", "--publish-rate-per-address=1/h,10", "--trusted-proxy=127.0.0.1")
 	if got := flood(t, 40, "192.0.2.1", s); got[201] != 10 || got[429] != 30 {
-		t.Errorf("by an address: %v", got)
+		t.Errorf("from one address: %v", got)
 	}
 	if got := flood(t, 20, "192.0.2.2", s); got[201] != 5 || got[429] != 15 {
-		t.Errorf("by another, until nobody may publish: %v", got)
+		t.Errorf("from another address, until the publisher's limit: %v", got)
 	}
 }
 
-// The nodes of one Redis count together, as a user who may do no more than
-// docs/redis.md says; and a Redis that does not answer refuses nobody.
+// Nodes on one Redis count together, with only the permissions of docs/redis.md. If Redis does
+// not answer, the limiter refuses no publish.
 func TestRatesOfTwoNodes(t *testing.T) {
 	t.Parallel()
 	server := redistest.Start(t)
@@ -126,7 +126,7 @@ func TestRatesOfTwoNodes(t *testing.T) {
 		t.Errorf("over WebSockets: %v", got)
 	}
 	if status, text := put(t, a, "192.0.2.3"); status != 429 || !strings.Contains(text, `"publisher";r=0`) {
-		t.Errorf("more than all may publish: %d %s", status, text)
+		t.Errorf("beyond the publisher's limit: %d %s", status, text)
 	}
 	if got := strings.Count(tidemark.Must(t, at(b), "history", "a", "--limit=100", "--json"), `"id"`); got != 40 {
 		t.Errorf("%d events are stored", got)
@@ -142,7 +142,7 @@ func TestRatesOfTwoNodes(t *testing.T) {
 	server.Resume()
 }
 
-// documentedUser returns the words after ACL SETUSER in docs/redis.md.
+// documentedUser returns the arguments of ACL SETUSER in docs/redis.md.
 func documentedUser(t *testing.T) []any {
 	t.Helper()
 	page, err := os.ReadFile("../../docs/redis.md")

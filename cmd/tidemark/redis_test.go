@@ -13,8 +13,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A node with TLS both ways, a user of its own and its password in a file, all of it
-// from a configuration file, serves.
+// A node serves from a Redis with mutual TLS, its own user and a password file, all set in the
+// configuration file.
 func TestServeFromSecuredRedis(t *testing.T) {
 	t.Parallel()
 	certs := redistest.NewCertificates(t)
@@ -38,7 +38,7 @@ func TestServeFromSecuredRedis(t *testing.T) {
 	}, "\n")))
 	id := strings.TrimSpace(tidemark.Must(t, at(s), "publish", "lobby", "1"))
 	if got := tidemark.Must(t, at(s), "history", "lobby"); !strings.Contains(got, id) {
-		t.Errorf("history lacks %s: %q", id, got)
+		t.Errorf("history does not have %s: %q", id, got)
 	}
 	if keys := server.Client().Keys(t.Context(), "{shop:*}:clock").Val(); len(keys) != 3 {
 		t.Errorf("clocks %q, want one for each of 3 partitions", keys)
@@ -52,8 +52,8 @@ func setUser(t *testing.T, admin *redis.Client, rule ...any) {
 	}
 }
 
-// What waiting would not mend ends the start: one line that says what to do, and
-// never the password.
+// An error that waiting can't repair stops the start, with one line that says what to do and
+// does not contain the password.
 func TestStartRefused(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2SECRET"
@@ -72,18 +72,18 @@ func TestStartRefused(t *testing.T) {
 		code int
 		want string
 	}{
-		"not a URL":          {[]string{"--redis", "u:" + secret + "@h"}, exitFailed, "scheme"},
-		"malformed":          {[]string{"--redis", "redis://u:" + secret + "/@h"}, exitFailed, "%2F"},
-		"in the wrong place": {[]string{withUser("u", "h")}, exitUsage, "unexpected argument"},
-		"wrong password":     {[]string{"--redis", withUser("nobody", server.Addr())}, exitFailed, "WRONGPASS"},
-		"may not write":      {[]string{"--redis", withUser("reader", server.Addr())}, exitFailed, "may not run xadd"},
-		"a cluster's node":   {[]string{"--redis", node.URL()}, exitFailed, "redis+cluster://"},
-		"no cluster":         {[]string{"--redis", "redis+cluster://" + server.Addr()}, exitFailed, "it is no cluster"},
-		"other partitions":   {[]string{"--redis", server.URL(), "--partitions=3"}, exitFailed, "2 partitions, this node wants 3"},
-		"untrusted":          {[]string{"--redis", "rediss://" + server.TLSAddr}, exitFailed, "unknown authority"},
-		"no authority":       {[]string{"--redis", "rediss://" + server.TLSAddr, "--redis-ca", "/nowhere.crt"}, exitFailed, "/nowhere.crt"},
-		"no password file":   {[]string{"--redis", server.URL(), "--redis-password-file", "/nowhere"}, exitFailed, "/nowhere"},
-		"TLS without Redis":  {[]string{"--redis-ca", certs.CA}, exitUsage, "--redis is not"},
+		"not a URL":         {[]string{"--redis", "u:" + secret + "@h"}, exitFailed, "scheme"},
+		"malformed":         {[]string{"--redis", "redis://u:" + secret + "/@h"}, exitFailed, "%2F"},
+		"misplaced":         {[]string{withUser("u", "h")}, exitUsage, "unexpected argument"},
+		"wrong password":    {[]string{"--redis", withUser("nobody", server.Addr())}, exitFailed, "WRONGPASS"},
+		"may not write":     {[]string{"--redis", withUser("reader", server.Addr())}, exitFailed, "may not run xadd"},
+		"a cluster's node":  {[]string{"--redis", node.URL()}, exitFailed, "redis+cluster://"},
+		"no cluster":        {[]string{"--redis", "redis+cluster://" + server.Addr()}, exitFailed, "it is no cluster"},
+		"other partitions":  {[]string{"--redis", server.URL(), "--partitions=3"}, exitFailed, "2 partitions, this node wants 3"},
+		"untrusted":         {[]string{"--redis", "rediss://" + server.TLSAddr}, exitFailed, "unknown authority"},
+		"no authority":      {[]string{"--redis", "rediss://" + server.TLSAddr, "--redis-ca", "/nowhere.crt"}, exitFailed, "/nowhere.crt"},
+		"no password file":  {[]string{"--redis", server.URL(), "--redis-password-file", "/nowhere"}, exitFailed, "/nowhere"},
+		"TLS without Redis": {[]string{"--redis-ca", certs.CA}, exitUsage, "--redis is not"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"serve", "--listen=127.0.0.1:0", "--log-level=error", "--data", t.TempDir()}, c.args...)
@@ -95,8 +95,7 @@ func TestStartRefused(t *testing.T) {
 	}
 }
 
-// At the most talkative level a node still keeps its password to itself, while it
-// waits for its Redis and when that refuses it.
+// A log at level debug does not contain the password while the node waits for Redis.
 func TestLogsHoldNoPassword(t *testing.T) {
 	t.Parallel()
 	const secret = "hunter2SECRET"
@@ -105,6 +104,6 @@ func TestLogsHoldNoPassword(t *testing.T) {
 	_, _, _ = tidemark.Run(t, at(waiting), "health")
 	waiting.Kill()
 	if log := waiting.Stderr.String(); strings.Contains(log, secret) || !strings.Contains(log, "the log joins when it can") {
-		t.Errorf("want the wait and not the password in\n%s", log)
+		t.Errorf("want a line about waiting and no password:\n%s", log)
 	}
 }

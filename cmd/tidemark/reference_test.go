@@ -8,19 +8,19 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// docs/configuration.md is what the flags say.
-func TestReferenceIsTrue(t *testing.T) {
+// docs/configuration.md is up to date.
+func TestReferenceIsCurrent(t *testing.T) {
 	t.Parallel()
 	page, err := os.ReadFile("../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := tidemark.Must(t, program.Options{}, "config", "reference"); got != string(page) {
-		t.Error("docs/configuration.md is not what the flags say. Write it anew: go generate ./cmd/tidemark")
+		t.Error("docs/configuration.md differs from the flags. Regenerate it: go generate ./cmd/tidemark")
 	}
 }
 
-// Each setting has a variable, a key, and words about what it takes and is for.
+// Each setting has a variable, a key, a kind of value and a description.
 func TestReferenceIsComplete(t *testing.T) {
 	t.Parallel()
 	rows := map[string]bool{}
@@ -34,20 +34,20 @@ func TestReferenceIsComplete(t *testing.T) {
 			continue
 		}
 		if strings.HasSuffix(cells[1], " ` ") {
-			t.Errorf("it has no placeholder: %s", line)
+			t.Errorf("no placeholder: %s", line)
 		}
 		name := strings.Trim(cells[3], " `")
 		rows[name] = true
 		if want := "`TIDEMARK_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "`"; strings.TrimSpace(cells[2]) != want {
-			t.Errorf("%s is%sin the environment, want %s", name, cells[2], want)
+			t.Errorf("the variable of %s is%s, want %s", name, cells[2], want)
 		}
 		if strings.TrimSpace(cells[4]) == "" || strings.TrimSpace(cells[6]) == "" {
-			t.Errorf("it does not say what %s takes and is for: %s", name, line)
+			t.Errorf("%s has no kind of value or no description: %s", name, line)
 		}
 	}
 	for _, name := range []string{"listen", "retain", "redis", "auth-key", "log-level", "url", "token"} {
 		if !rows[name] {
-			t.Errorf("there is no row for %s", name)
+			t.Errorf("no row for %s", name)
 		}
 	}
 }

@@ -10,12 +10,12 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// A log is restored from a copy. A client whose cursor is of what is gone is told so, once
-// the log has been told, even though newer events have come since.
+// After a restore from a backup and the command restored, a client whose cursor is not in the
+// backup receives a gap notice, even if newer events have been published since.
 func TestRestoredLog(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
-	life := func(events ...string) (last string) {
+	run := func(events ...string) (last string) {
 		t.Helper()
 		s := tidemark.Serve(t, program.Options{}, "--data", dir)
 		for _, data := range events {
@@ -25,13 +25,13 @@ func TestRestoredLog(t *testing.T) {
 		s.Wait()
 		return last
 	}
-	life("1", "2")
-	kept := filepath.Join(t.TempDir(), "copy")
-	must(t, os.CopyFS(kept, os.DirFS(dir)))
-	cursor := life("3", "4") // the client has 3 and 4
+	run("1", "2")
+	backup := filepath.Join(t.TempDir(), "copy")
+	must(t, os.CopyFS(backup, os.DirFS(dir)))
+	cursor := run("3", "4") // the client has 3 and 4
 
 	must(t, os.RemoveAll(dir))
-	must(t, os.CopyFS(dir, os.DirFS(kept)))
+	must(t, os.CopyFS(dir, os.DirFS(backup)))
 	tidemark.Must(t, program.Options{}, "restored", "--data", dir)
 
 	s := tidemark.Serve(t, program.Options{}, "--data", dir)
@@ -53,7 +53,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// A log that is in use, or is none, is left alone.
+// restored changes neither a log in use nor a directory without a log.
 func TestRestoredRefuses(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -10,26 +10,26 @@ import (
 
 	"github.com/gorilla/websocket"
 
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/certtest"
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// No credential is in a log, nor in what is answered: whatever it is worth, however it is
-// carried, on good and on bad requests, with all that can be logged, over TLS and without,
-// HTTP/1.1 and HTTP/2. (Package program looks through the log of every process that any
-// test starts, too.)
-func TestNoLogHasACredential(t *testing.T) {
+// No log and no answer contains a credential: valid or not, in every place of a request, on good
+// and bad requests, with debug and access logs, with and without TLS, over HTTP/1.1 and HTTP/2.
+// (Package program also searches the log of every process that a test starts.)
+func TestLogsHoldNoCredential(t *testing.T) {
 	t.Parallel()
 	key, hash := newKey(t)
 	good := mint(t, testSecret, "--sub=ann", "--subscribe=chat:*", "--publish=chat:*")
 	credentials := []string{
 		good, key,
-		mint(t, strings.Repeat("x", 40), "--sub=ann", "--subscribe=*"), // of another signer
+		mint(t, strings.Repeat("x", 40), "--sub=ann", "--subscribe=*"), // with an unknown secret
 		good[:len(good)-5] + "AAAAA",
 		key[:len(key)-5] + "AAAAA",
 		"s3cret-of-no-kind-at-all",
 	}
-	a, dir := newAuthority(t), t.TempDir()
-	a.issue(dir, "node", time.Now().Add(time.Hour))
+	a, dir := certtest.NewAuthority(t), t.TempDir()
+	a.Issue(dir, "node", time.Now().Add(time.Hour))
 	flags := []string{
 		"--log-level=debug", "--access-log", "--auth-secret-file", secretFile(t, testSecret),
 		"--auth-key", hash + "=publish:chat:*", "--auth-cookie=session",
@@ -38,31 +38,31 @@ func TestNoLogHasACredential(t *testing.T) {
 		s := tidemark.Serve(t, program.Options{Dir: t.TempDir()}, append(more, flags...)...)
 		for _, network := range []string{"http/1.1", "h2"} {
 			if scheme == "http" && network == "h2" {
-				continue // as over TLS
+				continue // the same code as with TLS
 			}
-			client := a.trusting(network)
+			client := a.Client(network)
 			for _, credential := range credentials {
 				for _, r := range carried(t, scheme+"://"+s.Addr, credential) {
 					res, err := client.Do(r)
 					if err != nil {
 						t.Fatal(err)
 					}
-					said := make([]byte, 4<<10)
-					n, _ := res.Body.Read(said) // a stream does not end
+					body := make([]byte, 4<<10)
+					n, _ := res.Body.Read(body) // once, because a stream does not end
 					res.Body.Close()
-					if bytes.Contains(said[:n], []byte(credential)) {
-						t.Errorf("%s %s is answered with %s", r.Method, r.URL.Path, said[:n])
+					if bytes.Contains(body[:n], []byte(credential)) {
+						t.Errorf("%s %s is answered with %s", r.Method, r.URL.Path, body[:n])
 					}
 				}
 			}
 		}
 		for _, credential := range credentials {
-			dialer := websocket.Dialer{Subprotocols: []string{"tidemark.v1", "tidemark.bearer." + credential}, TLSClientConfig: a.trusting("http/1.1").Transport.(*http.Transport).TLSClientConfig.Clone()}
+			dialer := websocket.Dialer{Subprotocols: []string{"tidemark.v1", "tidemark.bearer." + credential}, TLSClientConfig: a.Client("http/1.1").Transport.(*http.Transport).TLSClientConfig.Clone()}
 			ws, res, err := dialer.Dial(strings.Replace(scheme, "http", "ws", 1)+"://"+s.Addr+"/v1/ws", nil)
 			if err == nil {
 				_ = ws.WriteJSON(map[string]string{"op": "auth", "token": credential})
-				if _, said, err := ws.ReadMessage(); err != nil || bytes.Contains(said, []byte(credential)) {
-					t.Errorf("a WebSocket says %s, %v", said, err)
+				if _, answer, err := ws.ReadMessage(); err != nil || bytes.Contains(answer, []byte(credential)) {
+					t.Errorf("a WebSocket answered %s, %v", answer, err)
 				}
 				ws.Close()
 			}
@@ -75,19 +75,19 @@ func TestNoLogHasACredential(t *testing.T) {
 		log := s.Stderr.String()
 		for _, want := range []string{`"route":"/v1/rooms/:room/events"`, `"route":"/v1/ws"`, `"level":"DEBUG"`} {
 			if !strings.Contains(log, want) {
-				t.Errorf("%s: the log lacks %s, and so this tests nothing:\n%.2000s", scheme, want, log)
+				t.Errorf("%s: the log does not have %s, so this tests nothing:\n%.2000s", scheme, want, log)
 			}
 		}
 		for _, credential := range credentials {
 			if strings.Contains(log, credential) {
-				t.Errorf("%s: the log has the credential %q", scheme, credential)
+				t.Errorf("%s: the log contains the credential %q", scheme, credential)
 			}
 		}
 	}
 }
 
-// carried are requests to all kinds of routes with a credential, in each of the places
-// where one may be, and in some where it may not.
+// carried returns requests to all kinds of routes. Each has the credential in one of the places
+// where it is allowed, or in one where it is not.
 func carried(t *testing.T, url, credential string) (all []*http.Request) {
 	t.Helper()
 	add := func(method, path, body string, fields ...string) {

@@ -11,13 +11,13 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// Without authentication, an address that others can reach takes a word.
+// Without authentication, an address other than loopback needs --insecure.
 func TestOnlyLoopback(t *testing.T) {
 	t.Parallel()
 	for _, addr := range []string{":0", "0.0.0.0:0", "[::]:0", "192.0.2.1:0"} {
 		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen", addr, "--data", t.TempDir())
-		if code != exitUsage || !strings.Contains(stderr, "--insecure") || !strings.Contains(stderr, "nobody is asked") {
-			t.Errorf("%s: exit code %d, want %d and why:\n%s", addr, code, exitUsage, stderr)
+		if code != exitUsage || !strings.Contains(stderr, "--insecure") || !strings.Contains(stderr, "clients need no token") {
+			t.Errorf("%s: exit code %d, want %d and the reason:\n%s", addr, code, exitUsage, stderr)
 		}
 	}
 	for _, args := range [][]string{{"--listen=localhost:0"}, {"--listen=0.0.0.0:0", "--insecure"}} {
@@ -25,7 +25,7 @@ func TestOnlyLoopback(t *testing.T) {
 	}
 }
 
-// A second server on one directory says so in one line, and leaves the first alone.
+// A second server on one directory fails with one line and does not disturb the first.
 func TestDoubleStart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -37,7 +37,7 @@ func TestDoubleStart(t *testing.T) {
 	tidemark.Must(t, at(first), "publish", "lobby", "1")
 }
 
-// A port that is taken is an error of one line, too.
+// A port that is in use is an error of one line.
 func TestPortTaken(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir())
@@ -47,9 +47,9 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
-// SIGTERM ends a server that has clients with 0, and tells them; what was
-// acknowledged is there when it is started again.
-func TestGracefulEnd(t *testing.T) {
+// A server with clients exits with 0 after SIGTERM and disconnects them. Acknowledged events
+// are in the log after a restart.
+func TestGracefulStop(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	s := tidemark.Serve(t, program.Options{}, "--data", dir)
@@ -64,7 +64,7 @@ func TestGracefulEnd(t *testing.T) {
 	tail.Stderr.AwaitText(t, "connection lost")
 	again := tidemark.Serve(t, program.Options{}, "--data", dir, "--listen", s.Addr)
 	if got := tidemark.Must(t, at(again), "history", "lobby", "--json"); !strings.Contains(got, id) {
-		t.Errorf("history lacks %s: %q", id, got)
+		t.Errorf("history does not have %s: %q", id, got)
 	}
 	again.Signal(syscall.SIGINT)
 	if code := again.Wait(); code != exitOK {
@@ -72,7 +72,7 @@ func TestGracefulEnd(t *testing.T) {
 	}
 }
 
-// Logs are JSON where nobody reads along, every line of them.
+// Every log line is JSON if standard error is not a terminal.
 func TestLogsAreJSON(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Start(t, program.Options{}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir(), "--node=n1")
@@ -90,22 +90,23 @@ func TestLogsAreJSON(t *testing.T) {
 	}
 }
 
-// For people the start shows the three requests, and they do what they say.
-func TestGreeting(t *testing.T) {
+// With text logs, serve prints three example requests with its real address.
+func TestFirstSteps(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Start(t, program.Options{}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir(), "--log-format=text")
-	greeting := s.Stdout.Await(t, "how to begin", func(text string) bool { return strings.Contains(text, "To resume") })
+	steps := s.Stdout.Await(t, "the first steps", func(text string) bool { return strings.Contains(text, "To resume") })
 	for _, want := range []string{"publish   curl ", "follow    curl -N", "resume    curl -N", "Last-Event-ID", "http://127.0.0.1:"} {
-		if !strings.Contains(greeting, want) {
-			t.Errorf("no %q in\n%s", want, greeting)
+		if !strings.Contains(steps, want) {
+			t.Errorf("no %q in\n%s", want, steps)
 		}
 	}
-	if strings.Contains(greeting, "127.0.0.1:0/") {
-		t.Errorf("the address is not the real one:\n%s", greeting)
+	if strings.Contains(steps, "127.0.0.1:0/") {
+		t.Errorf("the address is not the real address:\n%s", steps)
 	}
 }
 
-// The server answers a header that is too long itself, with a problem document.
+// Package api answers a header that is too long, with a problem document; net/http would answer
+// with plain text.
 func TestLongHeader(t *testing.T) {
 	t.Parallel()
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir())
@@ -129,18 +130,18 @@ func TestHealth(t *testing.T) {
 	s := tidemark.Serve(t, program.Options{}, "--data", t.TempDir())
 	for _, args := range [][]string{{"health"}, {"health", "--live"}} {
 		if got := tidemark.Must(t, at(s), args...); got != "ok\n" {
-			t.Errorf("%v says %q", args, got)
+			t.Errorf("%v printed %q", args, got)
 		}
 	}
-	// A node that waits for its Redis lives, and is not ready.
+	// A node that waits for Redis is live and not ready.
 	waiting := tidemark.Serve(t, program.Options{}, "--redis", "unix://"+t.TempDir()+"/nobody.sock")
 	tidemark.Must(t, at(waiting), "health", "--live")
 	if _, stderr, code := tidemark.Run(t, at(waiting), "health"); code != exitFailed || !strings.Contains(stderr, "log-unavailable") {
-		t.Errorf("exit code %d, want %d and why:\n%s", code, exitFailed, stderr)
+		t.Errorf("exit code %d, want %d and the reason:\n%s", code, exitFailed, stderr)
 	}
 }
 
-// A data directory that can't be made is one line.
+// A data directory that can't be made is an error of one line.
 func TestBadDataDirectory(t *testing.T) {
 	t.Parallel()
 	file := t.TempDir() + "/file"

@@ -6,12 +6,14 @@ import (
 	"runtime/debug"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
 )
 
 type versionCmd struct{}
 
-func (versionCmd) Run(std stdio) error {
-	_, err := fmt.Fprintf(std.out, "tidemark %s (%s %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+func (versionCmd) Run(std cli.Stdio) error {
+	_, err := fmt.Fprintf(std.Out, "tidemark %s (%s %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return err
 }
 

@@ -1,0 +1,50 @@
+package serve
+
+import "github.com/tidemark/tidemark/access"
+
+// Problems returns the reasons why a node with these settings would not start: values out of
+// range, contradictions, settings without effect, and unusable files. It uses no network
+// and does not open the log. serve and config check both call it, so they agree.
+func (c *Cmd) Problems() []error {
+	var problems []error
+	for _, err := range []error{
+		c.limitFlags.check(),
+		c.RedisFlags.Check(),
+		c.authFlags.check(),
+		c.connectionFlags.check(c.acceptsTokens()),
+		c.checkCredentials(),
+		c.listenFlags.check(c.requiresCredentials()),
+		c.tlsFlags.check(),
+		c.drainFlags.check(),
+		c.checkEventLog(),
+		checkTracing(c.name()),
+		c.profilerFlags.check(),
+	} {
+		if err != nil {
+			problems = append(problems, err)
+		}
+	}
+	return problems
+}
+
+// checkCredentials reads the files with secrets and keys.
+func (c *Cmd) checkCredentials() error {
+	if !c.requiresCredentials() {
+		return nil
+	}
+	options, err := c.accessOptions()
+	if err != nil {
+		return err
+	}
+	if err := access.Check(options); err != nil {
+		return unusableKeys(err)
+	}
+	return nil
+}
+
+func (c *Cmd) checkEventLog() error {
+	if c.Redis != "" {
+		return c.redisOptions().Check()
+	}
+	return c.eventLogFlags.checkEmbedded(c.Durability)
+}

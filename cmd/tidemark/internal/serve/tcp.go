@@ -1,0 +1,35 @@
+package serve
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// TCP has to detect clients that vanish without closing the connection: a laptop goes to
+// sleep, or a network drops all packets. Writing does not detect them, because the system
+// buffers the data.
+const (
+	// maxSilence bounds how long a client may acknowledge none of the data sent to it, or
+	// accept none of it. A client may stall for a minute. Every stream is sent something
+	// after at most 15 s of silence; together that is less than the 105 s after which a
+	// WebSocket fails its pings. The system's timers are coarse and add a few seconds.
+	maxSilence = 80 * time.Second
+	// probeEvery is how long a connection may be silent before TCP sends a keep-alive
+	// probe, and the interval between probes.
+	probeEvery = maxSilence / 4
+)
+
+// listenTCP listens on addr. A connection ends when its client has been silent for
+// maxSilence. On systems without a limit for unacknowledged data, that takes as long as
+// TCP retries, often 15 minutes.
+func listenTCP(addr *net.TCPAddr) (net.Listener, error) {
+	config := net.ListenConfig{
+		Control: setUserTimeout,
+		KeepAliveConfig: net.KeepAliveConfig{
+			Enable: true, Idle: probeEvery, Interval: probeEvery, Count: int(maxSilence / probeEvery),
+		},
+	}
+	config.SetMultipathTCP(false) // its sockets do not accept the limit
+	return config.Listen(context.Background(), "tcp", addr.String())
+}

@@ -1,0 +1,50 @@
+package settings
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
+)
+
+// SecretFlags select the secret that signs tokens. The node that verifies tokens and the
+// command that makes them share these flags.
+type SecretFlags struct {
+	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"Accept tokens signed with HS256, HS384 or HS512 and the secret in this file: one line of at least 32 bytes. The first line signs; tokens of the secrets in further lines stay valid until you remove the line."`
+	AuthSecret     string `placeholder:"SECRET" secret:"" group:"auth" help:"The secret itself. Set it in the environment only: other users of the machine can read command lines."`
+	AuthIssuer     string `placeholder:"NAME" group:"auth" help:"Issuer (iss) that every token must have (default: any)."`
+	AuthAudience   string `placeholder:"NAME" group:"auth" help:"Audience (aud) that every token must include (default: any)."`
+}
+
+// Secrets returns one secret per line, or nil if none is configured. The first one signs
+// new tokens. The others are being replaced; their tokens are accepted as long as they are
+// listed.
+func (f *SecretFlags) Secrets() ([][]byte, error) {
+	text, from := []byte(f.AuthSecret), "--auth-secret"
+	if f.AuthSecretFile != "" {
+		if f.AuthSecret != "" {
+			return nil, cli.UsageError("--auth-secret and --auth-secret-file can't be used together: remove one")
+		}
+		from = "--auth-secret-file " + f.AuthSecretFile
+		var err error
+		if text, err = os.ReadFile(f.AuthSecretFile); err != nil {
+			return nil, fmt.Errorf("--auth-secret-file: %w", err)
+		}
+	} else if f.AuthSecret == "" {
+		return nil, nil
+	}
+	var secrets [][]byte
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimRight(line, "\r\n")
+		secrets = append(secrets, line)
+		if len(line) < access.MinSecret {
+			return nil, cli.UsageError(fmt.Sprintf("%s: the secret has %d bytes in line %d, want at least %d", from, len(line), len(secrets), access.MinSecret))
+		}
+	}
+	if secrets == nil {
+		return nil, cli.UsageError(from + " is empty: put the secret into it")
+	}
+	return secrets, nil
+}
