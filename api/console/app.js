@@ -1,32 +1,32 @@
-// The console. Everything that comes over the wire is set as text.
+// The console. The page inserts everything from the server as text, never as markup.
 //
-// Two ways to resume are at work, and the page shows which one it was:
-//   - the line breaks: the browser's EventSource reconnects by itself and sends
-//     the last id it saw as Last-Event-ID. The page does nothing;
-//   - "Cut the connection" closes the EventSource. A new one knows nothing of the
-//     old one's ids, so "Come back" gives it the cursor in the address.
+// There are two ways to resume, and the page shows which one was used:
+//   - The connection breaks: the browser's EventSource reconnects by itself and
+//     sends the last id as Last-Event-ID. The page does nothing.
+//   - "Cut the connection" closes the EventSource. A new EventSource does not know
+//     the last id, so "Reconnect" puts the cursor into the URL.
 'use strict';
 
-const maxRows = 500;   // in the list
-const maxSeen = 20000; // ids remembered, to tell a repeat from a wrong order
-const maxTries = 6;    // of one publish, all with one key: about 15 s
+const maxRows = 500;   // maximum number of rows in the list
+const maxSeen = 20000; // ids kept, to tell a repeated event from one out of order
+const maxTries = 6;    // attempts for one publish, with one key: about 15 s
 
 const $ = (id) => document.getElementById(id);
 
-// What is followed now, or was until the cut; null before the first follow.
+// The current follow, or the last one after a cut. null before the first follow.
 let follow = null;
 
 function newFollow(room, start, types) {
   return {
     room, start, types,
     source: null,       // the EventSource; null while cut
-    cursor: '',         // the last id seen, of whatever kind of event
-    how: 'start',       // how the connection came to be: start, page or browser
-    replaying: 0,       // events since this connection opened
+    cursor: '',         // the last id of any event, including those of Tidemark itself
+    how: 'start',       // what opened the connection: start, page or browser
+    replaying: 0,       // events since this connection was opened
     live: false,
-    newest: '',         // the greatest id of an event
-    seen: new Set(),    // the newest ids received
-    awaited: new Set(), // published by this page and not received yet
+    newest: '',         // the greatest id of a received event
+    seen: new Set(),    // the newest received ids
+    awaited: new Set(), // ids published by this page and not received yet
     received: 0, resumes: 0, replayed: 0, repeated: 0, disordered: 0, gaps: 0,
   };
 }
@@ -37,7 +37,7 @@ function roomURL(room) {
   return 'v1/rooms/' + encodeURIComponent(room) + '/events';
 }
 
-// token is the credential to show: in the query where headers can't be set.
+// token returns the credential. An EventSource can't set headers and sends it in the query.
 function token() {
   return $('token').value.trim();
 }
@@ -76,9 +76,9 @@ function connect(how) {
   on('tidemark.open', opened);
   on('tidemark.live', live);
   on('tidemark.gap', gap);
-  on('tidemark.error', refusedForNow);
-  // A publisher may name its events "error" or "open" too: those are
-  // MessageEvents, the EventSource's own are not.
+  on('tidemark.error', serverError);
+  // A publisher may also use the types "error" and "open". Published events are
+  // MessageEvents; the EventSource's own are not.
   on('error', (f, e) => { if (!(e instanceof MessageEvent)) broken(f, source); });
   f.listen = (type) => on(type, (f, e) => { if (e instanceof MessageEvent) received(f, e); });
   for (const type of f.types) f.listen(type);
@@ -95,8 +95,8 @@ function opened(f, e) {
   if (resumed) {
     f.resumes++;
     note('resume', f.how === 'page'
-      ? 'Came back: this page gave its cursor as last_event_id.'
-      : 'Came back: the browser reconnected by itself, with Last-Event-ID.', e.lastEventId);
+      ? 'Resumed: this page sent its cursor as last_event_id.'
+      : 'Resumed: the browser reconnected by itself with Last-Event-ID.', e.lastEventId);
   }
   setState('replaying');
   show();
@@ -106,13 +106,13 @@ function live(f, e) {
   moveTo(f, e.lastEventId);
   f.live = true;
   f.replayed = f.replaying;
-  const told = parse(e.data).replayed;
-  if (f.how !== 'start' || told > 0) note('live', `Live. Replayed: ${told}.`, e.lastEventId);
-  if (told > f.replayed) {
-    note('error', `${told - f.replayed} of them are of a type that this page did not listen for.`, '');
+  const announced = parse(e.data).replayed;
+  if (f.how !== 'start' || announced > 0) note('live', `Live. Replayed: ${announced}.`, e.lastEventId);
+  if (announced > f.replayed) {
+    note('error', `${announced - f.replayed} replayed events have types that this page did not listen for.`, '');
     discoverTypes(f);
   }
-  f.how = 'browser'; // what comes next without a click is the browser's doing
+  f.how = 'browser'; // the browser opens the next connection, unless the user clicks
   setState('live');
   show();
 }
@@ -135,24 +135,24 @@ function gap(f, e) {
   moveTo(f, e.lastEventId);
   const g = parse(e.data);
   f.gaps++;
-  // They are lost, and told: no longer awaited.
+  // The lost events will not arrive.
   for (const id of f.awaited) if (id > g.after && id < g.before) f.awaited.delete(id);
   const why = {
-    trimmed: 'the room keeps only its newest events',
-    expired: 'the room keeps its events only for a time',
-    reset: 'the log has lost its end',
-    unknown: 'the position handed back says nothing to the log',
-  }[g.reason] || 'no reason known to this page';
+    trimmed: 'the log keeps a limited number of events of this room',
+    expired: 'the log keeps events of this room for a limited time',
+    reset: 'the log lost its newest events',
+    unknown: 'the log does not know the cursor',
+  }[g.reason] || 'this page does not know the reason';
   note('gap', `Gap: events may be missing here (${g.reason}: ${why}). After ${g.after || 'the beginning'}, before ${g.before || 'now'}.`, e.lastEventId);
   show();
 }
 
-// The server is full, draining or cut off from its log. Where it closes, the
-// browser comes back by itself after the time that the server gave.
-function refusedForNow(f, e) {
+// The server is full, is draining or can't reach its log. If it closes the connection, the
+// browser reconnects by itself after the delay that the server named.
+function serverError(f, e) {
   if (e.lastEventId) moveTo(f, e.lastEventId);
   const p = parse(e.data);
-  note('error', `The server says ${p.code || 'error'}: ${p.detail || 'no more than that'}`, '');
+  note('error', `The server reports ${p.code || 'an error'}${p.detail ? ': ' + p.detail : ''}`, '');
 }
 
 function broken(f, source) {
@@ -163,14 +163,14 @@ function broken(f, source) {
     show();
     return;
   }
-  // A status other than 200: final. The browser does not tell which; asking for
-  // the room's history does.
+  // A status other than 200 is final, and the browser does not reveal it. A request
+  // for the room's history gets the same status.
   f.source = null;
   setState('refused');
   show();
   fetch(roomURL(f.room) + '?limit=1', { headers: headers({ Accept: 'application/json' }) })
     .then(async (r) => note('error', r.ok ? 'The server ended the connection.' : 'Refused: ' + await problem(r), ''))
-    .catch((err) => note('error', 'The server cannot be reached: ' + err.message, ''));
+    .catch((err) => note('error', 'The server is unreachable: ' + err.message, ''));
 }
 
 function cut() {
@@ -178,23 +178,23 @@ function cut() {
   follow.source.close();
   follow.source = null;
   follow.live = false;
-  note('cut', 'Cut by this page. What is published now waits in the log.', follow.cursor);
+  note('cut', 'Cut by this page. The log keeps the events that are published now.', follow.cursor);
   setState('cut');
   show();
 }
 
-function comeBack() {
+function reconnect() {
   if (follow && !follow.source) connect('page');
 }
 
-// discoverTypes listens also for the types of the newest events in the room.
+// discoverTypes also listens for the types of the newest events in the room.
 async function discoverTypes(f) {
   try {
     const r = await fetch(roomURL(f.room) + '?order=desc&limit=200', { headers: headers({ Accept: 'application/json' }) });
-    if (!r.ok) return; // the follow itself says why
+    if (!r.ok) return; // the follow shows the reason
     for (const e of (await r.json()).events) addType(f, e.type);
   } catch {
-    // The follow itself shows that the server cannot be reached.
+    // The follow shows that the server is unreachable.
   }
 }
 
@@ -228,7 +228,7 @@ async function publishOne(event) {
   }
   try {
     const a = await publish(room, $('type').value.trim(), data);
-    answer(`${a.status}: ${a.id}${a.again ? ' (stored by an earlier try)' : ''}`);
+    answer(`${a.status}: ${a.id}${a.again ? ' (stored by an earlier attempt)' : ''}`);
   } catch (err) {
     answer(err.message, true);
   }
@@ -257,13 +257,13 @@ async function demonstrate() {
   $('room').value = follow.room;
   cut();
   await publishTen();
-  comeBack();
+  reconnect();
   show();
 }
 
-// publish sends data, which is JSON already, and returns {id, status, again}.
-// A try that got no answer may have stored the event: so the next one has the
-// same key, and the event is stored once.
+// publish sends data, which is JSON text, and returns {id, status, again}. An attempt
+// without an answer may have stored the event. The next attempt uses the same
+// idempotency key, so the event is stored once.
 async function publish(room, type, data) {
   const f = follow;
   if (f && f.room === room && type) addType(f, type);
@@ -278,7 +278,7 @@ async function publish(room, type, data) {
         body,
       });
     } catch (err) {
-      if (tries === maxTries) throw new Error('The server cannot be reached: ' + err.message);
+      if (tries === maxTries) throw new Error('The server is unreachable: ' + err.message);
     }
     if (r && r.ok) {
       const id = (await r.json()).id;
@@ -287,18 +287,18 @@ async function publish(room, type, data) {
       return { id, status: r.status, again: r.headers.get('Idempotency-Replayed') === 'true' };
     }
     if (r && (r.status !== 503 || tries === maxTries)) throw new Error(await problem(r));
-    answer(`No answer yet. Trying again with the same key (${tries + 1} of ${maxTries})…`, true);
+    answer(`Not stored yet. Retrying with the same key (${tries + 1} of ${maxTries})…`, true);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tries));
   }
 }
 
-// skipped reports whether a connection has gone past id already, and so will not
-// receive it any more: a gap that covers it was told before the answer came.
+// skipped reports whether the connection is already past id and will not receive it. This
+// happens if a gap notice that covers id arrived before the answer to the publish.
 function skipped(f, id) {
   return f.source !== null && f.cursor >= id;
 }
 
-// problem says in one line what an RFC 9457 document says.
+// problem returns the text of an RFC 9457 document in one line.
 async function problem(response) {
   const p = parse(await response.text());
   return `${response.status} ${p.code || ''}: ${p.detail || p.title || response.statusText}`;
@@ -394,8 +394,8 @@ function add(li) {
   if (list.childElementCount > maxRows) list.lastElementChild.remove();
 }
 
-// timeOf reads the moment that an id begins with: 10 characters of 5 bits, in
-// milliseconds. A cursor over several partitions is not an id, and has none.
+// timeOf returns the time in an id. The first 10 characters have 5 bits each and are
+// milliseconds since 1970. A cursor over several partitions is not an id and has no time.
 function timeOf(id) {
   if (!/^[0-7][0-9A-HJKMNP-TV-Z]{25}$/.test(id)) return null;
   let ms = 0;
@@ -405,7 +405,7 @@ function timeOf(id) {
 
 $('follow').addEventListener('submit', startFollow);
 $('cut').addEventListener('click', cut);
-$('back').addEventListener('click', comeBack);
+$('back').addEventListener('click', reconnect);
 $('demo').addEventListener('click', demonstrate);
 $('publish').addEventListener('submit', publishOne);
 $('ten').addEventListener('click', publishTen);

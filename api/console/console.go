@@ -1,11 +1,10 @@
-// Package console is one page to try Tidemark with: it publishes, follows a room
-// over the browser's own EventSource, cuts its connection, comes back, and shows
-// what was replayed.
+// Package console serves one web page for trying out Tidemark. The page publishes, follows a
+// room with the browser's EventSource, cuts its connection, reconnects, and shows the
+// replayed events.
 //
-// The page needs nothing but the public surface: whatever it does, an
-// application can do. It loads nothing from elsewhere, and whatever comes over
-// the wire reaches the document as text, never as markup; the content security
-// policy holds even where a mistake is made.
+// The page uses only the public API, so an application can do the same. It loads nothing from
+// other servers. It inserts data into the document as text, never as markup, and the content
+// security policy blocks scripts even if the page makes a mistake.
 package console
 
 import (
@@ -20,13 +19,13 @@ import (
 //go:embed index.html app.js style.css
 var files embed.FS
 
-// policy lets the page use its own script, its own style and its own server, and
-// nothing else. img-src is for the icon, which is part of the page.
+// policy allows the page its own script, its own style and its own server, and nothing else.
+// img-src allows the icon, which is a data: URL in the page.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 	"img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// Handler serves the page at / and its parts below /console/. All addresses in
-// the page are relative, so that it works below any prefix that a proxy strips.
+// Handler serves the page at / and its script and style below /console/. All URLs in the page
+// are relative, so that it works below a path prefix that a proxy strips.
 func Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", file("index.html", "text/html; charset=utf-8"))
@@ -35,12 +34,12 @@ func Handler() http.Handler {
 	return mux
 }
 
-// file serves one embedded file. A browser asks each time whether it changed,
-// since the page and its script must be of the same version.
+// file serves one embedded file. Browsers must revalidate it each time, because the page and
+// its script have to be of the same version.
 func file(name, contentType string) http.Handler {
 	content, err := files.ReadFile(name)
 	if err != nil {
-		panic(err) // it was embedded when this was built
+		panic(err) // can't happen: the build embeds the file
 	}
 	sum := sha256.Sum256(content)
 	etag := `"` + hex.EncodeToString(sum[:8]) + `"`
@@ -50,7 +49,7 @@ func file(name, contentType string) http.Handler {
 		h.Set("Content-Security-Policy", policy)
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("X-Frame-Options", "DENY") // for browsers that don't know frame-ancestors
+		h.Set("X-Frame-Options", "DENY") // for browsers without frame-ancestors
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")

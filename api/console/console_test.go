@@ -18,8 +18,7 @@ func get(t *testing.T, method, path string, header http.Header) *http.Response {
 	return w.Result()
 }
 
-// Every part of the page is there, is guarded, and is asked for again only when
-// it changed.
+// Every file of the page has its security headers, and revalidation answers 304.
 func TestServesThePage(t *testing.T) {
 	for path, contentType := range map[string]string{
 		"/":                  "text/html; charset=utf-8",
@@ -57,9 +56,8 @@ func TestServesThePage(t *testing.T) {
 	}
 }
 
-// The policy would break a page with inline script or style, and the page
-// promises to load nothing from elsewhere, to set what it is sent as text, and to keep
-// no token.
+// The page has no inline script or style, which the policy would block. It loads nothing from
+// other servers, inserts data only as text, and stores no token.
 func TestThePageKeepsItsPolicy(t *testing.T) {
 	read := func(path string) string {
 		b, err := io.ReadAll(get(t, "GET", path, http.Header{}).Body)
@@ -75,7 +73,7 @@ func TestThePageKeepsItsPolicy(t *testing.T) {
 	for what, pattern := range map[string]string{
 		"an inline handler":     `\son[a-z]+="`,
 		"inline style":          `<style|\sstyle="`,
-		"an address of its own": `(src|href)="(/|https?:)`,
+		"an absolute URL": `(src|href)="(/|https?:)`,
 	} {
 		if found := regexp.MustCompile(pattern).FindString(html); found != "" {
 			t.Errorf("index.html has %s: %s", what, found)
