@@ -287,7 +287,7 @@ async function publish(room, type, data) {
       return { id, status: r.status, again: r.headers.get('Idempotency-Replayed') === 'true' };
     }
     if (r && (r.status !== 503 || tries === maxTries)) throw new Error(await problem(r));
-    answer(`Not stored yet. Retrying with the same key (${tries + 1} of ${maxTries})…`, true);
+    answer(`No answer yet. Retrying with the same key (${tries + 1} of ${maxTries})…`, true);
     await new Promise((resolve) => setTimeout(resolve, 250 * 2 ** tries));
   }
 }

@@ -29,7 +29,7 @@ func (Doctor) Help() string {
     tidemark doctor --config /etc/tidemark.yaml
     tidemark doctor --redis redis+cluster://n1:6379,n2:6379 --json | jq 'select(.level == "problem")'
 
-Exits with 1 if there is a problem: Redis loses events or refuses publishes now, or will in normal operation. A warning is about a failure that will happen some day. A note is for information. Some checks need more permissions than a node has (docs/redis.md).`
+Exits with 1 if there is a problem: Redis loses events or refuses publishes now, or will in normal operation. A warning describes a failure that can happen later, such as a crash or a failover. A note is for information. Some checks need more permissions than a node has (docs/redis.md).`
 }
 
 // Run prints the findings.

@@ -20,7 +20,9 @@ const (
 	// has allocated less than quietBytes since the last check. A quiet node that has
 	// allocated more than garbageBytes since the last release collects its garbage and
 	// returns the memory to the system. Otherwise the garbage of ten thousand handshakes
-	// would stay until the collector's next turn.
+	// would stay until the collector's next turn. 30 s after 9,000 clients have connected,
+	// each connection takes 5.7 KiB of the process's memory over SSE and 8.3 KiB over
+	// WebSocket. Without heapFloor and the releaser it takes 7.1 and 9.3 KiB.
 	releaseEvery = 2 * time.Second
 	quietBytes   = 4 << 20
 	garbageBytes = 16 << 20

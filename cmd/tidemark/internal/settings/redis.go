@@ -22,11 +22,11 @@ type RedisFlags struct {
 	RedisCert         string             `placeholder:"FILE" group:"redis" help:"TLS: PEM file with the client certificate of this node."`
 	RedisKey          string             `placeholder:"FILE" group:"redis" help:"TLS: PEM file with the key of the client certificate."`
 	RedisServerName   string             `placeholder:"NAME" group:"redis" help:"TLS: server name to expect in the Redis certificate (default: the host of the URL)."`
-	RedisTimeout      time.Duration      `default:"3s" placeholder:"TIME" group:"redis" help:"Time limit of one call to Redis, including connecting and retries (default ${default})."`
+	RedisTimeout      time.Duration      `default:"3s" placeholder:"TIME" group:"redis" help:"Time limit of one call to Redis, including a new connection. A publish that waits for replicas or the disk may take twice as long (default ${default})."`
 	RedisDialTimeout  time.Duration      `placeholder:"TIME" group:"redis" help:"Time limit of one connection attempt to Redis (default: half of --redis-timeout)."`
 	RedisPrefix       string             `default:"tidemark" placeholder:"NAME" group:"redis" help:"Prefix of all Redis keys and channels; all nodes of one log need the same (default ${default})."`
 	Partitions        int                `placeholder:"N" group:"redis" help:"Number of partitions of a new log. An existing log keeps its number, and a node with another number does not start (default: 1; 16 in a cluster)."`
-	Durability        streams.Durability `default:"logged" placeholder:"LEVEL" group:"redis" help:"Guarantee that a publish waits for unless the request names one: logged (in Redis), replicated (on --redis-replicas replicas) or fsynced (on disk; needs Redis 7.2 with appendonly). The embedded log always syncs to disk. (default ${default})"`
+	Durability        streams.Durability `default:"logged" placeholder:"LEVEL" group:"redis" help:"Guarantee that a publish waits for unless the request names one: logged (in Redis), replicated (on --redis-replicas replicas) or fsynced (on disk; needs Redis 7.2 with appendonly). The embedded log always syncs to disk (default ${default})."`
 	RedisReplicas     int                `default:"1" placeholder:"N" group:"redis" help:"Number of replicas that durability 'replicated' waits for (default ${default})."`
 }
 
