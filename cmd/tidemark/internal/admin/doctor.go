@@ -48,7 +48,7 @@ func (c *Doctor) Run(std cli.Stdio) error {
 		return err
 	}
 	if n := report.Count(doctor.Problem); n > 0 {
-		return errors.New(cli.Plural(n, "problem"))
+		return errors.New(cli.Plural(n, "problem") + " found")
 	}
 	return nil
 }
