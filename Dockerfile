@@ -1,4 +1,4 @@
-# docker build -t tidemark .
+# docker build -t tidemark --build-arg COMMIT=$(git rev-parse HEAD) .
 # docker run -p 127.0.0.1:8080:8080 -v tidemark:/data -e TIDEMARK_LISTEN=0.0.0.0:8080 -e TIDEMARK_INSECURE=true tidemark
 
 FROM golang:1.26 AS build
@@ -6,8 +6,11 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-# /out is the whole file system of the final image.
-RUN CGO_ENABLED=0 go build -trimpath -o /out/bin/tidemark ./cmd/tidemark \
+# What tidemark version shows. The build has no git repository to read it from.
+ARG VERSION= COMMIT= DATE=
+# /out holds all files of the final image.
+RUN CGO_ENABLED=0 go build -trimpath -o /out/bin/tidemark \
+        -ldflags "-X main.buildVersion=$VERSION -X main.buildCommit=$COMMIT -X main.buildDate=$DATE" ./cmd/tidemark \
     && install -D /etc/ssl/certs/ca-certificates.crt /out/etc/ssl/certs/ca-certificates.crt \
     && mkdir -p /out/data
 
@@ -19,7 +22,7 @@ USER 65532:65532
 ENV PATH=/bin TIDEMARK_DATA=/data
 VOLUME /data
 EXPOSE 8080
-# Whether the process answers. Whether it is ready is for a load balancer to ask.
+# Checks that the process answers. Load balancers check whether it is ready (/readyz).
 HEALTHCHECK --interval=10s --timeout=6s CMD ["tidemark", "health", "--live"]
 ENTRYPOINT ["tidemark"]
 CMD ["serve"]
