@@ -26,8 +26,8 @@ var alternatives = map[string][]string{
 	"chromium": {"chromium", "chromium-browser", "google-chrome"},
 }
 
-// Program returns the path of a program, or skips the test if it is not installed. Call
-// it before the test starts anything. A browser is called chromium.
+// Program returns the path of a program, or skips the test if the program is not on the
+// PATH. The name chromium stands for any browser of that family.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := find(name)
@@ -37,18 +37,15 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// find looks for a program on the PATH and in the directories where Debian keeps
-// servers, which are on the PATH of root only.
+// find looks for a program on the PATH.
 func find(name string) (path string, err error) {
 	names := alternatives[name]
 	if names == nil {
 		names = []string{name}
 	}
 	for _, name := range names {
-		for _, dir := range []string{"", "/usr/sbin", "/usr/local/sbin"} {
-			if path, err = exec.LookPath(filepath.Join(dir, name)); err == nil {
-				return path, nil
-			}
+		if path, err = exec.LookPath(name); err == nil {
+			return path, nil
 		}
 	}
 	return "", err
