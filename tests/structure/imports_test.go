@@ -47,7 +47,9 @@ var forbidden = []struct{ from, to string }{
 	{"service", "streams/..."},
 	{"replay", "streams/..."},
 	{"streams", "streams/..."},
-	{"streams/redislog", "streams/redislog/..."},
+	{"streams/redislog", "streams/redislog/doctor"},
+	{"streams/redislog/internal/...", "streams/redislog"},
+	{"streams/redislog/internal/...", "streams/redislog/doctor"},
 	{"streams/redislog", "streams/embedded"},
 	{"streams/embedded", "streams/redislog"},
 }
@@ -154,6 +156,8 @@ func TestWrongImports(t *testing.T) {
 		"one kind of log and the other":  {"streams/embedded", "streams/redislog", "forbidden"},
 		"the log and its doctor":         {"streams/redislog", "streams/redislog/doctor", "forbidden"},
 		"the doctor and its log":         {"streams/redislog/doctor", "streams/redislog", ""},
+		"the log and its parts":          {"streams/redislog", "streams/redislog/internal/keys", ""},
+		"a part and its log":             {"streams/redislog/internal/keys", "streams/redislog", "forbidden"},
 		"the interface and a kind of it": {"streams", "streams/embedded", "forbidden"},
 		"an unknown directory":           {"util", "streams", "has no layer"},
 	} {
