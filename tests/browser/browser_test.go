@@ -21,7 +21,7 @@ import (
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/logtest"
-	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/internal/cutproxy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -44,7 +44,7 @@ func compare(t *testing.T, p *page, want []string) {
 func TestCutAndComeBack(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	want := s.publish(t, "lobby", 1, 15)[5:] // older than the last 10
 
 	p.follow("lobby", "last=10")
@@ -86,7 +86,7 @@ func TestCutAndComeBack(t *testing.T) {
 func TestTheBrowserResumesByItself(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
-	line := cutproxy.Listen(t, s.addr())
+	line := cutproxy.Listen(t, s.Addr())
 	p := openPage(t, line.URL())
 	p.follow("lobby", "since=now")
 	p.awaitState("live")
@@ -132,7 +132,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := serve(t, dir, nil)
-	line := cutproxy.Listen(t, first.addr())
+	line := cutproxy.Listen(t, first.Addr())
 	p := openPage(t, line.URL())
 	p.follow("lobby", "since=earliest")
 	p.awaitState("live")
@@ -147,7 +147,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 	p.await(`document.getElementById('answer').textContent.startsWith('No answer yet')`)
 
 	second := serve(t, dir, nil)
-	line.Retarget(second.addr())
+	line.Retarget(second.Addr())
 	want = append(want, second.publish(t, "lobby", 6, 3)...)
 	line.Refuse(false)
 	p.await(`document.getElementById('answer').textContent.startsWith('201: ')`)
@@ -167,7 +167,7 @@ func TestAGapIsShownInItsPlace(t *testing.T) {
 		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 10, Age: time.Hour}}},
 		Hot:       10, // or the node itself would still have what the log has not
 	})
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	p.follow("lobby", "since=earliest")
 	p.awaitState("live")
 	before := s.publish(t, "lobby", 1, 5)
@@ -198,17 +198,17 @@ func TestAGapIsShownInItsPlace(t *testing.T) {
 func TestWhateverComesIsText(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	data := `{"text":"<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"}`
 	want := []string{
-		s.publishOne(t, "lobby", "message", data),
-		s.publishOne(t, "lobby", "error", `"an event, not an error"`),
-		s.publishOne(t, "lobby", "open", `null`),
+		s.Publish(t, "lobby", "message", data),
+		s.Publish(t, "lobby", "error", `"an event, not an error"`),
+		s.Publish(t, "lobby", "open", `null`),
 	}
 	p.set("types", "message error open")
 	p.follow("lobby", "since=earliest")
 	p.awaitState("live")
-	want = append(want, s.publishOne(t, "lobby", "error", `0`))
+	want = append(want, s.Publish(t, "lobby", "error", `0`))
 	p.awaitEvent(want[3])
 	compare(t, p, want)
 	p.awaitState("live")
@@ -226,12 +226,12 @@ func TestWhateverComesIsText(t *testing.T) {
 func TestTypesAreFound(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
-	s.publishOne(t, "lobby", "note", `1`)
-	p := openPage(t, s.http.URL)
+	s.Publish(t, "lobby", "note", `1`)
+	p := openPage(t, s.HTTP.URL)
 	p.follow("lobby", "since=now")
 	p.await(`document.getElementById('types').value.includes('note')`)
 	p.awaitState("live")
-	p.awaitEvent(s.publishOne(t, "lobby", "note", `2`))
+	p.awaitEvent(s.Publish(t, "lobby", "note", `2`))
 }
 
 // The list is bounded, the counting is not.
@@ -239,7 +239,7 @@ func TestTheListIsBounded(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	ids := s.publish(t, "lobby", 1, 600)
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	p.follow("lobby", "since=earliest")
 	p.awaitState("live")
 	p.shows(map[string]int{"received": 600, "replayed": 600})
@@ -253,7 +253,7 @@ func TestTheListIsBounded(t *testing.T) {
 func TestProblemsAreShown(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	p.set("data", `{"text":`)
 	p.click("publish button[type=submit]")
 	p.await(`document.getElementById('answer').textContent.startsWith('The data is not JSON')`)
@@ -292,7 +292,7 @@ func TestATokenIsShown(t *testing.T) {
 		return text
 	}
 	s := serve(t, t.TempDir(), nil, func(o *api.Options) { o.Access = verifier })
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	p.follow("den", "since=now")
 	p.awaitState("refused")
 	p.await(`document.querySelector('.note.error') !== null`)
@@ -359,7 +359,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 			await ask({ method: 'POST', headers: { ...bearer, 'Content-Type': 'application/json', 'Idempotency-Key': 'k' }, body: '{"data":1}' }),
 			await ask({}),
 		].join(', ');
-	})()`, s.http.URL, token)
+	})()`, s.HTTP.URL, token)
 	for url, want := range map[string]string{
 		listed.URL: "live, open tidemark.v1, 200, 201, 401",
 		other.URL:  "refused, refused, refused, refused, refused",
@@ -381,7 +381,7 @@ func TestLooks(t *testing.T) {
 		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 20, Age: time.Hour}}},
 		Hot:       20,
 	})
-	p := openPage(t, s.http.URL)
+	p := openPage(t, s.HTTP.URL)
 	dir := os.Getenv("TIDEMARK_SCREENSHOTS")
 	if dir == "" {
 		dir = t.TempDir()
@@ -389,7 +389,7 @@ func TestLooks(t *testing.T) {
 	p.follow("lobby", "since=now")
 	p.awaitState("live")
 	for i, text := range []string{"The tide is high", "and nobody holds on", "Grüße aus dem Wattenmeer"} {
-		p.awaitEvent(s.publishOne(t, "lobby", "message", fmt.Sprintf(`{"from":"ada","n":%d,"text":%q}`, i+1, text)))
+		p.awaitEvent(s.Publish(t, "lobby", "message", fmt.Sprintf(`{"from":"ada","n":%d,"text":%q}`, i+1, text)))
 	}
 	look := func(name, at string) {
 		for _, width := range []int64{1400, 400} {

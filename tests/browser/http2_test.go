@@ -1,7 +1,6 @@
 package browser
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
@@ -20,11 +19,11 @@ func TestMoreStreamsThanSix(t *testing.T) {
 	const rooms = 20
 	versions := &versionsOf{seen: map[string]int{}}
 	s := serve(t, t.TempDir(), nil)
-	secure := httptest.NewUnstartedServer(versions.of(s))
+	secure := httptest.NewUnstartedServer(versions.of(s.record(s.API)))
 	secure.EnableHTTP2 = true
 	secure.StartTLS()
 	t.Cleanup(secure.Close) // before s ends: its streams are sent away first
-	t.Cleanup(func() { s.leave(t) })
+	t.Cleanup(func() { s.Drain(t) })
 	p := openPage(t, secure.URL, trusting(secure))
 	eval[any](p, fmt.Sprintf(`(() => {
 		window.got = {};
@@ -41,7 +40,7 @@ func TestMoreStreamsThanSix(t *testing.T) {
 	})()`, rooms))
 	p.await(fmt.Sprintf(`window.opened === %d`, rooms))
 	for i := range rooms {
-		s.publishOne(t, fmt.Sprint("room", i), "message", fmt.Sprint(i))
+		s.Publish(t, fmt.Sprint("room", i), "message", fmt.Sprint(i))
 	}
 	p.await(fmt.Sprintf(`[...Array(%d).keys()].every((i) => window.got[i] === String(i))`, rooms))
 	p.await(`window.got.socket !== undefined`)
@@ -71,13 +70,4 @@ func (v *versionsOf) of(next http.Handler) http.Handler {
 func trusting(s *httptest.Server) chromedp.ExecAllocatorOption {
 	key := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
 	return chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))
-}
-
-// leave has the clients sent away, so that a listener beside the server's own can end.
-func (s *server) leave(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := s.api.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// patience bounds a test that hangs. It decides nothing else.
-const patience = 90 * time.Second
+// pageLimit bounds a test that hangs. It decides nothing else.
+const pageLimit = 90 * time.Second
 
 // A page is the console in a browser of its own.
 type page struct {
@@ -49,7 +49,7 @@ func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption)
 	p := &page{t: t}
 	p.ctx, _ = chromedp.NewContext(ctx, chromedp.WithListener(p.listen))
 	t.Cleanup(func() {
-		bounded, cancel := context.WithTimeout(p.ctx, patience)
+		bounded, cancel := context.WithTimeout(p.ctx, pageLimit)
 		defer cancel()
 		if err := chromedp.Cancel(bounded); err != nil {
 			t.Logf("end the browser: %v", err)
@@ -118,7 +118,7 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 // run runs an action of the browser, which ends the test if it fails.
 func run[T any](p *page, action chromedp.Action[T]) T {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, patience)
+	ctx, cancel := context.WithTimeout(p.ctx, pageLimit)
 	defer cancel()
 	v, err := chromedp.Run(ctx, action)
 	if err != nil {

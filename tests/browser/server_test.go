@@ -1,13 +1,9 @@
 package browser
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
-	"net/http/httptest"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -16,19 +12,19 @@ import (
 	"github.com/tidemark/tidemark/api/console"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams/embedded"
+	"github.com/tidemark/tidemark/tests/internal/node"
 )
 
-// A server is a whole node over the embedded log, on a listener of its own.
+// A server is a node over the embedded log.
 type server struct {
-	http *httptest.Server
-	api  *api.Server
-	stop func() // closes everything, in order; again does nothing
+	*node.Server
+	stop func() // closes the node and its log; stopping again does nothing
 
-	mu      sync.Mutex // guards follows
+	mu      sync.Mutex // guards the field below
 	follows []asked
 }
 
-// asked is where a request to follow wanted to go on from.
+// asked is the cursor of a request for an event stream.
 type asked struct {
 	header string // Last-Event-ID
 	query  string // last_event_id
@@ -41,21 +37,14 @@ func serve(t *testing.T, dir string, o *service.Options, tune ...func(*api.Optio
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := service.New(log, o)
 	edge := &api.Options{Console: console.Handler(), DrainSpread: time.Millisecond}
 	for _, f := range tune {
 		f(edge)
 	}
-	s := &server{api: api.New(node, edge)}
-	s.http = httptest.NewServer(s)
+	s := &server{}
+	s.Server = node.Serve(t, log, node.Options{Service: o, API: edge, Wrap: s.record})
 	s.stop = sync.OnceFunc(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.api.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		s.http.Close()
-		node.Close()
+		s.Close()
 		if err := log.Close(); err != nil {
 			t.Error(err)
 		}
@@ -64,13 +53,16 @@ func serve(t *testing.T, dir string, o *service.Options, tune ...func(*api.Optio
 	return s
 }
 
-func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.Header.Get("Accept") == "text/event-stream" {
-		s.mu.Lock()
-		s.follows = append(s.follows, asked{r.Header.Get("Last-Event-ID"), r.URL.Query().Get("last_event_id")})
-		s.mu.Unlock()
-	}
-	s.api.ServeHTTP(w, r)
+// record notes the cursors of requests for event streams.
+func (s *server) record(edge http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Accept") == "text/event-stream" {
+			s.mu.Lock()
+			s.follows = append(s.follows, asked{r.Header.Get("Last-Event-ID"), r.URL.Query().Get("last_event_id")})
+			s.mu.Unlock()
+		}
+		edge.ServeHTTP(w, r)
+	})
 }
 
 func (s *server) asked() []asked {
@@ -79,34 +71,13 @@ func (s *server) asked() []asked {
 	return append([]asked(nil), s.follows...)
 }
 
-func (s *server) addr() string { return s.http.Listener.Addr().String() }
-
 // publish publishes n numbered events, past the browser, and returns their ids.
 func (s *server) publish(t *testing.T, room string, from, n int) (ids []string) {
 	t.Helper()
 	for i := range n {
-		ids = append(ids, s.publishOne(t, room, "message", fmt.Sprintf(`{%s,"text":"from elsewhere"}`, middle(from+i))))
+		ids = append(ids, s.Publish(t, room, "message", fmt.Sprintf(`{%s,"text":"from elsewhere"}`, middle(from+i))))
 	}
 	return ids
-}
-
-func (s *server) publishOne(t *testing.T, room, kind, data string) (id string) {
-	t.Helper()
-	r, err := http.Post(s.http.URL+"/v1/rooms/"+room+"/events", "application/json",
-		strings.NewReader(fmt.Sprintf(`{"type":%q,"data":%s}`, kind, data)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != http.StatusCreated {
-		t.Fatalf("publish: %s, %s, %v", r.Status, body, err)
-	}
-	var answer struct{ ID string }
-	if err := json.Unmarshal(body, &answer); err != nil {
-		t.Fatal(err)
-	}
-	return answer.ID
 }
 
 // middle is how the data of the n-th event begins: bytes inside the event, and of
@@ -116,7 +87,7 @@ func middle(n int) string { return fmt.Sprintf(`"n":%d`, n) }
 // history returns the ids of the n events of the room that follow the one given.
 func (s *server) history(t *testing.T, room, after string, n int) (ids []string) {
 	t.Helper()
-	r, err := http.Get(fmt.Sprintf("%s/v1/rooms/%s/events?after=%s&limit=%d", s.http.URL, room, after, n))
+	r, err := http.Get(fmt.Sprintf("%s/v1/rooms/%s/events?after=%s&limit=%d", s.HTTP.URL, room, after, n))
 	if err != nil {
 		t.Fatal(err)
 	}

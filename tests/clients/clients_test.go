@@ -14,13 +14,13 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/tidemark/tidemark/streams/logtest"
-	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/internal/cutproxy"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// patience bounds a test that hangs. It decides nothing else: a client comes back
+// testLimit bounds a test that hangs. It decides nothing else: a client comes back
 // after seconds, as the server asks it to.
-const patience = 90 * time.Second
+const testLimit = 90 * time.Second
 
 func TestMain(m *testing.M) {
 	code := redistest.Main(m)
@@ -82,7 +82,7 @@ func TestScenario40RealClients(t *testing.T) {
 // drive publishes while it breaks the lines of all followers: once while they are
 // idle, with events published before they can come back; and once inside an
 // event, with publishing going on. It returns what each should have received.
-func drive(t *testing.T, s *server, followers []*follower) (want []heard) {
+func drive(t *testing.T, s server, followers []*follower) (want []heard) {
 	publish := func(n int) {
 		for range n {
 			want = append(want, s.publish(t, len(want)+1))
@@ -142,11 +142,11 @@ type follower struct {
 }
 
 // follow starts the client on the test's room. It ends with the test.
-func follow(t *testing.T, c client, s *server) *follower {
+func follow(t *testing.T, c client, s server) *follower {
 	t.Helper()
 	f := &follower{client: c, front: s.front(t), ended: make(chan struct{}), more: make(chan struct{})}
 	f.line = cutproxy.Listen(t, f.front.addr())
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
 	go func() {
 		defer close(f.ended)
 		f.err = c.follow(ctx, t, f.line.URL()+roomPath+"?since=earliest", f.hear)
@@ -188,7 +188,7 @@ func (f *follower) events() (events, own []heard, more <-chan struct{}) {
 // await returns once the event with this id was heard.
 func (f *follower) await(t *testing.T, id string) {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(testLimit)
 	for {
 		events, _, more := f.events()
 		if slices.ContainsFunc(events, func(h heard) bool { return h.ID == id }) {
@@ -284,11 +284,7 @@ func TestTheNodeGoes(t *testing.T) {
 		f.front = second.front(t)
 		f.line.Retarget(f.front.addr())
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
-	if err := first.api.Shutdown(ctx); err != nil {
-		t.Error(err)
-	}
+	first.Drain(t)
 	for _, f := range left {
 		f.server.Close()
 	}

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/internal/sse"
 )
 
 // run starts a command and hands its lines of output to line, without their end,
@@ -84,32 +86,28 @@ func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard))
 	if _, err := exec.LookPath("curl"); err != nil {
 		return errors.New("curl is not installed: apt-get install curl")
 	}
-	var block heard
 	lastID := ""
 	for ctx.Err() == nil {
-		block = heard{} // half an event does not count
 		args := []string{"--silent", "--show-error", "--no-buffer", "--header", "Accept: text/event-stream"}
 		if lastID != "" {
 			args = append(args, "--header", "Last-Event-ID: "+lastID)
 		}
+		text := "" // of the block; a block without its end is discarded
 		_ = run(ctx, func(line string) {
-			name, value, _ := strings.Cut(line, ": ")
-			switch name {
-			case "id":
-				block.ID = value
-			case "event":
-				block.Type = value
-			case "data":
-				block.Data = value // always one line
-			case "":
-				if block.ID != "" {
-					lastID = block.ID
-				}
-				if block.Data != "" {
-					block.Type = typeOr(block.Type)
-					hear(block)
-				}
-				block = heard{}
+			if line != "" {
+				text += line + "\n"
+				return
+			}
+			block, err := sse.Parse([]byte(text))
+			if text = ""; err != nil {
+				t.Errorf("curl: %v", err)
+				return
+			}
+			if block.ID != nil {
+				lastID = string(block.ID)
+			}
+			if block.Data != nil {
+				hear(heard{ID: string(block.ID), Type: typeOr(string(block.Event)), Data: string(block.Data)})
 			}
 		}, "curl", append(args, url)...)
 		select {

@@ -1,11 +1,8 @@
 package clients
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -14,14 +11,17 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/api"
-	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/embedded"
 	"github.com/tidemark/tidemark/streams/redislog"
+	"github.com/tidemark/tidemark/tests/internal/node"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-const roomPath = "/v1/rooms/lobby/events"
+const (
+	room     = "lobby"
+	roomPath = "/v1/rooms/" + room + "/events"
+)
 
 // logs are the logs that every client is tried on.
 var logs = map[string]func(*testing.T) streams.Log{
@@ -51,54 +51,26 @@ func closing(t *testing.T, log streams.Log) streams.Log {
 	return log
 }
 
-// A server is a node with its edge, and one listener to publish through.
-type server struct {
-	api *api.Server
-	url string
-}
+// A server is a node. Its own listener is for publishing; clients follow through fronts.
+type server struct{ *node.Server }
 
 // serve starts a server on log. It ends with the test.
-func serve(t *testing.T, log streams.Log) *server {
+func serve(t *testing.T, log streams.Log) server {
 	t.Helper()
-	node := service.New(log, nil)
-	s := &server{api: api.New(node, &api.Options{
-		KeepAlive:   50 * time.Millisecond, // so that blocks of an id only come in between
+	return server{node.Serve(t, log, node.Options{API: &api.Options{
+		KeepAlive:   50 * time.Millisecond, // sends blocks that have only an id
 		DrainSpread: time.Millisecond,
-	})}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		defer cancel()
-		if err := s.api.Shutdown(ctx); err != nil {
-			t.Error(err)
-		}
-		node.Close()
-	})
-	s.url = s.front(t).server.URL
-	return s
+	}})}
 }
 
 // publish publishes the test's n-th event, and returns what clients should hear.
-func (s *server) publish(t *testing.T, n int) heard {
+func (s server) publish(t *testing.T, n int) heard {
 	t.Helper()
 	h := heard{Type: "message", Data: fmt.Sprintf(`{%s,"text":"größer 🌊 %s"}`, middle(n), strings.Repeat("x", n))}
 	if n%3 == 0 {
 		h.Type = "note"
 	}
-	body := fmt.Sprintf(`{"type":%q,"data":%s}`, h.Type, h.Data)
-	r, err := http.Post(s.url+roomPath, "application/json", bytes.NewReader([]byte(body)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	answer, err := io.ReadAll(r.Body)
-	if err != nil || r.StatusCode != http.StatusCreated {
-		t.Fatalf("publish: %s, %s, %v", r.Status, answer, err)
-	}
-	var id struct{ ID string }
-	if err := json.Unmarshal(answer, &id); err != nil {
-		t.Fatal(err)
-	}
-	h.ID = id.ID
+	h.ID = s.Publish(t, room, h.Type, h.Data)
 	return h
 }
 
@@ -117,7 +89,7 @@ type front struct {
 	lastIDs []string
 }
 
-func (s *server) front(t *testing.T) *front {
+func (s server) front(t *testing.T) *front {
 	f := &front{}
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet {
@@ -125,7 +97,7 @@ func (s *server) front(t *testing.T) *front {
 			f.lastIDs = append(f.lastIDs, r.Header.Get("Last-Event-ID"))
 			f.mu.Unlock()
 		}
-		s.api.ServeHTTP(w, r)
+		s.API.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
 		f.server.CloseClientConnections() // streams do not end before the server does

@@ -27,7 +27,7 @@ func publish(t *testing.T, url, room string, n int) []string {
 // A tail is the program's own follower of a room, over SSE.
 type tail struct{ *program.Process }
 
-func follow(t *testing.T, url, room, since string) tail {
+func tailRoom(t *testing.T, url, room, since string) tail {
 	t.Helper()
 	return tail{tidemark.Start(t, to(url), "tail", room, "--since", since, "--json")}
 }
@@ -59,13 +59,13 @@ func same(t *testing.T, who string, want, got []string) {
 func TestThroughTheProxy(t *testing.T) {
 	t.Parallel()
 	top := up(t)
-	sse := follow(t, top.url, "lobby", "earliest")
+	sse := tailRoom(t, top.url, "lobby", "earliest")
 	socket := listen(t, top.url, "lobby", "earliest")
 	var want []string
 	for range 5 { // each is waited for: a proxy that collects would hang here
 		want = append(want, publish(t, top.url, "lobby", 1)...)
 		same(t, "SSE", want, sse.await(t, len(want)))
-		same(t, "WebSocket", want, socket.await(len(want)))
+		same(t, "WebSocket", want, socket.AwaitEvents(len(want)))
 	}
 	if got := tidemark.Must(t, to(top.url), "health"); got != "ok\n" {
 		t.Errorf("health through nginx says %q", got)
@@ -80,14 +80,14 @@ func TestResumeOnTheOtherNode(t *testing.T) {
 	one, other := top.nodes["node1"].URL(), top.nodes["node2"].URL()
 	want := publish(t, one, "lobby", 1000)
 	middle := want[499]
-	sse := follow(t, other, "lobby", middle)
+	sse := tailRoom(t, other, "lobby", middle)
 	socket := listen(t, other, "lobby", middle)
-	proxied := follow(t, top.url, "lobby", middle)
+	proxied := tailRoom(t, top.url, "lobby", middle)
 	want = want[500:]
 	same(t, "SSE", want, sse.await(t, 500))
 	want = append(want, publish(t, one, "lobby", 1)...)
 	same(t, "SSE", want, sse.await(t, len(want)))
-	same(t, "WebSocket", want, socket.await(len(want)))
+	same(t, "WebSocket", want, socket.AwaitEvents(len(want)))
 	same(t, "SSE through nginx", want, proxied.await(t, len(want)))
 }
 
@@ -99,7 +99,7 @@ func TestKillNode(t *testing.T) {
 	top := up(t)
 	tails := make([]tail, 4)
 	for i := range tails {
-		tails[i] = follow(t, top.url, "lobby", "earliest")
+		tails[i] = tailRoom(t, top.url, "lobby", "earliest")
 	}
 	socket := listen(t, top.url, "lobby", "earliest")
 	want := publish(t, top.url, "lobby", 100)
@@ -127,7 +127,7 @@ func TestKillNode(t *testing.T) {
 		f.Signal(syscall.SIGINT)
 		f.Wait()
 	}
-	same(t, "WebSocket", want, socket.await(len(want)))
+	same(t, "WebSocket", want, socket.AwaitEvents(len(want)))
 	if moved == 0 || moved == len(tails) {
 		t.Errorf("%d of %d connections were on the node that was killed", moved, len(tails))
 	}

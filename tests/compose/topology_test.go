@@ -1,33 +1,22 @@
 package compose
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tidemark/tidemark/tests/internal/proxies"
+	"github.com/tidemark/tidemark/tests/internal/testmain"
 	"github.com/tidemark/tidemark/tests/program"
-	"github.com/tidemark/tidemark/tests/proxies"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // tidemark is the real program.
 var tidemark program.Program
 
-func TestMain(m *testing.M) { os.Exit(withProgram(m)) }
-
-func withProgram(m *testing.M) int {
-	p, remove, err := program.Build()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer remove()
-	tidemark = p
-	return redistest.Main(m)
-}
+func TestMain(m *testing.M) { os.Exit(testmain.WithProgram(m, &tidemark)) }
 
 // A composition is what these tests read of compose.yaml.
 type composition struct {

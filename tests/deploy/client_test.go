@@ -1,13 +1,10 @@
 package deploy
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"fmt"
-	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -17,8 +14,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 	"github.com/tidemark/tidemark/tests/program"
 )
 
@@ -42,7 +40,7 @@ func (c *client) tls() *tls.Config {
 }
 
 func (c *client) dialer() *net.Dialer {
-	d := &net.Dialer{Timeout: patience}
+	d := &net.Dialer{Timeout: wait.Limit}
 	if c.from != nil {
 		d.LocalAddr = &net.TCPAddr{IP: c.from}
 	}
@@ -84,123 +82,80 @@ func (c *client) environment() program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + c.front.URL(), "TIDEMARK_TOKEN=" + c.token, "SSL_CERT_FILE=" + c.front.ca}}
 }
 
-// A block is one of an event stream, or what says the same over a WebSocket.
-type block struct {
-	name, id string // name is "" for a mere position
-	data     string
+// A feed brings the messages of one connection.
+type feed struct {
+	t        *testing.T
+	messages chan follow.Message // closed when the connection ends
 }
 
-// A line brings blocks, until its connection ends.
-type line struct {
-	t      *testing.T
-	blocks chan block
+// newFeed reads a stream until its connection ends.
+func newFeed(t *testing.T, stream follow.Stream) *feed {
+	f := &feed{t: t, messages: make(chan follow.Message, 1000)}
+	go func() {
+		defer close(f.messages)
+		for {
+			m, err := stream.Next()
+			if err != nil {
+				return
+			}
+			f.messages <- m
+		}
+	}()
+	return f
 }
 
 // stream follows a room over SSE, on one connection.
-func (c *client) stream(room, since string, header http.Header) *line {
+func (c *client) stream(room, since string, header http.Header) *feed {
 	c.t.Helper()
 	all := http.Header{"Accept": {"text/event-stream"}}
 	maps.Copy(all, header)
 	res := c.get("/v1/rooms/"+url.PathEscape(room)+"/events?since="+since, all)
-	if res.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(res.Body)
-		c.t.Fatalf("%s: %s", res.Status, body)
-	}
+	stream, err := follow.FromResponse(res, room)
+	must(c.t, err)
 	if c.front.TLS() && res.ProtoMajor != 2 {
 		c.t.Errorf("the stream came over %s, want HTTP/2", res.Proto)
 	}
-	l := &line{t: c.t, blocks: make(chan block, 1000)}
-	go func() {
-		defer close(l.blocks)
-		readBlocks(res.Body, l.blocks)
-	}()
-	return l
-}
-
-func readBlocks(r io.Reader, to chan<- block) {
-	lines := bufio.NewScanner(r)
-	next := block{name: "message"}
-	for lines.Scan() {
-		name, value, _ := strings.Cut(lines.Text(), ":")
-		value = strings.TrimPrefix(value, " ")
-		switch name {
-		case "event":
-			next.name = value
-		case "id":
-			next.id = value
-		case "data":
-			next.data += value
-		case "":
-			if next.data == "" {
-				next.name = ""
-			}
-			to <- next
-			next = block{name: "message"}
-		}
-	}
+	return newFeed(c.t, stream)
 }
 
 // socket follows a room over a WebSocket, on one connection, with the token as a
 // subprotocol, as browsers do.
-func (c *client) socket(room, since string) *line {
+func (c *client) socket(room, since string) *feed {
 	c.t.Helper()
-	dialer := websocket.Dialer{
-		Subprotocols: []string{"tidemark.v1", "tidemark.bearer." + c.token}, HandshakeTimeout: patience,
-		TLSClientConfig: c.tls(), NetDialContext: c.dialer().DialContext,
-	}
-	conn, res, err := dialer.Dial("ws"+strings.TrimPrefix(c.front.URL(), "http")+"/v1/ws", nil)
+	conn, err := ws.Dial(c.front.URL(), ws.Options{Token: c.token, TLS: c.tls(), Dial: c.dialer().DialContext})
 	must(c.t, err)
-	res.Body.Close()
 	c.t.Cleanup(func() { conn.Close() })
-	must(c.t, conn.WriteJSON(map[string]string{"op": "subscribe", "room": room, "since": since}))
-	l := &line{t: c.t, blocks: make(chan block, 1000)}
-	go func() {
-		defer close(l.blocks)
-		readFrames(conn, l.blocks)
-	}()
-	return l
+	must(c.t, conn.Subscribe(room, since))
+	return newFeed(c.t, follow.FromWebSocket(conn))
 }
 
-func readFrames(conn *websocket.Conn, to chan<- block) {
-	names := map[string]string{"event": "message", "position": "", "gap": "tidemark.gap", "error": "tidemark.error", "live": "tidemark.live", "subscribed": "tidemark.open"}
-	for {
-		var m struct {
-			Op, ID, Cursor, Detail string
-			Data                   json.RawMessage
-		}
-		if conn.ReadJSON(&m) != nil {
-			return
-		}
-		to <- block{name: names[m.Op], id: m.ID + m.Cursor, data: string(m.Data) + m.Detail}
-	}
-}
-
-// await returns the next block of that name, past those of other names.
-func (l *line) await(name string) block {
-	l.t.Helper()
-	limit := time.After(patience)
+// await returns the next message of a kind, and skips those of other kinds. A gap notice
+// or an error in between fails the test.
+func (f *feed) await(kind string) follow.Message {
+	f.t.Helper()
+	limit := time.After(wait.Limit)
 	for {
 		select {
-		case b, open := <-l.blocks:
+		case m, open := <-f.messages:
 			switch {
 			case !open:
-				l.t.Fatalf("the connection ended, want %q", name)
-			case b.name == name:
-				return b
-			case b.name == "tidemark.gap" || b.name == "tidemark.error":
-				l.t.Fatalf("%v, want %q", b, name)
+				f.t.Fatalf("the connection ended, want %q", kind)
+			case m.Kind == kind:
+				return m
+			case m.Kind == follow.Gap || m.Kind == follow.Error:
+				f.t.Fatalf("%+v, want %q", m, kind)
 			}
 		case <-limit:
-			l.t.Fatalf("still waiting for %q", name)
+			f.t.Fatalf("still waiting for %q", kind)
 		}
 	}
 }
 
 // expect waits for an event and compares its id.
-func (l *line) expect(id string) {
-	l.t.Helper()
-	if b := l.await("message"); b.id != id {
-		l.t.Errorf("event %s, want %s", b.id, id)
+func (f *feed) expect(id string) {
+	f.t.Helper()
+	if m := f.await(follow.Event); m.ID != id {
+		f.t.Errorf("event %s, want %s", m.ID, id)
 	}
 }
 
@@ -233,5 +188,3 @@ func mint(t *testing.T, secret string) string {
 	return strings.TrimSpace(tidemark.Must(t, program.Options{}, "token", "--auth-secret-file", secret,
 		"--sub", "ann", "--subscribe", "chat:*", "--publish", "chat:*", "--admin"))
 }
-
-func (b block) String() string { return fmt.Sprintf("%s %s %s", b.name, b.id, b.data) }

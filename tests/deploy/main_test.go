@@ -1,34 +1,18 @@
 package deploy
 
 import (
-	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/testmain"
 	"github.com/tidemark/tidemark/tests/program"
-	"github.com/tidemark/tidemark/tests/redistest"
 )
-
-// patience bounds a wait that only a hang makes long.
-const patience = time.Minute
 
 // tidemark is the real program.
 var tidemark program.Program
 
-func TestMain(m *testing.M) { os.Exit(withProgram(m)) }
-
-func withProgram(m *testing.M) int {
-	p, remove, err := program.Build()
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer remove()
-	tidemark = p
-	return redistest.Main(m)
-}
+func TestMain(m *testing.M) { os.Exit(testmain.WithProgram(m, &tidemark)) }
 
 // project returns the name of a file of the project.
 func project(name string) string { return filepath.Join("..", "..", filepath.FromSlash(name)) }

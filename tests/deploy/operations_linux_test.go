@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // walkLimit bounds the walk, most of which is the building of the program.
@@ -118,7 +120,7 @@ func runWalk(t *testing.T, script string) (string, error) {
 	group := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = group
 	defer func() { _ = group() }() // what the walk has started and not ended
-	cmd.WaitDelay = patience
+	cmd.WaitDelay = wait.Limit
 	err := cmd.Wait()
 	return out.String(), err
 }

@@ -13,8 +13,9 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/proxies"
 	"github.com/tidemark/tidemark/tests/program"
-	"github.com/tidemark/tidemark/tests/proxies"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -116,8 +117,8 @@ func TestProxyKeepsTokens(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{})
 		c := f.client(t)
-		c.stream("chat:1", "earliest", nil).await("tidemark.live")
-		c.socket("chat:1", "earliest").await("tidemark.live")
+		c.stream("chat:1", "earliest", nil).await(follow.Live)
+		c.socket("chat:1", "earliest").await(follow.Live)
 		c.publish("chat:1", "1")
 		c.get("/v1/rooms/chat:1/events", nil)
 		for _, n := range f.nodes {
@@ -232,11 +233,11 @@ func TestProxyKeepsSilentConnections(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{Instead: maps.Clone(k.brief)})
 		c := f.client(t)
-		lines := []*line{c.stream("chat:1", "now", nil), c.socket("chat:1", "now")}
+		lines := []*feed{c.stream("chat:1", "now", nil), c.socket("chat:1", "now")}
 		for _, l := range lines {
-			l.await("tidemark.live")
+			l.await(follow.Live)
 			for range 2 { // 30 s
-				l.await("")
+				l.await(follow.Position)
 			}
 		}
 		id := c.publish("chat:1", "1")
@@ -255,10 +256,10 @@ func TestProxyTellsClientAddress(t *testing.T) {
 		for _, from := range []net.IP{{127, 0, 0, 2}, {127, 0, 0, 3}} {
 			c := f.client(t)
 			c.from = from
-			c.stream("chat:1", "now", nil).await("tidemark.live")
+			c.stream("chat:1", "now", nil).await(follow.Live)
 			for _, lie := range []http.Header{nil, {"X-Forwarded-For": {"192.0.2.66"}}, {"Forwarded": {"for=192.0.2.66"}}} {
-				if b := c.stream("chat:1", "now", lie).await("tidemark.error"); !strings.Contains(b.data, "too-many-connections") {
-					t.Errorf("%v, from %v with %v: want too-many-connections", b, from, lie)
+				if b := c.stream("chat:1", "now", lie).await(follow.Error); !strings.Contains(b.Code, "too-many-connections") {
+					t.Errorf("%+v, from %v with %v: want too-many-connections", b, from, lie)
 				}
 			}
 		}

@@ -51,9 +51,9 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 	var peers []*peer
 	for _, over := range transports() {
 		stays = append(stays,
-			follow(t, &follower{over: over, room: "busy", dial: here.dialer(0)}),
-			follow(t, &follower{over: over, room: "busy", dial: here.dialer(smallBuffer), asleep: awake}))
-		dead := follow(t, &follower{over: over, room: "busy", dial: here.dialer(smallBuffer), asleep: make(chan struct{})})
+			followRoom(t, followOptions{over: over, room: "busy", dial: here.dialer(0)}),
+			followRoom(t, followOptions{over: over, room: "busy", dial: here.dialer(smallBuffer), paused: awake}))
+		dead := followRoom(t, followOptions{over: over, room: "busy", dial: here.dialer(smallBuffer), paused: make(chan struct{})})
 		peers = append(peers, &peer{what: here.why + ": " + over.String(), at: dead.address()})
 	}
 	for _, h := range []*home{down, deaf, dumb} {
@@ -80,7 +80,7 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 	for _, f := range stays {
 		f.exactly(published)
 		f.stayed()
-		f.leave()
+		f.Leave()
 	}
 	s.awaitReturn(before)
 }
@@ -111,15 +111,15 @@ func watch(t *testing.T, s *server, peers []*peer, stays []*follower, awake chan
 }
 
 // dialer returns a way to call the server from h.
-func (h *home) dialer(receive int) func() (*line, error) {
-	return func() (*line, error) { return h.dial(h.server+":8080", receive) }
+func (h *home) dialer(receive int) func() (*conn, error) {
+	return func() (*conn, error) { return h.dial(h.server+":8080", receive) }
 }
 
 // settle returns connections of every kind on which a client follows.
 func settle(h *home) (peers []*peer) {
 	h.t.Helper()
 	call := h.dialer(0)
-	add := func(what string, open func(l *line) error) {
+	add := func(what string, open func(l *conn) error) {
 		h.t.Helper()
 		l, err := call()
 		if err == nil {
@@ -131,8 +131,8 @@ func settle(h *home) (peers []*peer) {
 		h.t.Cleanup(l.reset)
 		peers = append(peers, &peer{what: h.why + ": " + what, at: l.LocalAddr().String()})
 	}
-	streams := func(path string) func(*line) error {
-		return func(l *line) error {
+	streams := func(path string) func(*conn) error {
+		return func(l *conn) error {
 			_, _, err := l.openStream(path)
 			return err
 		}
@@ -141,25 +141,25 @@ func settle(h *home) (peers []*peer) {
 	add("SSE, events to send", streams("/v1/rooms/busy/events"))
 	add("SSE, several rooms", streams("/v1/events?room=quiet&room=busy"))
 	for _, room := range []string{"quiet", "busy"} {
-		add("SSE over HTTP/2, "+room, func(l *line) error { return l.openShared("/v1/rooms/" + room + "/events") })
+		add("SSE over HTTP/2, "+room, func(l *conn) error { return l.openShared("/v1/rooms/" + room + "/events") })
 	}
-	add("WebSocket, no room", func(l *line) error { return l.openSocket() })
+	add("WebSocket, no room", func(l *conn) error { return l.openSocket() })
 	for _, room := range []string{"quiet", "busy"} {
-		add("WebSocket, "+room, func(l *line) error {
+		add("WebSocket, "+room, func(l *conn) error {
 			if err := l.openSocket(); err != nil {
 				return err
 			}
-			if err := l.say(`{"op":"subscribe","room":"` + room + `"}`); err != nil {
+			if err := l.sendText(`{"op":"subscribe","room":"` + room + `"}`); err != nil {
 				return err
 			}
-			return l.hear(`"live"`)
+			return l.awaitText(`"live"`)
 		})
 	}
 	return peers
 }
 
 // openShared asks for an event stream over HTTP/2, which goes on being read.
-func (l *line) openShared(path string) error {
+func (l *conn) openShared(path string) error {
 	transport := &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return l.TCPConn, nil },
 		Protocols:   new(http.Protocols),

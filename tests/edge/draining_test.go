@@ -15,6 +15,7 @@ import (
 	"github.com/tidemark/tidemark/api"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams/embedded"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // A node is one in this process, whose rooms are left soon.
@@ -34,7 +35,7 @@ func startNode(t *testing.T) *node {
 	}
 	t.Cleanup(func() { _ = log.Close() })
 	n := &node{t: t, gauges: prometheus.NewRegistry()}
-	inner := service.New(log, &service.Options{CheckEvery: pollEvery, Linger: pollEvery, Metrics: n.gauges})
+	inner := service.New(log, &service.Options{CheckEvery: 20 * time.Millisecond, Linger: 20 * time.Millisecond, Metrics: n.gauges})
 	t.Cleanup(inner.Close)
 	n.edge = api.New(inner, &api.Options{DrainSpread: 200 * time.Millisecond, Registerer: n.gauges})
 	n.http = httptest.NewServer(n.edge)
@@ -71,7 +72,7 @@ func TestScenario36Draining(t *testing.T) {
 			crowd := &crowd{dial: c.dial}
 			var running sync.WaitGroup
 			running.Go(func() { crowd.visit(storm, func(error) {}) }) // who is refused now fails rightly
-			if !poll(func() bool { return crowd.made.Load() > storm/2 }) {
+			if !wait.For(func() bool { return crowd.made.Load() > storm/2 }) {
 				t.Error("the storm does not begin")
 			}
 			if err := n.edge.Shutdown(context.Background()); err != nil {
@@ -79,7 +80,7 @@ func TestScenario36Draining(t *testing.T) {
 			}
 			running.Wait()
 			for _, name := range []string{"tidemark_connections", "tidemark_subscriptions", "tidemark_rooms"} {
-				if !poll(func() bool { return n.gauge(name) == 0 }) {
+				if !wait.For(func() bool { return n.gauge(name) == 0 }) {
 					t.Errorf("%s is %v", name, n.gauge(name))
 				}
 			}

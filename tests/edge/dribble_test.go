@@ -67,7 +67,7 @@ func allDribbles(hello string) []dribble {
 // A dribbler is one connection that is held so.
 type dribbler struct {
 	dribble
-	*line
+	*conn
 	out   io.Writer // what is said on the line, within TLS or not
 	began time.Time
 	gone  chan time.Duration // gets when it ended; has nothing while it stands
@@ -115,10 +115,10 @@ func besiege(t *testing.T, s *server, kinds []dribble) []*dribbler {
 	for i := range all {
 		d := &dribbler{dribble: kinds[i%len(kinds)], gone: make(chan time.Duration, 1)}
 		var err error
-		d.line, err = c.dial()
+		d.conn, err = c.dial()
 		must(t, err)
 		t.Cleanup(d.reset)
-		d.began, d.out = time.Now(), d.line
+		d.began, d.out = time.Now(), d.conn
 		if d.protocol != "" {
 			d.out, err = d.encrypt(s.tls, d.protocol)
 			must(t, err)

@@ -3,331 +3,134 @@
 package edge
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
+	"net"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/internal/follow"
 )
 
-// A transport is a way to follow a room.
-type transport int
+// transports are the transports of these tests' followers.
+func transports() []follow.Transport { return []follow.Transport{follow.SSE, follow.WebSocket} }
 
-const (
-	overSSE transport = iota
-	overWebSocket
-)
+// retryDelay is how long a follower waits before it connects again.
+const retryDelay = 100 * time.Millisecond
 
-func transports() []transport { return []transport{overSSE, overWebSocket} }
-
-func (over transport) String() string { return [...]string{"SSE", "WebSocket"}[over] }
-
-// again is how long a follower that was cut waits before it comes back.
-const again = 100 * time.Millisecond
-
-// A follower follows a room, and writes down what it is told. It takes a block or
-// frame only when it is complete; its cursor is the last that came with one.
+// A follower follows one room, and checks the ids of the events.
 type follower struct {
-	// Fixed before follow.
-	over    transport
-	room    string
-	cursor  string // where to start, then owned by run
-	dial    func() (*line, error)
-	returns bool            // it comes back when it was cut
-	asleep  <-chan struct{} // it reads nothing after the opening until this is closed; nil: it reads
-	parted  func()          // called when it is sent away; may be nil
-
-	// Fixed by follow.
-	t     testing.TB
-	quit  chan struct{} // closed by leave
-	ended chan struct{} // closed when run has ended
-
-	mu       sync.Mutex // guards the fields below
-	line     *line      // of the connection; nil while there is none
-	opened   int        // connections
-	ids      []string   // of events
-	partings []parting
-	strange  []string // what it should not have been told
-	err      error    // why the last connection ended
+	*follow.Client
+	t    testing.TB
+	over follow.Transport
 }
 
-// A parting is what a server says when it sends a client away.
-type parting struct {
-	at    time.Time
-	code  string        // draining, or the number of a close frame
-	retry time.Duration // over SSE
+// followOptions tune a follower.
+type followOptions struct {
+	over     follow.Transport
+	room     string
+	cursor   string // where to start; "" means from now
+	dial     func() (*conn, error)
+	resumes  bool            // it connects again when its connection ends
+	paused   <-chan struct{} // if set, it reads nothing after the first message until this is closed
+	rejected func()          // if set, called when the server ends the connection
 }
 
-// follow starts f, and returns it once it is connected. It leaves with the test.
-func follow(t testing.TB, f *follower) *follower {
+// followRoom starts a follower, and returns once it is connected. It leaves with the test.
+func followRoom(t testing.TB, o followOptions) *follower {
 	t.Helper()
-	f.t, f.quit, f.ended = t, make(chan struct{}), make(chan struct{})
-	go f.run()
-	t.Cleanup(f.leave)
-	f.await("to be connected", func() bool { return f.opened > 0 })
+	f := &follower{t: t, over: o.over}
+	connected := make(chan struct{})
+	options := follow.Options{Transport: o.over, Rooms: []string{o.room}, Cursor: o.cursor}
+	options.Dial = func() (net.Conn, error) {
+		c, err := o.dial()
+		if err != nil {
+			return nil, err
+		}
+		return c, c.SetDeadline(time.Time{}) // the room may be quiet
+	}
+	if o.resumes {
+		options.Retry = retryDelay
+	}
+	options.OnMessage = func(m follow.Message) error {
+		<-connected
+		return f.take(o, m)
+	}
+	f.Client = follow.Start(t, options)
+	close(connected)
+	f.Await("to be connected", func(s *follow.State) bool { return s.Opens > 0 })
 	return f
 }
 
-// leave ends the follower and waits for it. Leaving again does nothing.
-func (f *follower) leave() {
-	f.mu.Lock()
-	if !f.leftLocked() {
-		close(f.quit)
+// take does with a message what the options ask for.
+func (f *follower) take(o followOptions, m follow.Message) error {
+	switch m.Kind {
+	case follow.Opened:
+		if o.paused != nil {
+			select {
+			case <-o.paused:
+			case <-f.Quit():
+			}
+		}
+	case follow.Error, follow.Closed:
+		if o.rejected != nil {
+			o.rejected()
+		}
+		if m.Kind == follow.Error && o.over == follow.WebSocket {
+			return errors.New(m.Code)
+		}
 	}
-	if f.line != nil {
-		f.line.reset()
-	}
-	f.mu.Unlock()
-	<-f.ended
-}
-
-func (f *follower) leftLocked() bool {
-	select {
-	case <-f.quit:
-		return true
-	default:
-		return false
-	}
-}
-
-// await waits until ok holds, which is called with f.mu held.
-func (f *follower) await(what string, ok func() bool) {
-	f.t.Helper()
-	locked := func() bool {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		return ok()
-	}
-	if !poll(locked) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		f.t.Fatalf("%v: waits %s; %d connections, %d events, the last one ended with: %v", f.over, what, f.opened, len(f.ids), f.err)
-	}
+	return nil
 }
 
 // address is the client's end of the connection.
-func (f *follower) address() string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.line.LocalAddr().String()
-}
+func (f *follower) address() string { return f.Conn().LocalAddr().String() }
 
-// connections counts those that stood, with the one that does.
-func (f *follower) connections() int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.opened
-}
+// connections counts the connections so far.
+func (f *follower) connections() int { return f.Record().Opens }
 
-// exactly waits for the last of want, and fails the test unless f has heard just
-// those events, in order, and nothing that it should not have.
+// exactly waits for the last of want, and fails the test unless f has received exactly
+// those events, in order, and no gap notice.
 func (f *follower) exactly(want []string) {
 	f.t.Helper()
 	if len(want) == 0 {
 		f.t.Fatalf("%v: nothing was published", f.over)
 	}
 	last := want[len(want)-1]
-	f.await("for the last event", func() bool { return slices.Contains(f.ids[max(0, len(f.ids)-atOnce):], last) })
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if d := logtest.Compare(want, f.ids); !d.OK() {
+	f.Await("the last event", func(s *follow.State) bool {
+		return slices.Contains(s.IDs[max(0, len(s.IDs)-atOnce):], last)
+	})
+	s := f.Record()
+	if d := logtest.Compare(want, s.IDs); !d.OK() {
 		f.t.Errorf("%v: %v", f.over, d)
 	}
-	for _, s := range f.strange {
-		f.t.Errorf("%v: was told %s", f.over, s)
+	for _, m := range s.Messages {
+		switch m.Kind {
+		case follow.Opened, follow.Event, follow.Live, follow.Position, follow.Error, follow.Closed:
+		default:
+			f.t.Errorf("%v: unexpected message %+v", f.over, m)
+		}
 	}
 }
 
 // stayed fails the test if the connection did not last.
 func (f *follower) stayed() {
 	f.t.Helper()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.opened != 1 || f.err != nil {
-		f.t.Errorf("%v: %d connections, the last one ended with: %v", f.over, f.opened, f.err)
+	if s := f.Record(); s.Opens != 1 || s.Err != nil {
+		f.t.Errorf("%v: %d connections, the last one ended with: %v", f.over, s.Opens, s.Err)
 	}
 }
 
-func (f *follower) run() {
-	defer close(f.ended)
-	for {
-		err := f.connect()
-		f.mu.Lock()
-		left := f.leftLocked()
-		if !left {
-			f.err = err
-		}
-		f.mu.Unlock()
-		if left || !f.returns {
-			return
-		}
-		select {
-		case <-f.quit:
-		case <-time.After(again):
-		}
-	}
+// rejections returns the messages with which the server ended connections of the
+// follower.
+func (f *follower) rejections() []follow.Message {
+	s := f.Record()
+	return rejectionsIn(&s)
 }
 
-// connect follows over one connection until it ends, and returns why it did.
-func (f *follower) connect() error {
-	l, err := f.dial()
-	if err != nil {
-		return err
-	}
-	defer l.Close()
-	_ = l.SetDeadline(time.Time{}) // it may be quiet
-	f.mu.Lock()
-	left := f.leftLocked()
-	f.line = l
-	f.mu.Unlock()
-	if left {
-		return nil
-	}
-	if f.over == overSSE {
-		return f.followStream(l)
-	}
-	return f.followSocket(l)
-}
-
-// open notes that a connection stands, and where.
-func (f *follower) open(cursor string) {
-	f.cursor = cursor
-	f.mu.Lock()
-	f.opened++
-	f.mu.Unlock()
-	if f.asleep != nil {
-		select {
-		case <-f.asleep:
-		case <-f.quit:
-		}
-	}
-}
-
-func (f *follower) followStream(l *line) error {
-	var fields []string
-	if f.cursor != "" {
-		fields = append(fields, "Last-Event-ID: "+f.cursor)
-	}
-	blocks, first, err := l.openStream("/v1/rooms/"+f.room+"/events", fields...)
-	for ; err == nil; first, err = readBlock(blocks) {
-		f.hearBlock(first)
-	}
-	return err
-}
-
-// hearBlock takes a block of an event stream.
-func (f *follower) hearBlock(text string) {
-	block := make(map[string]string)
-	for line := range strings.Lines(text) {
-		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
-		block[name] = value
-	}
-	id := block["id"]
-	switch event := block["event"]; {
-	case event == "tidemark.open":
-		f.open(id)
-	case event == "tidemark.error":
-		f.part(parting{code: codeOf(block["data"]), retry: milliseconds(block["retry"])})
-	case event == "tidemark.live", block["data"] == "":
-	case strings.HasPrefix(event, "tidemark."):
-		f.wonder(text)
-	default:
-		f.hear(id)
-	}
-	if id != "" {
-		f.cursor = id
-	}
-}
-
-func milliseconds(text string) time.Duration {
-	d, _ := time.ParseDuration(text + "ms")
-	return d
-}
-
-func codeOf(data string) string {
-	var said struct{ Code string }
-	_ = json.Unmarshal([]byte(data), &said) // no code is strange enough
-	return said.Code
-}
-
-func (f *follower) followSocket(l *line) error {
-	if err := l.openSocket(); err != nil {
-		return err
-	}
-	ask := map[string]string{"op": "subscribe", "room": f.room}
-	if f.cursor != "" {
-		ask["since"] = f.cursor
-	}
-	text, err := json.Marshal(ask)
-	if err != nil {
-		return err
-	}
-	if err := l.say(string(text)); err != nil {
-		return err
-	}
-	for {
-		kind, payload, err := l.readFrame()
-		if err != nil {
-			return err
-		}
-		if kind == closeFrame {
-			code := closeCode(payload)
-			f.part(parting{code: fmt.Sprint(code)})
-			_ = l.send(frame(closeFrame, string(payload)))
-			return fmt.Errorf("closed with %d", code)
-		}
-		if err := f.hearFrame(payload); err != nil {
-			return err
-		}
-	}
-}
-
-// hearFrame takes a text frame.
-func (f *follower) hearFrame(text []byte) error {
-	var said struct{ Op, ID, Cursor, Code string }
-	if err := json.Unmarshal(text, &said); err != nil {
-		return fmt.Errorf("frame %q: %w", text, err)
-	}
-	switch said.Op {
-	case "subscribed":
-		f.open(said.Cursor)
-	case "event":
-		f.hear(said.ID)
-		f.cursor = said.ID
-	case "live", "position":
-		f.cursor = said.Cursor
-	case "error":
-		f.part(parting{code: said.Code})
-		return errors.New(said.Code)
-	default:
-		f.wonder(string(text))
-	}
-	return nil
-}
-
-func (f *follower) hear(id string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.ids = append(f.ids, id)
-}
-
-func (f *follower) part(p parting) {
-	p.at = time.Now()
-	if f.parted != nil {
-		f.parted()
-	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.partings = append(f.partings, p)
-}
-
-func (f *follower) wonder(text string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.strange = append(f.strange, text)
+func rejectionsIn(s *follow.State) []follow.Message {
+	return slices.DeleteFunc(slices.Clone(s.Messages), func(m follow.Message) bool {
+		return m.Kind != follow.Error && m.Kind != follow.Closed
+	})
 }

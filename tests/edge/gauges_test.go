@@ -16,6 +16,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/tidemark/tidemark/tests/internal/ws"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -33,48 +34,48 @@ const (
 // A visit is one connection, from its first byte to its last.
 type visit struct {
 	name string
-	play func(l *line, room string) error
+	play func(l *conn, room string) error
 }
 
 // allVisits are the ways in which a connection can go, well or badly.
 func allVisits() []visit {
 	path := func(room string) string { return "/v1/rooms/" + room + "/events" }
 	return slices.Concat([]visit{
-		{"a publish", func(l *line, room string) error { return l.expect(post(path(room), `{"data":1}`), http.StatusCreated) }},
-		{"history", func(l *line, room string) error { return l.expect(request("GET", path(room)), http.StatusOK) }},
-		{"half a header", func(l *line, room string) error { text := stream(path(room)); return l.send(text[:len(text)/2]) }},
+		{"a publish", func(l *conn, room string) error { return l.expect(post(path(room), `{"data":1}`), http.StatusCreated) }},
+		{"history", func(l *conn, room string) error { return l.expect(request("GET", path(room)), http.StatusOK) }},
+		{"half a header", func(l *conn, room string) error { text := stream(path(room)); return l.send(text[:len(text)/2]) }},
 	}, streamVisits(path), socketVisits(), frameVisits())
 }
 
 func streamVisits(path func(room string) string) []visit {
-	open := func(path func(room string) string, fields ...string) func(*line, string) error {
-		return func(l *line, room string) error {
+	open := func(path func(room string) string, fields ...string) func(*conn, string) error {
+		return func(l *conn, room string) error {
 			_, _, err := l.openStream(path(room), fields...)
 			return err
 		}
 	}
 	several := func(room string) string { return "/v1/events?room=lobby&since=earliest&room=" + room }
-	refused := func(status int, path string) func(*line, string) error {
-		return func(l *line, _ string) error { return l.expect(stream(path), status) }
+	refused := func(status int, path string) func(*conn, string) error {
+		return func(l *conn, _ string) error { return l.expect(stream(path), status) }
 	}
 	return []visit{
 		{"a stream that is cut when it stands", open(path)},
-		{"a stream that is cut before its answer", func(l *line, room string) error { return l.send(stream(path(room))) }},
-		{"a stream that is cut while the log is asked", func(l *line, room string) error {
+		{"a stream that is cut before its answer", func(l *conn, room string) error { return l.send(stream(path(room))) }},
+		{"a stream that is cut while the log is asked", func(l *conn, room string) error {
 			return l.send(stream(path(room) + "?last=5"))
 		}},
 		{"a stream of several rooms that is cut in its replay", open(several)},
-		{"a stream with a bad cursor", func(l *line, room string) error {
+		{"a stream with a bad cursor", func(l *conn, room string) error {
 			blocks, block, err := l.openStream(path("lobby"), "Last-Event-ID: nonsense")
-			for err == nil && !strings.Contains(block, "tidemark.gap") {
-				block, err = readBlock(blocks)
+			for err == nil && block.Event != "tidemark.gap" {
+				block, err = blocks.Next()
 			}
 			return err
 		}},
 		{"a stream of a room that can't be", refused(400, "/v1/rooms/no*room/events")},
 		{"a stream of one room too many", refused(400, "/v1/events?"+strings.Repeat("room=r&", 101))},
 		{"a stream from no number of events", refused(400, "/v1/rooms/lobby/events?last=0")},
-		{"a stream that is not acceptable", func(l *line, room string) error {
+		{"a stream that is not acceptable", func(l *conn, room string) error {
 			return l.expect(request("GET", path(room), "Accept: image/png"), http.StatusNotAcceptable)
 		}},
 	}
@@ -82,9 +83,9 @@ func streamVisits(path func(room string) string) []visit {
 
 func socketVisits() []visit {
 	return []visit{
-		{"a socket that is cut when it stands", func(l *line, _ string) error { return l.openSocket() }},
-		{"a socket that is cut before its answer", func(l *line, _ string) error { return l.send(upgrade()) }},
-		{"a handshake that is refused", func(l *line, _ string) error {
+		{"a socket that is cut when it stands", func(l *conn, _ string) error { return l.openSocket() }},
+		{"a socket that is cut before its answer", func(l *conn, _ string) error { return l.send(upgrade()) }},
+		{"a handshake that is refused", func(l *conn, _ string) error {
 			return l.expect(upgrade("Sec-WebSocket-Protocol: chat"), http.StatusBadRequest)
 		}},
 		{"a socket of two rooms", talk(
@@ -110,18 +111,18 @@ func socketVisits() []visit {
 
 // talk returns a visit to a socket: of what is given, the first of two is said, in
 // the place of ROOM the visit's, and then the second heard.
-func talk(lines ...string) func(*line, string) error {
-	return func(l *line, room string) error {
+func talk(lines ...string) func(*conn, string) error {
+	return func(l *conn, room string) error {
 		if err := l.openSocket(); err != nil {
 			return err
 		}
 		for i := 0; i < len(lines); i += 2 {
-			if err := l.say(strings.ReplaceAll(lines[i], "ROOM", room)); err != nil {
+			if err := l.sendText(strings.ReplaceAll(lines[i], "ROOM", room)); err != nil {
 				return err
 			}
 			if want := lines[i+1]; want == "" {
 				continue
-			} else if err := l.hear(want); err != nil {
+			} else if err := l.awaitText(want); err != nil {
 				return err
 			}
 		}
@@ -131,15 +132,15 @@ func talk(lines ...string) func(*line, string) error {
 
 // frameVisits are those whose frames break the rules: all are closed for it.
 func frameVisits() []visit {
-	closed := func(text string, want int) func(*line, string) error {
-		return func(l *line, _ string) error {
+	closed := func(text string, want int) func(*conn, string) error {
+		return func(l *conn, _ string) error {
 			if err := l.openSocket(); err != nil {
 				return err
 			}
 			if err := l.send(text); err != nil {
 				return err
 			}
-			code, err := l.hearClose()
+			code, err := l.awaitClose()
 			if err == nil && code != want {
 				err = fmt.Errorf("closed with %d, want %d", code, want)
 			}
@@ -147,21 +148,21 @@ func frameVisits() []visit {
 		}
 	}
 	return []visit{
-		{"a frame that is too large", closed(frame(textFrame, strings.Repeat("x", 140<<10))[:1<<10], 1009)},
-		{"a binary frame", closed(frame(binaryFrame, "{}"), 1003)},
+		{"a frame that is too large", closed(ws.Frame(ws.Text, strings.Repeat("x", 140<<10))[:1<<10], 1009)},
+		{"a binary frame", closed(ws.Frame(ws.Binary, "{}"), 1003)},
 		{"a frame without a mask", closed("\x81\x02{}", 1002)},
-		{"a farewell", closed(frame(closeFrame, "\x03\xe8"), 1000)},
-		{"half a frame", func(l *line, room string) error {
+		{"a farewell", closed(ws.Frame(ws.Close, "\x03\xe8"), 1000)},
+		{"half a frame", func(l *conn, room string) error {
 			if err := l.openSocket(); err != nil {
 				return err
 			}
-			return l.send(frame(textFrame, `{"op":"subscribe","room":"`+room+`"}`)[:20])
+			return l.send(ws.Frame(ws.Text, `{"op":"subscribe","room":"`+room+`"}`)[:20])
 		}},
 	}
 }
 
 // expect sends a request and reads the header of its answer.
-func (l *line) expect(text string, status int) error {
+func (l *conn) expect(text string, status int) error {
 	if err := l.send(text); err != nil {
 		return err
 	}
@@ -174,7 +175,7 @@ func (l *line) expect(text string, status int) error {
 
 // A crowd makes visits.
 type crowd struct {
-	dial func() (*line, error)
+	dial func() (*conn, error)
 	made atomic.Int64
 }
 
@@ -221,7 +222,7 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 	var stays []*follower
 	for i := range staying {
 		for _, over := range transports() {
-			stays = append(stays, follow(t, &follower{over: over, room: fmt.Sprint("staying", i), dial: c.dial}))
+			stays = append(stays, followRoom(t, followOptions{over: over, room: fmt.Sprint("staying", i), dial: c.dial}))
 		}
 	}
 	atRest := func(h holdings) bool {
@@ -247,7 +248,7 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 		for _, f := range stays[2*i : 2*i+2] {
 			f.exactly([]string{id})
 			f.stayed()
-			f.leave()
+			f.Leave()
 		}
 	}
 	s.awaitRest()

@@ -11,6 +11,8 @@ import (
 	"os"
 	"sync"
 	"testing"
+
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 const (
@@ -90,7 +92,7 @@ func TestScenario34GivenUpHalfWay(t *testing.T) {
 	before := s.awaitRest()
 
 	quiet := fallSilent(t, c)
-	subscribe := frame(textFrame, `{"op":"subscribe","room":"lobby","since":"earliest"}`)
+	subscribe := ws.Frame(ws.Text, `{"op":"subscribe","room":"lobby","since":"earliest"}`)
 	body := `{"data":1}`
 	streams := []string{
 		stream("/v1/rooms/lobby/events?since=earliest"),
@@ -142,9 +144,9 @@ func abandon(t *testing.T, what string, one func(*rand.Rand) error) {
 }
 
 // fallSilent returns lines on which half a header was sent.
-func fallSilent(t *testing.T, c *caller) []*line {
+func fallSilent(t *testing.T, c *caller) []*conn {
 	t.Helper()
-	lines := make([]*line, silent)
+	lines := make([]*conn, silent)
 	for i := range lines {
 		l, err := c.dial()
 		if err != nil {

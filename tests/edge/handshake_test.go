@@ -27,17 +27,17 @@ const shortIdle = "--idle-timeout=2s"
 // A walkout is how a client leaves in the middle of its beginning.
 type walkout struct {
 	name string
-	play func(l *line, random *rand.Rand) error
+	play func(l *conn, random *rand.Rand) error
 }
 
 // allWalkouts are the ways to leave a server that speaks TLS.
 func allWalkouts(config *tls.Config, hello string) []walkout {
-	says := func(text string) func(*line, *rand.Rand) error {
-		return func(l *line, _ *rand.Rand) error { return l.send(text) }
+	says := func(text string) func(*conn, *rand.Rand) error {
+		return func(l *conn, _ *rand.Rand) error { return l.send(text) }
 	}
 	// encrypted has a text said within TLS, and waits for bytes of an answer.
-	encrypted := func(protocol, text string, answer int) func(*line, *rand.Rand) error {
-		return func(l *line, _ *rand.Rand) error {
+	encrypted := func(protocol, text string, answer int) func(*conn, *rand.Rand) error {
+		return func(l *conn, _ *rand.Rand) error {
 			conn, err := l.encrypt(config, protocol)
 			if err != nil {
 				return err
@@ -52,16 +52,16 @@ func allWalkouts(config *tls.Config, hello string) []walkout {
 	get, publish := stream("/v1/rooms/lobby/events"), post("/v1/rooms/hall/events", `{"data":1}`)
 	return []walkout{
 		{"nothing is said", says("")},
-		{"half a ClientHello", func(l *line, random *rand.Rand) error { return l.send(hello[:1+random.IntN(len(hello)-1)]) }},
+		{"half a ClientHello", func(l *conn, random *rand.Rand) error { return l.send(hello[:1+random.IntN(len(hello)-1)]) }},
 		{"a ClientHello", says(hello)},
-		{"a ClientHello, and a look at the answer", func(l *line, random *rand.Rand) error {
+		{"a ClientHello, and a look at the answer", func(l *conn, random *rand.Rand) error {
 			if err := l.send(hello); err != nil {
 				return err
 			}
 			_, err := io.ReadFull(l, make([]byte, 1+random.IntN(500)))
 			return err
 		}},
-		{"no TLS", func(l *line, _ *rand.Rand) error { return l.expect(get, http.StatusBadRequest) }},
+		{"no TLS", func(l *conn, _ *rand.Rand) error { return l.expect(get, http.StatusBadRequest) }},
 		{"a handshake", encrypted(overHTTP1, "", 0)},
 		{"half a request", encrypted(overHTTP1, get[:len(get)/2], 0)},
 		{"half a publish", encrypted(overHTTP1, publish[:len(publish)-5], 0)},
@@ -71,7 +71,7 @@ func allWalkouts(config *tls.Config, hello string) []walkout {
 		{"a preface", encrypted(overHTTP2, preface(), 0)},
 		{"half a HEADERS frame", encrypted(overHTTP2, preface()+follows(1)[:30], 0)},
 		{"a stream that is reset at once", encrypted(overHTTP2, preface()+follows(1)+cancels(1), 0)},
-		{"a stream that is reset when it stands", func(l *line, _ *rand.Rand) error {
+		{"a stream that is reset when it stands", func(l *conn, _ *rand.Rand) error {
 			conn, err := l.encrypt(config, overHTTP2)
 			if err != nil {
 				return err
@@ -202,7 +202,7 @@ func TestAnnouncedFrames(t *testing.T) {
 	c := &caller{to: s.Addr}
 	for _, size := range []int{16 << 10, announced} { // what every server takes, and a lot
 		memory := s.heap()
-		var lines []*line
+		var lines []*conn
 		for range clients {
 			l, err := c.dial()
 			must(t, err)

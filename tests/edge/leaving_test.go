@@ -3,7 +3,6 @@
 package edge
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +11,10 @@ import (
 	"testing"
 
 	"golang.org/x/net/http2"
+
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/sse"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // For the pause a node says that it is going, and serves all who come: streams and
@@ -19,12 +22,12 @@ import (
 func TestScenario39Pause(t *testing.T) {
 	s := serve(t, "--data", t.TempDir(), "--drain-pause=5s", "--drain-spread=100ms")
 	c := &caller{to: s.Addr}
-	before := follow(t, &follower{over: overSSE, room: "lobby", dial: c.dial})
+	before := followRoom(t, followOptions{over: follow.SSE, room: "lobby", dial: c.dial})
 	s.Signal(syscall.SIGTERM)
-	if !poll(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
+	if !wait.For(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
 		t.Fatal("it does not say that it goes")
 	}
-	during := follow(t, &follower{over: overSSE, room: "lobby", dial: c.dial})
+	during := followRoom(t, followOptions{over: follow.SSE, room: "lobby", dial: c.dial})
 	l := mustDial(t, c)
 	must(t, l.send(post("/v1/rooms/lobby/events", `{"data":1}`)))
 	res, err := l.answer()
@@ -33,7 +36,7 @@ func TestScenario39Pause(t *testing.T) {
 		t.Errorf("a publish in the pause: %s, connection closed: %v", res.Status, res.Close)
 	}
 	for _, f := range []*follower{before, during} {
-		f.await("for the event, then to be sent away", func() bool { return len(f.ids) == 1 && len(f.partings) == 1 })
+		f.Await("for the event, then to be sent away", func(s *follow.State) bool { return len(s.IDs) == 1 && len(rejectionsIn(s)) == 1 })
 	}
 	if code := s.Wait(); code != 0 {
 		t.Errorf("exit code %d\n%s", code, s.Stderr)
@@ -54,7 +57,7 @@ func status(s *server, path string) int {
 func TestScenario39SecondSignalInThePause(t *testing.T) {
 	s := serve(t, "--data", t.TempDir(), "--drain-pause=10m")
 	s.Signal(syscall.SIGTERM)
-	if !poll(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
+	if !wait.For(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
 		t.Fatal("it does not say that it goes")
 	}
 	s.Signal(syscall.SIGTERM)
@@ -71,7 +74,7 @@ func TestScenario39OverHTTP2(t *testing.T) {
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()
-	client := &http.Client{Transport: transport, Timeout: patience}
+	client := &http.Client{Transport: transport, Timeout: wait.Limit}
 	before := s.holdings().descriptors
 	ended := make(chan error, streams)
 	for range streams {
@@ -81,7 +84,7 @@ func TestScenario39OverHTTP2(t *testing.T) {
 		res, err := client.Do(r)
 		must(t, err)
 		defer res.Body.Close()
-		go func() { ended <- readFarewell(bufio.NewReader(res.Body)) }()
+		go func() { ended <- readFarewell(sse.NewReader(res.Body)) }()
 	}
 	stalled := mustDial(t, &caller{to: s.Addr})
 	must(t, stalled.send(http2.ClientPreface))
@@ -102,12 +105,12 @@ func TestScenario39OverHTTP2(t *testing.T) {
 
 // readFarewell reads a stream, which has to end with a reset behind the word that the
 // node is going.
-func readFarewell(blocks *bufio.Reader) error {
+func readFarewell(blocks *sse.Reader) error {
 	last := ""
 	for {
-		block, err := readBlock(blocks)
+		block, err := blocks.Next()
 		if err == nil {
-			last = block
+			last = block.Text
 			continue
 		}
 		if _, reset := errors.AsType[http2.StreamError](err); !reset || !strings.Contains(last, `"code":"draining"`) || !strings.HasPrefix(last, "retry: ") {

@@ -407,7 +407,7 @@ func checkDocument(text []byte, status int, code string) error {
 
 // checkEnd returns an error unless nothing comes after an answer: the connection
 // ends, or the next request is answered as if there had been none before.
-func (l *line) checkEnd(res *http.Response, cut bool) error {
+func (l *conn) checkEnd(res *http.Response, cut bool) error {
 	if res.Close || cut {
 		rest, _ := io.ReadAll(l.in) // it may be reset, for not all was read
 		if len(rest) > 0 {

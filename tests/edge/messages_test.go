@@ -105,11 +105,11 @@ func checkMessages(t *testing.T, c *caller) {
 }
 
 // checkMessage says a message and then a ping: there is one answer to each.
-func (l *line) checkMessage(m message, number int) error {
-	if err := l.say(m.text); err != nil {
+func (l *conn) checkMessage(m message, number int) error {
+	if err := l.sendText(m.text); err != nil {
 		return err
 	}
-	if err := l.say(fmt.Sprintf(`{"op":"ping","ref":"p%d"}`, number)); err != nil {
+	if err := l.sendText(fmt.Sprintf(`{"op":"ping","ref":"p%d"}`, number)); err != nil {
 		return err
 	}
 	_, text, err := l.readFrame()

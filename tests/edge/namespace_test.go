@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // insideVar says to a test that it runs in namespaces of its own, and where the
@@ -115,8 +117,8 @@ func runIP(args string) error {
 
 // dial connects to addr from the namespace. receive bounds the line's receive
 // buffer, in bytes; 0 leaves it to the system.
-func (n *namespace) dial(addr string, receive int) (*line, error) {
-	dialer := net.Dialer{Timeout: patience, KeepAlive: -1}
+func (n *namespace) dial(addr string, receive int) (*conn, error) {
+	dialer := net.Dialer{Timeout: wait.Limit, KeepAlive: -1}
 	if receive > 0 {
 		dialer.Control = func(_, _ string, c syscall.RawConn) (err error) {
 			_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, receive) })
@@ -129,7 +131,7 @@ func (n *namespace) dial(addr string, receive int) (*line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newLine(conn.(*net.TCPConn)), nil
+	return newConn(conn.(*net.TCPConn)), nil
 }
 
 // An internet is a router between the server's network, which is the process's

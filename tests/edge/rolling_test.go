@@ -10,7 +10,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/tidemark/tidemark/tests/proxies"
+	"github.com/tidemark/tidemark/tests/internal/proxies"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -61,7 +62,7 @@ func (f *fleet) restart(t *testing.T, i int) {
 		t.Errorf("node %d: exit code %d\n%s", i, code, old.Stderr)
 	}
 	f.nodes[i] = f.start(t, old.Addr)
-	if !poll(func() bool { return ready(f.nodes[i]) }) {
+	if !wait.For(func() bool { return ready(f.nodes[i]) }) {
 		t.Errorf("node %d is not ready", i)
 	}
 }
@@ -100,7 +101,7 @@ func (s restSender) close() { s.client.CloseIdleConnections() }
 
 type socketSender struct {
 	caller *caller
-	line   *line // nil while there is none
+	line   *conn // nil while there is none
 }
 
 func (s *socketSender) send(data, key string) (id string, err error) {
@@ -124,7 +125,7 @@ func (s *socketSender) lose(data, key string) {
 		return
 	}
 	text := fmt.Sprintf(`{"op":"publish","room":"lobby","data":%q,"key":%q}`, data, key)
-	if s.line.say(text) == nil {
+	if s.line.sendText(text) == nil {
 		_, _ = s.line.in.Peek(1)
 	}
 	s.close()
@@ -167,7 +168,7 @@ func (p *persistent) run(t *testing.T, quit <-chan struct{}) {
 }
 
 func (p *persistent) publish(data string) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(wait.Limit)
 	for {
 		id, err := p.sender.send(data, data)
 		if id != "" {
@@ -178,7 +179,7 @@ func (p *persistent) publish(data string) error {
 			return err
 		}
 		p.repeats++
-		time.Sleep(again)
+		time.Sleep(retryDelay)
 	}
 }
 
@@ -191,7 +192,7 @@ func TestScenario39RollingRestart(t *testing.T) {
 	var follows []*follower
 	for range rollFollowers {
 		for _, over := range transports() {
-			follows = append(follows, follow(t, &follower{over: over, room: "lobby", cursor: "earliest", dial: c.dial, returns: true}))
+			follows = append(follows, followRoom(t, followOptions{over: over, room: "lobby", cursor: "earliest", dial: c.dial, resumes: true}))
 		}
 	}
 	l := newLedger()
@@ -199,7 +200,7 @@ func TestScenario39RollingRestart(t *testing.T) {
 	var publishers []*persistent
 	var running sync.WaitGroup
 	for i := range rollPublishers {
-		client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+		client := &http.Client{Transport: &http.Transport{}, Timeout: wait.Limit}
 		publishers = append(publishers,
 			&persistent{name: fmt.Sprintf("rest%d/", i), ledger: l, sender: restSender{client, c, "http://" + f.front}},
 			&persistent{name: fmt.Sprintf("socket%d/", i), ledger: l, sender: &socketSender{caller: c}})

@@ -16,6 +16,9 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -38,7 +41,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 	}
 	for range 2 {
 		var coming sync.WaitGroup
-		stay := make([]*line, visitors)
+		stay := make([]*conn, visitors)
 		begin := make(chan struct{})
 		for i := range visitors {
 			coming.Go(func() {
@@ -48,9 +51,9 @@ func TestConnectionsOfAUser(t *testing.T) {
 					return
 				}
 				<-begin
-				stays, err := sitDown(l, transport(i/2%2), token)
+				stays, err := sitDown(l, follow.Transport(i/2%2), token)
 				if err != nil {
-					t.Errorf("over %v: %v", transport(i/2%2), err)
+					t.Errorf("over %v: %v", follow.Transport(i/2%2), err)
 				}
 				if stay[i] = l; !stays {
 					stay[i] = nil
@@ -71,7 +74,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 			t.Errorf("%d of %d have a place, want %d", seated, visitors, most)
 		}
 		client, key := redis.Client(), "{tidemark:seats:ann}"
-		if !poll(func() bool { return client.Exists(context.Background(), key).Val() == 0 }) {
+		if !wait.For(func() bool { return client.Exists(context.Background(), key).Val() == 0 }) {
 			t.Errorf("Redis still has %v", client.ZRange(context.Background(), key, 0, -1).Val())
 		}
 	}
@@ -81,31 +84,31 @@ func TestConnectionsOfAUser(t *testing.T) {
 var errUnclear = errors.New("neither let in nor turned away")
 
 // sitDown connects, and reports whether the connection stays.
-func sitDown(l *line, over transport, token string) (stays bool, err error) {
+func sitDown(l *conn, over follow.Transport, token string) (stays bool, err error) {
 	bearer := "Authorization: Bearer " + token
-	if over == overSSE {
+	if over == follow.SSE {
 		_, first, err := l.openStream("/v1/rooms/lobby/events", bearer)
 		switch {
 		case err != nil:
 			return false, err
-		case strings.Contains(first, "event: tidemark.open\n"):
+		case first.Event == "tidemark.open":
 			return true, nil
-		case strings.Contains(first, `"code":"too-many-connections"`):
+		case strings.Contains(first.Data, `"code":"too-many-connections"`):
 			return false, nil
 		}
-		return false, fmt.Errorf("%w: %q", errUnclear, first)
+		return false, fmt.Errorf("%w: %q", errUnclear, first.Text)
 	}
 	if err := l.openSocket(bearer); err != nil {
 		return false, err
 	}
-	_ = l.say(`{"op":"ping"}`) // it may have been closed already
+	_ = l.sendText(`{"op":"ping"}`) // it may have been closed already
 	kind, payload, err := l.readFrame()
 	switch {
 	case err != nil:
 		return false, err
-	case kind == textFrame && string(payload) == `{"op":"pong"}`:
+	case kind == ws.Text && string(payload) == `{"op":"pong"}`:
 		return true, nil
-	case kind == closeFrame && closeCode(payload) == websocket.CloseTryAgainLater && string(payload[2:]) == "too-many-connections":
+	case kind == ws.Close && ws.CloseCode(payload) == websocket.CloseTryAgainLater && string(payload[2:]) == "too-many-connections":
 		return false, nil
 	}
 	return false, fmt.Errorf("%w: frame %d %q", errUnclear, kind, payload)

@@ -3,7 +3,6 @@
 package edge
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -21,6 +20,8 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"github.com/tidemark/tidemark/tests/internal/sse"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -47,13 +48,13 @@ func serveTLS(t testing.TB, args ...string) *server {
 	return &server{
 		Server: tidemark.Serve(t, program.Options{}, append(args, "--tls-cert="+cert, "--tls-key="+key)...),
 		t:      t,
-		http:   &http.Client{Transport: once, Timeout: patience},
+		http:   &http.Client{Transport: once, Timeout: wait.Limit},
 		tls:    config,
 	}
 }
 
 // encrypt begins TLS on l, and returns once the handshake is done from the client's side.
-func (l *line) encrypt(config *tls.Config, protocol string) (*tls.Conn, error) {
+func (l *conn) encrypt(config *tls.Config, protocol string) (*tls.Conn, error) {
 	config = config.Clone()
 	config.NextProtos = []string{protocol}
 	conn := tls.Client(l.TCPConn, config)
@@ -123,7 +124,7 @@ func (s *server) profiles() string {
 func (s *server) awaitHeap(before, most int) {
 	s.t.Helper()
 	var now int
-	if !poll(func() bool { now = s.heap(); return now <= before+most }) {
+	if !wait.For(func() bool { now = s.heap(); return now <= before+most }) {
 		s.t.Errorf("%d bytes of memory are in use, %d were before: more than %d are left", now, before, most)
 		return
 	}
@@ -136,13 +137,13 @@ type guest struct {
 	room   string
 	client *http.Client
 	body   io.ReadCloser
-	blocks *bufio.Reader
+	blocks *sse.Reader
 }
 
 // newGuest returns a guest that is live.
 func newGuest(s *server, protocol, room string) (*guest, error) {
 	transport := &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: protocol == overHTTP2}
-	g := &guest{s: s, room: room, client: &http.Client{Transport: transport, Timeout: patience}}
+	g := &guest{s: s, room: room, client: &http.Client{Transport: transport, Timeout: wait.Limit}}
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URL()+"/v1/rooms/"+room+"/events", nil)
 	if err != nil {
 		return nil, err
@@ -152,7 +153,7 @@ func newGuest(s *server, protocol, room string) (*guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.body, g.blocks = res.Body, bufio.NewReader(res.Body)
+	g.body, g.blocks = res.Body, sse.NewReader(res.Body)
 	if res.StatusCode != http.StatusOK || (res.ProtoMajor == 2) != (protocol == overHTTP2) {
 		g.leave()
 		return nil, fmt.Errorf("%s over %s, want %s", res.Status, res.Proto, protocol)
@@ -167,11 +168,11 @@ func (g *guest) hears() error {
 		return err
 	}
 	for {
-		block, err := readBlock(g.blocks)
+		block, err := g.blocks.Next()
 		if err != nil {
 			return fmt.Errorf("before event %s: %w", id, err)
 		}
-		if strings.Contains(block, "id: "+id) {
+		if strings.Contains(block.ID, id) {
 			return nil
 		}
 	}

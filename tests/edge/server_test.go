@@ -11,16 +11,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
-)
-
-const (
-	// patience bounds a wait that only a hang makes long.
-	patience = time.Minute
-	// pollEvery is how often something is looked at that says nothing by itself.
-	pollEvery = 20 * time.Millisecond
 )
 
 // A server is a running tidemark, and a client that looks at what it holds.
@@ -46,7 +39,7 @@ func serve(t testing.TB, args ...string) *server {
 	return &server{
 		Server: tidemark.Serve(t, program.Options{}, args...),
 		t:      t,
-		http:   &http.Client{Transport: once, Timeout: patience},
+		http:   &http.Client{Transport: once, Timeout: wait.Limit},
 	}
 }
 
@@ -135,20 +128,8 @@ func (s *server) awaitReturn(before holdings) {
 // await waits until ok holds of what the server holds, which it returns.
 func (s *server) await(what string, ok func(holdings) bool) (h holdings) {
 	s.t.Helper()
-	if !poll(func() bool { h = s.holdings(); return ok(h) }) {
+	if !wait.For(func() bool { h = s.holdings(); return ok(h) }) {
 		s.t.Fatalf("want %s; the server holds %+v\n%s", what, h, s.whatItHolds())
 	}
 	return h
-}
-
-// poll reports whether ok came to hold.
-func poll(ok func() bool) bool {
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			return false
-		}
-		time.Sleep(pollEvery)
-	}
-	return true
 }

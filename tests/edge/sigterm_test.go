@@ -16,6 +16,9 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -106,7 +109,7 @@ func (s *server) history(room string) (all []logged) {
 func hammer(t *testing.T, s *server, name string, l *ledger) {
 	kept := &http.Transport{}
 	defer kept.CloseIdleConnections()
-	client := &http.Client{Transport: kept, Timeout: patience}
+	client := &http.Client{Transport: kept, Timeout: wait.Limit}
 	for i := 0; ; i++ {
 		data := fmt.Sprint(name, i)
 		id, err := publishTo(client, s.URL(), "lobby", data, "")
@@ -150,7 +153,7 @@ func hammerSocket(t *testing.T, c *caller, name string, l *ledger) {
 // publish publishes over the socket, with a key if there is one, and returns the
 // id; none says that it was refused because the node is going away. After an
 // error nothing is known.
-func (l *line) publish(room, data, key string) (id string, err error) {
+func (l *conn) publish(room, data, key string) (id string, err error) {
 	ask := map[string]string{"op": "publish", "room": room, "data": data}
 	if key != "" {
 		ask["key"] = key
@@ -159,20 +162,20 @@ func (l *line) publish(room, data, key string) (id string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if err := l.say(string(text)); err != nil {
+	if err := l.sendText(string(text)); err != nil {
 		return "", err
 	}
 	return l.hearPublished()
 }
 
 // hearPublished reads the answer to a publish.
-func (l *line) hearPublished() (id string, err error) {
+func (l *conn) hearPublished() (id string, err error) {
 	kind, text, err := l.readFrame()
 	if err != nil {
 		return "", err
 	}
 	var said struct{ Op, ID, Code string }
-	if kind == closeFrame || json.Unmarshal(text, &said) != nil || said.Op != "published" && said.Code != "draining" {
+	if kind == ws.Close || json.Unmarshal(text, &said) != nil || said.Op != "published" && said.Code != "draining" {
 		return "", fmt.Errorf("instead of an answer: %q", text)
 	}
 	return said.ID, nil
@@ -189,7 +192,7 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 	var follows []*follower
 	for range clients {
 		for _, over := range transports() {
-			follows = append(follows, follow(t, &follower{over: over, room: "quiet", dial: c.dial, parted: func() {
+			follows = append(follows, followRoom(t, followOptions{over: over, room: "quiet", dial: c.dial, rejected: func() {
 				if ready(s) {
 					t.Errorf("%v: sent away from a node that says it is ready", over)
 				}
@@ -203,7 +206,7 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 		running.Go(func() { hammerSocket(t, c, fmt.Sprintf("socket%d/", i), l) })
 	}
 	slow := beginSlowly(t, c, publishers)
-	if !poll(func() bool { return l.len() > 50*publishers }) {
+	if !wait.For(func() bool { return l.len() > 50*publishers }) {
 		t.Fatal("the load does not begin")
 	}
 	if !ready(s) {
@@ -211,7 +214,7 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 	}
 	s.Signal(syscall.SIGTERM)
 	for _, f := range follows {
-		f.await("to be sent away", func() bool { return len(f.partings) > 0 })
+		f.Await("to be sent away", func(s *follow.State) bool { return len(rejectionsIn(s)) > 0 })
 	}
 	for _, p := range slow {
 		p.end(t, l)
@@ -243,15 +246,16 @@ func checkPartings(t *testing.T, follows []*follower) {
 	var times []time.Time
 	retries := make(map[time.Duration]bool)
 	for _, f := range follows {
-		<-f.ended
-		p := f.partings[0]
-		times = append(times, p.at)
-		if f.over == overSSE {
-			retries[p.retry] = true
+		<-f.Reading()
+		all := f.rejections()
+		first := all[0]
+		times = append(times, first.At)
+		if f.over == follow.SSE {
+			retries[first.Retry] = true
 		}
-		want := [...]parting{overSSE: {code: "draining"}, overWebSocket: {code: "1012"}}[f.over].code
-		if len(f.partings) != 1 || p.code != want || f.over == overSSE && (p.retry < 2*time.Second || p.retry > 3*time.Second) {
-			t.Errorf("%v: sent away with %+v", f.over, f.partings)
+		want := [...]string{follow.SSE: "draining", follow.WebSocket: "1012"}[f.over]
+		if len(all) != 1 || first.Code != want || f.over == follow.SSE && (first.Retry < 2*time.Second || first.Retry > 3*time.Second) {
+			t.Errorf("%v: drained with %+v", f.over, all)
 		}
 	}
 	slices.SortFunc(times, time.Time.Compare)
@@ -264,7 +268,7 @@ func checkPartings(t *testing.T, follows []*follower) {
 
 // A slowPublish is one of which the node has taken up the first half.
 type slowPublish struct {
-	line       *line
+	line       *conn
 	data, rest string
 }
 
@@ -309,7 +313,7 @@ func (p slowPublish) end(t *testing.T, l *ledger) {
 }
 
 // readReceipt reads the answer to a publish over REST.
-func (l *line) readReceipt() (id string, err error) {
+func (l *conn) readReceipt() (id string, err error) {
 	res, err := l.answer()
 	if err != nil {
 		return "", err
@@ -332,23 +336,23 @@ func TestScenario39InFlight(t *testing.T) {
 	fill(t, s, "lobby", 1)
 	var idle []*follower
 	for range publishers {
-		idle = append(idle, follow(t, &follower{over: overWebSocket, room: "quiet", dial: c.dial}))
+		idle = append(idle, followRoom(t, followOptions{over: follow.WebSocket, room: "quiet", dial: c.dial}))
 	}
-	var rest, sockets []*line
+	var rest, sockets []*conn
 	for range publishers {
 		rest, sockets = append(rest, mustDial(t, c)), append(sockets, mustDial(t, c))
 		must(t, sockets[len(sockets)-1].openSocket())
 	}
 	client := redis.Client()
 	ctx := context.Background()
-	must(t, client.Do(ctx, "CLIENT", "PAUSE", patience.Milliseconds(), "WRITE").Err())
+	must(t, client.Do(ctx, "CLIENT", "PAUSE", wait.Limit.Milliseconds(), "WRITE").Err())
 	for i := range publishers {
 		must(t, rest[i].send(post("/v1/rooms/lobby/events", `{"data":"rest"}`)))
-		must(t, sockets[i].say(`{"op":"publish","room":"lobby","data":"socket"}`))
+		must(t, sockets[i].sendText(`{"op":"publish","room":"lobby","data":"socket"}`))
 	}
 	s.awaitRead(slices.Concat(rest, sockets))
 	s.Signal(syscall.SIGTERM)
-	if !poll(func() bool { return sentAway(idle) >= publishers/2 }) {
+	if !wait.For(func() bool { return sentAway(idle) >= publishers/2 }) {
 		t.Fatal("the clients that do nothing are not sent away")
 	}
 	must(t, client.Do(ctx, "CLIENT", "UNPAUSE").Err())
@@ -363,7 +367,7 @@ func TestScenario39InFlight(t *testing.T) {
 			t.Errorf("WebSocket: %v", err)
 		}
 		answered = append(answered, id, other)
-		if code, err := sockets[i].hearClose(); code != 1012 {
+		if code, err := sockets[i].awaitClose(); code != 1012 {
 			t.Errorf("WebSocket: closed with %d, %v", code, err)
 		}
 		must(t, sockets[i].Close())
@@ -383,7 +387,7 @@ func TestScenario39SecondSignal(t *testing.T) {
 	s := serve(t, "--data", t.TempDir())
 	beginSlowly(t, &caller{to: s.Addr}, 1)
 	s.Signal(syscall.SIGTERM)
-	if !poll(func() bool { return !ready(s) }) {
+	if !wait.For(func() bool { return !ready(s) }) {
 		t.Fatal("it is still ready")
 	}
 	s.Signal(syscall.SIGTERM)
@@ -395,29 +399,27 @@ func TestScenario39SecondSignal(t *testing.T) {
 // sentAway counts those that were.
 func sentAway(follows []*follower) (n int) {
 	for _, f := range follows {
-		f.mu.Lock()
-		n += len(f.partings)
-		f.mu.Unlock()
+		n += len(f.rejections())
 	}
 	return n
 }
 
 // awaitRead waits until the server has read all that was sent on the lines.
-func (s *server) awaitRead(lines []*line) {
+func (s *server) awaitRead(lines []*conn) {
 	s.t.Helper()
 	read := func() bool {
 		connections := s.connections()
-		return !slices.ContainsFunc(lines, func(l *line) bool {
+		return !slices.ContainsFunc(lines, func(l *conn) bool {
 			c, stands := connections[l.LocalAddr().String()]
 			return !stands || c.unread
 		})
 	}
-	if !poll(read) {
+	if !wait.For(read) {
 		s.t.Fatal("the server does not read")
 	}
 }
 
-func mustDial(t *testing.T, c *caller) *line {
+func mustDial(t *testing.T, c *caller) *conn {
 	t.Helper()
 	l, err := c.dial()
 	must(t, err)

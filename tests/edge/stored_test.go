@@ -54,8 +54,7 @@ func (s *server) newest() string {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	_, id, _ := strings.Cut(first, "\nid: ")
-	return id
+	return first.ID
 }
 
 // dump returns the values of all keys.

@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 const (
@@ -33,7 +35,7 @@ func TestScenario37CutAtOnce(t *testing.T) {
 	c := &caller{to: s.Addr}
 	var follows []*follower
 	for i := range 8 {
-		follows = append(follows, follow(t, &follower{over: transports()[i%2], room: "busy", dial: c.dial}))
+		follows = append(follows, followRoom(t, followOptions{over: transports()[i%2], room: "busy", dial: c.dial}))
 	}
 	p := startPublisher(t, s, "busy")
 	before := s.holdings()
@@ -78,9 +80,9 @@ func needDescriptors(t *testing.T, n uint64) {
 }
 
 // hold returns connections that stand, half of them streams and half sockets.
-func hold(t *testing.T, c *caller) []*line {
+func hold(t *testing.T, c *caller) []*conn {
 	t.Helper()
-	lines := make([]*line, held)
+	lines := make([]*conn, held)
 	var running sync.WaitGroup
 	for worker := range atOnce {
 		running.Go(func() {
@@ -109,7 +111,7 @@ func hold(t *testing.T, c *caller) []*line {
 }
 
 // settleIn opens a connection that follows a room: by its number, which one and how.
-func settleIn(c *caller, i int) (*line, error) {
+func settleIn(c *caller, i int) (*conn, error) {
 	l, err := c.dial()
 	if err != nil {
 		return nil, err
@@ -176,7 +178,7 @@ func startPublisher(t *testing.T, s *server, room string) *publisher {
 		defer close(p.done)
 		kept := &http.Transport{}
 		defer kept.CloseIdleConnections()
-		client := &http.Client{Transport: kept, Timeout: patience}
+		client := &http.Client{Transport: kept, Timeout: wait.Limit}
 		for i := 0; ; i++ {
 			id, err := publishTo(client, s.URL(), room, fmt.Sprint(i), "")
 			if err != nil {

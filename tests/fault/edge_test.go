@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -110,7 +111,7 @@ func (e *edge) start() {
 	e.cmd = exec.Command("nginx", "-p", e.dir, "-c", e.conf(), "-e", "stderr")
 	e.cmd.Stderr = &e.log
 	ownGroup(e.cmd)
-	e.cmd.WaitDelay = patience
+	e.cmd.WaitDelay = wait.Limit
 	if err := e.cmd.Start(); err != nil {
 		e.t.Fatal(err)
 	}
@@ -119,7 +120,7 @@ func (e *edge) start() {
 		defer close(e.exited)
 		_ = e.cmd.Wait()
 	}()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(wait.Limit)
 	for {
 		conn, err := net.Dial("tcp", e.addr)
 		if err == nil {

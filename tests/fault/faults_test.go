@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // A fault is one kind of harm.
@@ -171,7 +172,7 @@ func (s *standalone) faults() []fault {
 func (s *standalone) say(w *world, words ...any) { say(w, s.direct, words...) }
 
 func say(w *world, c redis.UniversalClient, words ...any) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Limit)
 	defer cancel()
 	if err := c.Do(ctx, words...).Err(); err != nil {
 		w.t.Errorf("%v: %v", words, err)

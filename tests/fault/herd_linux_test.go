@@ -2,7 +2,6 @@ package fault_test
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 const (
@@ -80,7 +82,7 @@ func (w *world) newHerd(n int, to *node) *herd {
 	go h.read(quit)
 	h.connect()
 	for _, m := range h.members {
-		awaitTrue(w.t, m.name+" to be live", m.isLive)
+		wait.Until(w.t, m.name+" to be live", m.isLive)
 	}
 	return h
 }
@@ -244,7 +246,7 @@ func (m *member) answered(header []byte) error {
 	if !bytes.HasPrefix(header, []byte("HTTP/1.1 101 ")) {
 		return fmt.Errorf("answered %q", header)
 	}
-	return m.send(clientFrame(textFrame, fmt.Appendf(nil, `{"op":"subscribe","room":%q,"since":"now","ref":0}`, m.tracks[0].room.name)))
+	return m.send([]byte(ws.Frame(ws.Text, fmt.Sprintf(`{"op":"subscribe","room":%q,"since":"now","ref":0}`, m.tracks[0].room.name))))
 }
 
 // takeChunks takes the whole chunks of a chunked body (RFC 9112, 7.1). A node writes
@@ -273,25 +275,18 @@ func (m *member) takeChunks(text []byte) (rest []byte, err error) {
 	}
 }
 
-// Kinds of frames, RFC 6455.
-const (
-	textFrame = 1
-	pingFrame = 9
-	pongFrame = 10
-)
-
 // takeFrames takes the whole frames of a server (RFC 6455, 5.2).
 func (m *member) takeFrames(text []byte) (rest []byte, err error) {
 	for {
-		kind, payload, behind, whole := cutFrame(text)
+		kind, payload, behind, whole := ws.CutFrame(text)
 		if !whole {
 			return text, nil
 		}
 		switch kind {
-		case textFrame:
+		case ws.Text:
 			err = m.takeFrame(payload, &m.opened)
-		case pingFrame:
-			err = m.send(clientFrame(pongFrame, payload))
+		case ws.Ping:
+			err = m.send([]byte(ws.Frame(ws.Pong, payload)))
 		default:
 			err = fmt.Errorf("a frame of kind %d: %q", kind, payload)
 		}
@@ -300,30 +295,4 @@ func (m *member) takeFrames(text []byte) (rest []byte, err error) {
 		}
 		text = behind
 	}
-}
-
-// cutFrame cuts a server's frame, which is a whole message, off text.
-func cutFrame(text []byte) (kind byte, payload, rest []byte, whole bool) {
-	if len(text) < 2 {
-		return 0, nil, nil, false
-	}
-	n, from := uint64(text[1]), 2
-	switch {
-	case n == 126 && len(text) >= 4:
-		n, from = uint64(binary.BigEndian.Uint16(text[2:])), 4
-	case n == 127 && len(text) >= 10:
-		n, from = binary.BigEndian.Uint64(text[2:]), 10
-	case n >= 126:
-		return 0, nil, nil, false
-	}
-	if uint64(len(text)-from) < n {
-		return 0, nil, nil, false
-	}
-	end := from + int(n)
-	return text[0] &^ 0x80, text[from:end], text[end:], true
-}
-
-// clientFrame returns a short frame of a client. Its mask is zero.
-func clientFrame(kind byte, payload []byte) []byte {
-	return append([]byte{0x80 | kind, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...)
 }

@@ -4,6 +4,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // These are what a node with default settings keeps to. A cut is run by machines
@@ -63,7 +65,7 @@ func (w *world) loseTail(log *dropping, r *room) {
 	}
 	published := w.now()
 	for i, d := range log.droppers {
-		awaitTrue(w.t, "the frame to be lost", func() bool { return d.dropped.Load() > before[i] })
+		wait.Until(w.t, "the frame to be lost", func() bool { return d.dropped.Load() > before[i] })
 		d.drop("")
 	}
 	for _, c := range w.everybody() {
@@ -72,7 +74,7 @@ func (w *world) loseTail(log *dropping, r *room) {
 			continue
 		}
 		var at time.Duration
-		awaitTrue(w.t, "the lost event on "+c.name, func() (ok bool) {
+		wait.Until(w.t, "the lost event on "+c.name, func() (ok bool) {
 			at, ok = c.received(t, m)
 			return ok
 		})

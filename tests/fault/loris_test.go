@@ -11,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // A manner is a way to hold a connection of a node by saying next to nothing: one byte
@@ -152,7 +154,7 @@ func (w *world) besiege(n *node, count int) []*loris {
 
 // besiege opens one connection, from one of the addresses of loopback.
 func besiege(addr string, m manner, from byte) (*loris, error) {
-	dialer := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, from)}}
+	dialer := net.Dialer{Timeout: wait.Limit, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, from)}}
 	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -166,7 +168,7 @@ func besiege(addr string, m manner, from byte) (*loris, error) {
 		_, err = l.Write([]byte(m.opening))
 	}
 	if err == nil && m.after != "" {
-		_ = l.SetReadDeadline(time.Now().Add(patience))
+		_ = l.SetReadDeadline(time.Now().Add(wait.Limit))
 		_, err = http.ReadResponse(bufio.NewReader(l), nil) // and nothing behind its header
 		if err == nil {
 			_, err = l.Write([]byte(m.after))
@@ -208,7 +210,7 @@ func (w *world) arrive(n *node, lasts time.Duration) (arrived int, slowest time.
 		c := w.newClient(clientName("arrival", arrived%len(rooms), arrived), habits{
 			over: transport(arrived % 2), start: "since=now", at: n.addr, until: called.Add(stay),
 		}, rooms[arrived%len(rooms)])
-		awaitTrue(w.t, c.name+" to be live", c.isLive)
+		wait.Until(w.t, c.name+" to be live", c.isLive)
 		slowest = max(slowest, time.Since(called))
 		arrived++
 	}

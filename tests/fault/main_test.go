@@ -11,8 +11,8 @@ import (
 	"github.com/Shopify/toxiproxy/v2/toxics"
 	"go.uber.org/goleak"
 
+	"github.com/tidemark/tidemark/tests/internal/testmain"
 	"github.com/tidemark/tidemark/tests/program"
-	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 var (
@@ -33,15 +33,13 @@ var tidemark program.Program
 // the other may stay behind, blocked on a channel that nobody reads.
 func TestMain(m *testing.M) {
 	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
-	goleak.VerifyTestMain(tests{m},
+	goleak.VerifyTestMain(testmain.Func(func() int { return run(m) }),
 		goleak.IgnoreAnyFunction(toxiproxy+"/toxics.(*ToxicStub).Run"),
 		goleak.IgnoreAnyFunction(toxiproxy+".(*ToxicLink).read"),
 		goleak.IgnoreAnyFunction(toxiproxy+".(*ToxicLink).write"))
 }
 
-type tests struct{ *testing.M }
-
-func (t tests) Run() int {
+func run(m *testing.M) int {
 	flag.Parse()
 	toxics.Register(moodyName, new(moody))
 	_ = flag.Set("test.parallel", "4") // those that run in parallel mostly wait
@@ -53,14 +51,7 @@ func (t tests) Run() int {
 	if !thorough() {
 		flags = append(flags, "-race")
 	}
-	p, remove, err := program.Build(flags...)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer remove()
-	tidemark = p
-	code := redistest.Main(t.M)
+	code := testmain.WithProgram(m, &tidemark, flags...)
 	if err := results.publish(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
@@ -132,7 +133,7 @@ func (n *node) footprint() (footprint, error) {
 
 // metrics returns what the node says of itself: each metric by its name and labels.
 func (n *node) metrics() (map[string]float64, error) {
-	c := http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: wait.Limit, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + n.addr + "/metrics")
 	if err != nil {
 		return nil, err
@@ -153,17 +154,4 @@ func (n *node) metrics() (map[string]float64, error) {
 		}
 	}
 	return all, lines.Err()
-}
-
-// awaitTrue polls until ok holds, and fails the test with what is waited for if it
-// never does.
-func awaitTrue(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !ok() {
-		if time.Now().After(deadline) {
-			t.Fatalf("still waiting for: %s", what)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 const (
@@ -304,24 +305,24 @@ func (p *publisher) batchBody(marks []mark, padding int) []byte {
 }
 
 // A publishSocket is a WebSocket that is opened when it is needed.
-type publishSocket struct{ ws *websocket.Conn }
+type publishSocket struct{ conn *ws.Conn }
 
 func (s *publishSocket) close() {
-	if s.ws != nil {
-		s.ws.Close()
-		s.ws = nil
+	if s.conn != nil {
+		s.conn.Close()
+		s.conn = nil
 	}
 }
 
 // send publishes marks over the socket, several under way at a time. After an
 // error the socket is new.
 func (p *publisher) send(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
-	if socket.ws == nil {
-		if socket.ws, err = dialSocket(cmp.Or(strings.TrimPrefix(p.url, "http://"), p.w.edge.addr)); err != nil {
+	if socket.conn == nil {
+		if socket.conn, err = dialSocket(cmp.Or(strings.TrimPrefix(p.url, "http://"), p.w.edge.addr)); err != nil {
 			return marks, err
 		}
 	}
-	acked, err := p.exchange(socket.ws, marks, padding)
+	acked, err := p.exchange(socket.conn, marks, padding)
 	if err != nil {
 		socket.close()
 	}
@@ -333,25 +334,25 @@ func (p *publisher) send(marks []mark, padding int, socket *publishSocket) (left
 	return left, err
 }
 
-func dialSocket(addr string) (*websocket.Conn, error) {
+func dialSocket(addr string) (*ws.Conn, error) {
 	conn, err := net.DialTimeout("tcp", addr, attemptLimit)
 	if err != nil {
 		return nil, err
 	}
-	ws, err := openSocket(conn)
+	socket, err := ws.Upgrade(conn, ws.Options{Timeout: openLimit})
 	if err != nil {
 		conn.Close()
 	}
-	return ws, err
+	return socket, err
 }
 
 // exchange writes a frame for each mark, at most window ahead of the answers, and
 // says which were acknowledged.
-func (p *publisher) exchange(ws *websocket.Conn, marks []mark, padding int) (acked []bool, err error) {
+func (p *publisher) exchange(conn *ws.Conn, marks []mark, padding int) (acked []bool, err error) {
 	acked = make([]bool, len(marks))
 	deadline := time.Now().Add(attemptLimit)
-	_ = ws.SetReadDeadline(deadline)
-	_ = ws.SetWriteDeadline(deadline)
+	_ = conn.SetReadDeadline(deadline)
+	_ = conn.SetWriteDeadline(deadline)
 	var writer sync.WaitGroup
 	defer writer.Wait()
 	room := make(chan struct{}, window)
@@ -364,13 +365,13 @@ func (p *publisher) exchange(ws *websocket.Conn, marks []mark, padding int) (ack
 			case <-done:
 				return
 			}
-			if ws.WriteMessage(websocket.TextMessage, p.publishFrame(m, i, padding)) != nil {
+			if conn.WriteMessage(websocket.TextMessage, p.publishFrame(m, i, padding)) != nil {
 				return // the reader hears of it too
 			}
 		}
 	})
 	for range marks {
-		if err := p.answer(ws, marks, acked); err != nil {
+		if err := p.answer(conn, marks, acked); err != nil {
 			return acked, err
 		}
 		<-room
@@ -384,13 +385,13 @@ func (p *publisher) publishFrame(m mark, ref, padding int) []byte {
 }
 
 // answer reads one answer.
-func (p *publisher) answer(ws *websocket.Conn, marks []mark, acked []bool) error {
+func (p *publisher) answer(conn *ws.Conn, marks []mark, acked []bool) error {
 	var said struct {
 		Op, Code string
 		ID       streams.ID
 		Ref      int
 	}
-	if err := ws.ReadJSON(&said); err != nil {
+	if err := conn.ReadJSON(&said); err != nil {
 		return err
 	}
 	if said.Op != "published" {

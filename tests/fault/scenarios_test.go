@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
 // few is a crew that leaves the machine idle.
@@ -20,7 +21,7 @@ var few = crew{steady: 4, several: 3}
 func (w *world) awaitLive() {
 	w.t.Helper()
 	for _, c := range w.everybody() {
-		awaitTrue(w.t, c.name+" to be live", c.isLive)
+		wait.Until(w.t, c.name+" to be live", c.isLive)
 	}
 }
 
@@ -43,10 +44,10 @@ func TestScenario06BlackHole(t *testing.T) {
 		asking.Go(func() { w.isRefused(n) })
 	}
 	for _, n := range w.nodes {
-		awaitTrue(t, "node "+n.name+" to be not ready", func() bool { return !n.ready() })
+		wait.Until(t, "node "+n.name+" to be not ready", func() bool { return !n.ready() })
 	}
 	for _, c := range w.everybody() {
-		awaitTrue(t, c.name+" to be told", func() bool { return c.outages() > 0 })
+		wait.Until(t, c.name+" to be told", func() bool { return c.outages() > 0 })
 	}
 	for _, n := range w.nodes {
 		n.redis.heal()
@@ -215,7 +216,7 @@ func TestScenario13OutputBuffer(t *testing.T) {
 	connects, losses := w.counts.connects.Load(), w.feedLosses()
 	for round := range 3 {
 		log.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 2048 0 0")
-		awaitTrue(t, "Redis to cut a node off", func() bool { return w.feedLosses() > losses+round })
+		wait.Until(t, "Redis to cut a node off", func() bool { return w.feedLosses() > losses+round })
 		log.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
 		w.returned(w.nodes...)
 	}
@@ -333,7 +334,7 @@ func TestScenario15StartsWithoutRedis(t *testing.T) {
 		t.Error("without Redis, the node says that it is ready")
 	}
 	log.server.Restart()
-	awaitTrue(t, "the node to be ready", late.ready)
+	wait.Until(t, "the node to be ready", late.ready)
 	w.returned(late)
 	end()
 	w.conclude()

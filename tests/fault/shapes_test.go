@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -32,7 +33,7 @@ func (b *behindLines) of(s *redistest.Server) *line { return b.lines[s.Addr()] }
 
 // settled returns a context for waiting until servers have found each other.
 func settled() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.Background(), patience)
+	return context.WithTimeout(context.Background(), wait.Limit)
 }
 
 // sentinel is a primary with a replica and three Sentinels. With durability

@@ -2,18 +2,15 @@ package fault_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"strings"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 // errNotSubscribed is the answer of a node that has no log to start from.
@@ -21,32 +18,18 @@ var errNotSubscribed = errors.New("not subscribed")
 
 // followSocket follows the client's rooms over WebSocket until the connection ends.
 func (c *client) followSocket(w *wire) error {
-	ws, err := openSocket(w)
+	socket, err := ws.Upgrade(w, ws.Options{Timeout: openLimit})
 	if err != nil {
 		return err
 	}
-	if err := c.subscribe(ws); err != nil {
+	if err := c.subscribe(socket); err != nil {
 		return err
 	}
-	return c.readSocket(w, ws)
-}
-
-// openSocket makes a WebSocket of a connection to a node.
-func openSocket(conn net.Conn) (*websocket.Conn, error) {
-	dialer := websocket.Dialer{
-		NetDialContext:   func(context.Context, string, string) (net.Conn, error) { return conn, nil },
-		HandshakeTimeout: openLimit,
-		Subprotocols:     []string{"tidemark.v1"},
-	}
-	ws, resp, err := dialer.Dial("ws://tidemark/v1/ws", nil)
-	if resp != nil {
-		resp.Body.Close()
-	}
-	return ws, err
+	return c.readSocket(w, socket)
 }
 
 // subscribe asks for each room, after its own cursor.
-func (c *client) subscribe(ws *websocket.Conn) error {
+func (c *client) subscribe(socket *ws.Conn) error {
 	for i, t := range c.tracks {
 		ask := map[string]any{"op": "subscribe", "room": t.room.name, "ref": i}
 		c.mu.Lock()
@@ -60,7 +43,7 @@ func (c *client) subscribe(ws *websocket.Conn) error {
 		default:
 			ask[key] = value
 		}
-		if err := ws.WriteJSON(ask); err != nil {
+		if err := socket.WriteJSON(ask); err != nil {
 			return err
 		}
 	}
@@ -68,11 +51,11 @@ func (c *client) subscribe(ws *websocket.Conn) error {
 }
 
 // readSocket takes frames until the connection ends.
-func (c *client) readSocket(w *wire, ws *websocket.Conn) error {
+func (c *client) readSocket(w *wire, socket *ws.Conn) error {
 	var buf bytes.Buffer
 	opened := 0
 	for {
-		_, in, err := ws.NextReader()
+		_, in, err := socket.NextReader()
 		if err != nil {
 			return err
 		}

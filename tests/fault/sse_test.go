@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/sse"
 )
 
 // followStream follows the client's rooms over SSE until the connection ends.
@@ -100,56 +101,29 @@ func (c *client) takeBlocks(text []byte) (rest []byte, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for {
-		end := bytes.Index(text, []byte("\n\n"))
-		if end < 0 {
+		block, rest, complete := sse.Cut(text)
+		if !complete {
 			return text, nil
 		}
-		b, err := parseBlock(text[:end])
+		b, err := sse.Parse(block)
 		if err == nil {
 			err = c.takeBlockLocked(b, now)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("block %q: %w", text[:end], err)
+			return nil, fmt.Errorf("block %q: %w", block, err)
 		}
-		text = text[end+2:]
+		text = rest
 	}
 }
 
-// A block is what an SSE block says. Its parts are of the text that was read.
-type block struct{ event, data, id []byte }
-
-func parseBlock(text []byte) (b block, err error) {
-	for len(text) > 0 {
-		line := text
-		if end := bytes.IndexByte(text, '\n'); end >= 0 {
-			line, text = text[:end], text[end+1:]
-		} else {
-			text = nil
-		}
-		name, value, _ := bytes.Cut(line, []byte(": "))
-		switch string(name) {
-		case "data":
-			b.data = value
-		case "id":
-			b.id = value
-		case "event":
-			b.event = value
-		case "retry", ":":
-		default:
-			return b, fmt.Errorf("unexpected line %q", line)
-		}
-	}
-	return b, nil
-}
-
-func (c *client) takeBlockLocked(b block, now time.Duration) error {
-	if own, ok := bytes.CutPrefix(b.event, []byte("tidemark.")); ok {
+func (c *client) takeBlockLocked(b sse.Raw, now time.Duration) error {
+	if own, ok := bytes.CutPrefix(b.Event, []byte("tidemark.")); ok {
 		return c.takeNewsLocked(string(own), b)
 	}
-	if b.data == nil {
-		return c.movedLocked(b.id)
+	if b.Data == nil {
+		return c.movedLocked(b.ID)
 	}
-	t, data := c.tracks[0], b.data
+	t, data := c.tracks[0], b.Data
 	if c.several {
 		var name []byte
 		var ok bool
@@ -160,7 +134,7 @@ func (c *client) takeBlockLocked(b block, now time.Duration) error {
 			return fmt.Errorf("of a room that was not asked for")
 		}
 	}
-	id, err := c.component(b.id, t.room.partition)
+	id, err := c.component(b.ID, t.room.partition)
 	if err != nil {
 		return err
 	}
@@ -169,43 +143,43 @@ func (c *client) takeBlockLocked(b block, now time.Duration) error {
 		return fmt.Errorf("data without a mark")
 	}
 	c.eventLocked(t, entry{id, m}, now)
-	return c.movedLocked(b.id)
+	return c.movedLocked(b.ID)
 }
 
 // takeNewsLocked takes a block of Tidemark's own.
-func (c *client) takeNewsLocked(kind string, b block) error {
+func (c *client) takeNewsLocked(kind string, b sse.Raw) error {
 	switch kind {
 	case "open":
 		return c.openedLocked(b)
 	case "live":
 		c.liveLocked()
-		c.noteLocked("live at %s, %s", b.id, b.data)
-		return c.movedLocked(b.id)
+		c.noteLocked("live at %s, %s", b.ID, b.Data)
+		return c.movedLocked(b.ID)
 	case "gap":
-		if err := c.takeGapLocked(b.data); err != nil {
+		if err := c.takeGapLocked(b.Data); err != nil {
 			return err
 		}
-		return c.movedLocked(b.id)
+		return c.movedLocked(b.ID)
 	case "error":
-		c.noteLocked("told: %s", b.data)
+		c.noteLocked("told: %s", b.Data)
 		var said struct{ Code string }
-		err := json.Unmarshal(b.data, &said)
+		err := json.Unmarshal(b.Data, &said)
 		c.outageLocked(said.Code)
 		return err
 	}
 	return fmt.Errorf("unknown news")
 }
 
-func (c *client) openedLocked(b block) error {
+func (c *client) openedLocked(b sse.Raw) error {
 	for _, t := range c.tracks {
-		id, err := c.component(b.id, t.room.partition)
+		id, err := c.component(b.ID, t.room.partition)
 		if err != nil {
 			return err
 		}
 		t.opened(id)
 	}
 	c.open = true
-	c.noteLocked("opened by %s at %s", b.data, b.id)
+	c.noteLocked("opened by %s at %s", b.Data, b.ID)
 	return nil
 }
 

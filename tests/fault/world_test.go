@@ -12,12 +12,9 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
 )
-
-// patience bounds each wait. It is no measure of anything: only what never comes
-// takes so long.
-const patience = time.Minute
 
 // counter counts from any goroutine.
 type counter = atomic.Int64
@@ -224,7 +221,7 @@ func (w *world) ordinary() []*room {
 func (w *world) mend() {
 	w.t.Helper()
 	for _, n := range w.nodes {
-		awaitTrue(w.t, "node "+n.name+" to be ready", n.ready)
+		wait.Until(w.t, "node "+n.name+" to be ready", n.ready)
 	}
 }
 
@@ -261,7 +258,7 @@ func (w *world) readLog(r *room, after streams.ID) []entry {
 	w.t.Helper()
 	var all []entry
 	var err error
-	awaitTrue(w.t, "the log to say what it has of "+string(r.name), func() bool {
+	wait.Until(w.t, "the log to say what it has of "+string(r.name), func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		all, err = w.log.read(ctx, r, after)

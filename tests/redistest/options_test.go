@@ -13,7 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/internal/cutproxy"
 )
 
 // ahead is how far the server's clock is from this machine's.

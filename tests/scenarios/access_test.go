@@ -1,9 +1,7 @@
 package scenarios_test
 
 import (
-	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -15,6 +13,9 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 // accessSecret is what tokens are signed with.
@@ -46,11 +47,11 @@ func put(t *testing.T, n *node, room, word string, count int) (ids []string) {
 	return ids
 }
 
-// hearStream follows over SSE and returns the ids of events up to the end of the
+// replayOf follows over SSE and returns the ids of the events up to the end of the
 // replay, and the cursor there.
-func hearStream(t *testing.T, n *node, token, path, cursor string) (ids []string, at string) {
+func replayOf(t *testing.T, n *node, token, path, cursor string) (ids []string, at string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Limit)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.addr+path, nil)
 	if err != nil {
@@ -66,62 +67,49 @@ func hearStream(t *testing.T, n *node, token, path, cursor string) (ids []string
 		t.Fatal(err)
 	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s", path, res.Status)
-	}
-	kind := ""
-	for lines := bufio.NewScanner(res.Body); lines.Scan(); {
-		switch name, value, _ := strings.Cut(lines.Text(), ": "); name {
-		case "event":
-			kind = value
-		case "id":
-			if at = value; kind == "" {
-				ids = append(ids, value)
-			}
-		case "":
-			if kind == "tidemark.live" {
-				return ids, at
-			}
-			kind = ""
-		}
-	}
-	t.Fatal("the stream ended within the replay")
-	return nil, ""
-}
-
-// dialWith opens a WebSocket with a token.
-func dialWith(t *testing.T, n *node, token string) *websocket.Conn {
-	t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{"tidemark.v1", "tidemark.bearer." + token}, HandshakeTimeout: patience}
-	ws, res, err := d.Dial("ws://"+n.addr+"/v1/ws", nil)
+	stream, err := follow.FromResponse(res, "room")
 	if err != nil {
 		t.Fatal(err)
 	}
-	res.Body.Close()
-	t.Cleanup(func() { ws.Close() })
-	_ = ws.SetReadDeadline(time.Now().Add(patience))
-	return ws
+	for {
+		m, err := stream.Next()
+		if err != nil {
+			t.Fatalf("the stream ended within the replay: %v", err)
+		}
+		switch m.Kind {
+		case follow.Event:
+			ids = append(ids, m.ID)
+		case follow.Live:
+			return ids, m.Cursor
+		}
+	}
 }
 
-// A said is a frame of the server's.
-type said struct{ Op, Code, ID, Cursor, Room string }
-
-// converse sends a message, and returns the frames up to the first with one of the ops.
-func converse(t *testing.T, ws *websocket.Conn, message string, ops ...string) (all []said) {
+// dialWith opens a WebSocket with a token.
+func dialWith(t *testing.T, n *node, token string) *ws.Conn {
 	t.Helper()
-	if err := ws.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+	socket, err := ws.Dial("http://"+n.addr, ws.Options{Token: token})
+	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { socket.Close() })
+	_ = socket.SetReadDeadline(time.Now().Add(wait.Limit))
+	return socket
+}
+
+// converse sends a message, and returns the answers up to the first of one of the kinds.
+func converse(t *testing.T, socket *ws.Conn, message string, kinds ...string) (all []follow.Message) {
+	t.Helper()
+	if err := socket.WriteMessage(websocket.TextMessage, []byte(message)); err != nil {
+		t.Fatal(err)
+	}
+	stream := follow.FromWebSocket(socket)
 	for {
-		_, text, err := ws.ReadMessage()
+		m, err := stream.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		var f said
-		if err := json.Unmarshal(text, &f); err != nil {
-			t.Fatal(err)
-		}
-		if all = append(all, f); slices.Contains(ops, f.Op) {
+		if all = append(all, m); slices.Contains(kinds, m.Kind) {
 			return all
 		}
 	}
@@ -136,21 +124,21 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(verifier.Close)
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.api.Access = verifier })
 		first, second := w.nodes[0], w.nodes[1]
 		before := put(t, first, "den", "seen", 3)
 		both := allowing(t, "den", "hall")
 
 		var cursor string
-		if over.streams() {
+		if over.Streams() {
 			var got []string
-			got, cursor = hearStream(t, first, both, "/v1/rooms/den/events?since=earliest", "")
+			got, cursor = replayOf(t, first, both, "/v1/rooms/den/events?since=earliest", "")
 			if !slices.Equal(got, before) {
 				t.Fatalf("heard %v, want %v", got, before)
 			}
 		} else {
-			frames := converse(t, dialWith(t, first, both), `{"op":"subscribe","room":"den","since":"earliest"}`, "live", "error")
+			frames := converse(t, dialWith(t, first, both), `{"op":"subscribe","room":"den","since":"earliest"}`, follow.Live, follow.Error)
 			cursor = frames[len(frames)-1].Cursor
 		}
 		missed := put(t, first, "den", "hidden", 5)
@@ -160,18 +148,18 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 		for _, n := range w.nodes {
 			refusedEverywhere(t, n, less, cursor, before[0])
 		}
-		if got, _ := hearStream(t, second, less, "/v1/rooms/hall/events", cursor); len(got) != 2 {
+		if got, _ := replayOf(t, second, less, "/v1/rooms/hall/events", cursor); len(got) != 2 {
 			t.Errorf("what is still allowed: %v", got)
 		}
-		if over.streams() {
-			if got, _ := hearStream(t, second, both, "/v1/rooms/den/events", cursor); !slices.Equal(got, missed) {
+		if over.Streams() {
+			if got, _ := replayOf(t, second, both, "/v1/rooms/den/events", cursor); !slices.Equal(got, missed) {
 				t.Errorf("allowed again, it gets %v, want %v", got, missed)
 			}
 			return
 		}
 		var got []string
-		for _, f := range converse(t, dialWith(t, second, both), `{"op":"subscribe","room":"den","since":"`+cursor+`"}`, "live", "error") {
-			if f.Op == "event" {
+		for _, f := range converse(t, dialWith(t, second, both), `{"op":"subscribe","room":"den","since":"`+cursor+`"}`, follow.Live, follow.Error) {
+			if f.Kind == follow.Event {
 				got = append(got, f.ID)
 			}
 		}
@@ -214,9 +202,9 @@ func refusedEverywhere(t *testing.T, n *node, token, cursor, early string) {
 			t.Errorf("%s %v: %d %s", ask.path, ask.header, status, body)
 		}
 	}
-	ws := dialWith(t, n, token)
+	socket := dialWith(t, n, token)
 	for _, start := range []string{``, `,"since":"` + cursor + `"`, `,"since":"earliest"`, `,"last":5`} {
-		frames := converse(t, ws, `{"op":"subscribe","room":"den"`+start+`}`, "error", "subscribed")
+		frames := converse(t, socket, `{"op":"subscribe","room":"den"`+start+`}`, follow.Error, follow.Opened)
 		if f := frames[len(frames)-1]; len(frames) != 1 || f.Code != "forbidden" || f.Room != "den" {
 			t.Errorf("subscribe%s: %+v", start, frames)
 		}

@@ -1,102 +1,32 @@
 package scenarios_test
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-var (
-	buildOnce sync.Once
-	buildDir  string // removed by TestMain
-	buildErr  error
-)
-
-// program returns the path of the real program, built for this run of the tests.
-func program(t *testing.T) string {
+// serve starts the program with further flags, and returns once it listens. It ends with
+// the test, which fails if the program has reported a panic.
+func serve(t *testing.T, flags ...string) *program.Server {
 	t.Helper()
-	buildOnce.Do(func() {
-		if buildDir, buildErr = os.MkdirTemp("", "tidemark-scenarios-"); buildErr != nil {
-			return
-		}
-		build := exec.Command("go", "build", "-o", buildDir, "github.com/tidemark/tidemark/cmd/tidemark")
-		if out, err := build.CombinedOutput(); err != nil {
-			buildErr = fmt.Errorf("build the program: %w\n%s", err, out)
+	s := tidemark.Serve(t, program.Options{}, append([]string{"--retain", "*=1000000,24h"}, flags...)...)
+	t.Cleanup(func() {
+		s.Kill()
+		for line := range strings.Lines(s.Stderr.String()) {
+			if strings.Contains(line, "panic") {
+				t.Errorf("the program reported: %s", line)
+			}
 		}
 	})
-	if buildErr != nil {
-		t.Fatal(buildErr)
-	}
-	return filepath.Join(buildDir, "tidemark")
-}
-
-// A process is the real program, serving.
-type process struct {
-	addr string
-	cmd  *exec.Cmd
-	said chan struct{} // closed when its output has ended
-}
-
-// serve starts the program with further flags, and returns once it listens. It is
-// killed when the test ends, if not before.
-func serve(t *testing.T, flags ...string) *process {
-	t.Helper()
-	p := &process{said: make(chan struct{})}
-	p.cmd = exec.Command(program(t), append([]string{
-		"serve", "--listen", "127.0.0.1:0", "--log-format", "json", "--retain", "*=1000000,24h",
-	}, flags...)...)
-	out, err := p.cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(p.kill)
-	listens := make(chan string, 1)
-	go func() {
-		defer close(p.said)
-		lines := bufio.NewScanner(out)
-		for lines.Scan() {
-			var said struct{ Msg, Address string }
-			if json.Unmarshal(lines.Bytes(), &said) == nil && said.Address != "" {
-				select {
-				case listens <- said.Address:
-				default: // it was said before
-				}
-			}
-			if strings.Contains(lines.Text(), "panic") {
-				t.Errorf("the program said: %s", lines.Text())
-			}
-		}
-	}()
-	select {
-	case p.addr = <-listens:
-	case <-p.said:
-		t.Fatalf("the program ended: %v", p.cmd.Wait())
-	case <-time.After(patience):
-		t.Fatal("the program does not listen")
-	}
-	return p
-}
-
-// kill ends the program with SIGKILL and waits for it. Killing again does nothing.
-func (p *process) kill() {
-	if p.cmd.ProcessState != nil {
-		return
-	}
-	_ = p.cmd.Process.Kill()
-	<-p.said
-	_ = p.cmd.Wait()
+	return s
 }
 
 const (
@@ -113,23 +43,23 @@ type attempt struct{ data, key string }
 // once, and the followers, who come back with their cursors, have heard just
 // what the log has.
 func TestScenario01KilledBetweenLogAndAnswer(t *testing.T) {
-	eachLife(t, func(t *testing.T, log string, over transport) { killAndRepeat(t, log, over, true) })
+	eachLife(t, func(t *testing.T, log string, over follow.Transport) { killAndRepeat(t, log, over, true) })
 }
 
 // The same without keys: every 201 is there, once. What was not answered is there
 // or not.
 func TestKillNineWhilePublishing(t *testing.T) {
-	eachLife(t, func(t *testing.T, log string, over transport) { killAndRepeat(t, log, over, false) })
+	eachLife(t, func(t *testing.T, log string, over follow.Transport) { killAndRepeat(t, log, over, false) })
 }
 
 // eachLife is matrix for the program, which has no certificate here.
-func eachLife(t *testing.T, test func(t *testing.T, log string, over transport)) {
+func eachLife(t *testing.T, test func(t *testing.T, log string, over follow.Transport)) {
 	eachLog(t, func(t *testing.T, log string) {
-		eachOf(t, func(t *testing.T, over transport) { test(t, log, over) }, overSSE, overWebSocket, overH2C)
+		eachOf(t, func(t *testing.T, over follow.Transport) { test(t, log, over) }, follow.SSE, follow.WebSocket, follow.H2C)
 	})
 }
 
-func killAndRepeat(t *testing.T, log string, over transport, keyed bool) {
+func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) {
 	flags := []string{"--data", t.TempDir()}
 	if log == onRedis {
 		flags = []string{"--redis", redistest.Shared(t).URL(), "--redis-prefix", fmt.Sprint("killed", worlds.Add(1))}
@@ -141,22 +71,22 @@ func killAndRepeat(t *testing.T, log string, over transport, keyed bool) {
 	cut := 0
 	p := serve(t, flags...)
 	for life := range kills {
-		follower.connect(address{plain: p.addr})
+		follower.connect(address{plain: p.Addr})
 		acknowledged := make(chan struct{}, publishers*perLife)
 		var running sync.WaitGroup
 		for i := range publishers {
 			running.Go(func() {
-				unanswered[i] = w.hammer(p.addr, fmt.Sprintf("%d/%d", life, i), unanswered[i], keyed, acknowledged)
+				unanswered[i] = w.hammer(p.Addr, fmt.Sprintf("%d/%d", life, i), unanswered[i], keyed, acknowledged)
 			})
 		}
 		for range perLife {
 			select {
 			case <-acknowledged:
-			case <-time.After(patience):
+			case <-time.After(wait.Limit):
 				t.Error("nothing is acknowledged")
 			}
 		}
-		p.kill()
+		p.Kill()
 		running.Wait()
 		for _, a := range unanswered {
 			if a != nil {
@@ -167,11 +97,11 @@ func killAndRepeat(t *testing.T, log string, over transport, keyed bool) {
 	}
 	for i, a := range unanswered {
 		if a != nil && keyed {
-			w.repeat(p.addr, *a)
+			w.repeat(p.Addr, *a)
 			unanswered[i] = nil
 		}
 	}
-	all := w.history(p.addr, "room")
+	all := w.history(p.Addr, "room")
 	t.Logf("%d events logged, %d acknowledged, %d publishes cut by %d kills, of which %d were found logged",
 		len(all), len(w.truth.of("room")), cut, kills, w.found.Load())
 	if cut == 0 {
@@ -188,11 +118,11 @@ func killAndRepeat(t *testing.T, log string, over transport, keyed bool) {
 	if len(all) == 0 {
 		t.Fatal("the log has nothing at all")
 	}
-	follower.connect(address{plain: p.addr})
+	follower.connect(address{plain: p.Addr})
 	follower.awaitEvent(all[len(all)-1])
-	follower.exactly(after(all, follower.all()[0].cursor))
+	follower.exactly(after(all, follower.all()[0].Cursor))
 	again := newClient(t, over, "room").from("earliest")
-	again.connect(address{plain: p.addr})
+	again.connect(address{plain: p.Addr})
 	again.awaitEvents(len(all))
 	again.exactly(all)
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -18,7 +20,7 @@ import (
 // that were open all along. On Redis by CLIENT KILL; the embedded log has no
 // connection to kill, so its feed is broken in the same manner.
 func TestScenario11FeedKilled(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.faulty = true
 			if log == onRedis {
@@ -67,8 +69,8 @@ func TestScenario11FeedKilled(t *testing.T) {
 		}
 		for k := range kills {
 			published := len(w.truth.of("room"))
-			eventually(t, "publishing goes on", func() bool { return len(w.truth.of("room")) > published+5*(k%3) })
-			eventually(t, "there are feeds to be killed", func() bool { return kill() > 0 })
+			wait.Until(t, "publishing goes on", func() bool { return len(w.truth.of("room")) > published+5*(k%3) })
+			wait.Until(t, "there are feeds to be killed", func() bool { return kill() > 0 })
 		}
 		close(done)
 		publishing.Wait()
@@ -85,12 +87,12 @@ func (c *client) stayed() {
 	c.t.Helper()
 	opens := 0
 	for _, h := range c.all() {
-		if h.kind == "open" {
+		if h.Kind == follow.Opened {
 			opens++
 		}
 	}
 	if !c.connected() || opens != c.opens() {
-		c.t.Errorf("%v: the connection was cut: %v", c.over, c.err)
+		c.t.Errorf("%v: the connection was cut: %v", c.over, c.Record().Err)
 	}
 }
 
@@ -98,9 +100,9 @@ func (c *client) stayed() {
 // check finds them, with nothing else published. The check needs two looks to be
 // sure and the repair one more, so two periods and no third are what it takes.
 func TestScenario12LostThenSilence(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.faulty, s.node.CheckEvery = true, 500*time.Millisecond })
-		deaf, whole := follow(t, w.nodes[0], over, "room"), follow(t, w.nodes[1], over, "room")
+		deaf, whole := followOn(t, w.nodes[0], over, "room"), followOn(t, w.nodes[1], over, "room")
 		faults := w.nodes[0].faults
 		want := 0
 		for round := range 3 {
@@ -133,9 +135,9 @@ func TestScenario12LostThenSilence(t *testing.T) {
 // A node that has just started publishes at its first moment: clients on the
 // others get it, and so does its own first client.
 func TestScenario16FirstMoment(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.nodes = 1 })
-		old := follow(t, w.nodes[0], over, "room")
+		old := followOn(t, w.nodes[0], over, "room")
 		for i := range 10 {
 			fresh := w.startNode(fmt.Sprint("fresh ", i))
 			w.nodes = append(w.nodes, fresh)
@@ -161,7 +163,7 @@ func TestScenario16FirstMoment(t *testing.T) {
 // leave as soon as nobody is in it. Nobody misses what was published while he was
 // there, nobody gets it twice, and in the end each node has one subscription.
 func TestScenario17JoinLeavePublish(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.node.Linger, s.node.CheckEvery = time.Nanosecond, 10*time.Millisecond
 		})
@@ -185,8 +187,8 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 						return
 					}
 					stay := 1 + (i+k)%12 // what was heard before leaving
-					if !c.wait(func(all []heard) bool { return len(all) > stay }) {
-						t.Errorf("nothing is heard in the room: %v", c.err)
+					if !c.wait(func(all []follow.Message) bool { return len(all) > stay }) {
+						t.Errorf("nothing is heard in the room: %v", c.Record().Err)
 					}
 					c.cut()
 				}
@@ -200,7 +202,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 		}
 		var last []*client
 		for i := range 6 {
-			last = append(last, follow(t, w.nodes[i%2], over, "room"))
+			last = append(last, followOn(t, w.nodes[i%2], over, "room"))
 		}
 		w.awaitSubscriptions("room", 2)
 		end := w.nodes[0].publish("room", "end")
@@ -210,7 +212,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 			c.cut()
 		}
 		w.awaitSubscriptions("room", 0)
-		again := follow(t, w.nodes[1], over, "room")
+		again := followOn(t, w.nodes[1], over, "room")
 		again.awaitEvent(w.nodes[0].publish("room", "again"))
 	})
 }
@@ -222,7 +224,7 @@ func (w *world) awaitSubscriptions(room string, n int64) {
 		return
 	}
 	admin, channel := w.admin(), w.key("c", room)
-	eventually(w.t, fmt.Sprintf("Redis has %d subscriptions to the room", n), func() bool {
+	wait.Until(w.t, fmt.Sprintf("Redis has %d subscriptions to the room", n), func() bool {
 		counts, err := admin.PubSubShardNumSub(context.Background(), channel).Result()
 		if err != nil {
 			w.t.Fatal(err)
@@ -234,7 +236,7 @@ func (w *world) awaitSubscriptions(room string, n int64) {
 // Many publish at once on several nodes: every connection sees one order, that of
 // the log.
 func TestScenario18OneOrder(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.nodes = 3 })
 		var clients []*client
 		for i := range 12 {
@@ -272,7 +274,7 @@ func TestScenario19StopsReading(t *testing.T) {
 		queue = 64
 		hot   = 50
 	)
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.faulty, s.sendBuffer = true, smallSocket
 			s.keep.Events = 100_000
@@ -280,7 +282,7 @@ func TestScenario19StopsReading(t *testing.T) {
 		})
 		n := w.nodes[0]
 		n.faults.counts.Store(true)
-		fast := follow(t, n, over, "room")
+		fast := followOn(t, n, over, "room")
 		slow := newClient(t, over, "room")
 		slow.receiveBuffer = smallSocket
 		slow.connect(n.at)
@@ -294,7 +296,7 @@ func TestScenario19StopsReading(t *testing.T) {
 			published += 25
 			fast.awaitEvents(published) // nobody waits for the slow one
 			if published%100 == 0 {
-				eventually(t, fmt.Sprintf("the node holds at most %d events", bound), func() bool {
+				wait.Until(t, fmt.Sprintf("the node holds at most %d events", bound), func() bool {
 					runtime.GC()
 					return n.faults.held.Load() <= bound
 				})
@@ -325,13 +327,13 @@ func TestScenario19StopsReading(t *testing.T) {
 // One connection reads slower than the room writes, until it falls off the log: a
 // notice of the gap, then the oldest that is kept; and no hole without a notice.
 func TestScenario20FallsOffTheLog(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.sendBuffer = smallSocket
 			s.keep.Events = 50
 			s.node.Queue, s.node.Hot = 16, 20
 		})
-		fast := follow(t, w.nodes[1], over, "room")
+		fast := followOn(t, w.nodes[1], over, "room")
 		slow := newClient(t, over, "room")
 		slow.receiveBuffer = smallSocket
 		slow.connect(w.nodes[0].at)
@@ -366,7 +368,7 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 			t.Errorf("%d gap notices for three falls", len(notices))
 		}
 		for _, g := range notices {
-			if g.reason != "trimmed" {
+			if g.Reason != "trimmed" {
 				t.Errorf("%+v, want the reason trimmed", g)
 			}
 		}
@@ -379,16 +381,16 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 
 // oldestFollows fails the test unless behind each notice comes the event that it
 // names as the first after the hole.
-func oldestFollows(t *testing.T, all []heard) {
+func oldestFollows(t *testing.T, all []follow.Message) {
 	t.Helper()
-	var open *heard
+	var open *follow.Message
 	for _, h := range all {
 		switch {
-		case h.kind == "gap":
+		case h.Kind == follow.Gap:
 			open = &h
-		case h.kind == "event" && open != nil:
-			if h.id != open.before {
-				t.Errorf("behind the notice %+v comes %s", *open, h.id)
+		case h.Kind == follow.Event && open != nil:
+			if h.ID != open.Before {
+				t.Errorf("behind the notice %+v comes %s", *open, h.ID)
 			}
 			open = nil
 		}
@@ -398,7 +400,7 @@ func oldestFollows(t *testing.T, all []heard) {
 // A connection is cut at every single byte of what it would have received: the
 // client that comes back with its cursor has every event, once.
 func TestScenario21CutAtAnyByte(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.api.KeepAlive = time.Hour })
 		w.nodes[0].publishMany("room", 0, 5)
 		want := w.truth.of("room")
@@ -410,7 +412,7 @@ func TestScenario21CutAtAnyByte(t *testing.T) {
 					c := newClient(t, over, "room").from("earliest")
 					c.budget = bytes
 					if c.tryConnect(w.nodes[worker%2].at) == nil {
-						if c.wait(func(all []heard) bool { return len(all) >= 7 }) { // open, events, live
+						if c.wait(func(all []follow.Message) bool { return len(all) >= 7 }) { // open, events, live
 							c.cut()
 							return // the whole answer was shorter
 						}
@@ -422,8 +424,8 @@ func TestScenario21CutAtAnyByte(t *testing.T) {
 						t.Errorf("coming back: %v", err)
 						return
 					}
-					if !c.wait(func(all []heard) bool { return c.liveIn(all) }) {
-						t.Errorf("cut after %d bytes: no replay: %v", bytes, c.err)
+					if !c.wait(func(all []follow.Message) bool { return c.liveIn(all) }) {
+						t.Errorf("cut after %d bytes: no replay: %v", bytes, c.Record().Err)
 					}
 					c.cut()
 					if c.exactly(want); t.Failed() {

@@ -2,24 +2,22 @@ package scenarios_test
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 
-	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/internal/testmain"
+	"github.com/tidemark/tidemark/tests/program"
 )
 
-// Whatever a test starts must have ended when the last one is done.
-func TestMain(m *testing.M) { goleak.VerifyTestMain(tests{m}) }
+// tidemark is the real program. Most of these tests run nodes in their own process.
+var tidemark program.Program
 
-type tests struct{ *testing.M }
-
-func (t tests) Run() int {
-	code := redistest.Main(t.M)
-	fmt.Printf("scenarios: %d deliveries compared with what was published\n", compared.Load())
-	if buildDir != "" {
-		_ = os.RemoveAll(buildDir)
-	}
-	return code
+// TestMain fails if a goroutine is left when all tests have ended.
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(testmain.Func(func() int {
+		code := testmain.WithProgram(m, &tidemark)
+		fmt.Printf("scenarios: %d deliveries compared with what was published\n", compared.Load())
+		return code
+	}))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/tidemark/tidemark/tests/internal/follow"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -26,12 +27,12 @@ func TestScenario14RedisLosesData(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachTransport(t, func(t *testing.T, over transport) {
+			eachTransport(t, func(t *testing.T, over follow.Transport) {
 				server := redistest.StartProcess(t, c.args...)
 				w := newWorld(t, onRedis, func(s *setup) { s.redis = server })
 				var open []*client
 				for _, n := range w.nodes {
-					open = append(open, follow(t, n, over, "room"), follow(t, n, over, "room", "other"), follow(t, n, over, "silent"))
+					open = append(open, followOn(t, n, over, "room"), followOn(t, n, over, "room", "other"), followOn(t, n, over, "silent"))
 				}
 				losses := 0
 				for round := range 3 {
@@ -50,7 +51,7 @@ func TestScenario14RedisLosesData(t *testing.T) {
 					if c.lost {
 						losses++
 						for _, c := range open {
-							c.await("a notice for each room", func(all []heard) bool { return noticed(all, c.rooms, losses) })
+							c.await("a notice for each room", func(all []follow.Message) bool { return noticed(all, c.rooms, losses) })
 						}
 					}
 					w.comeBack(over, before, c.lost, round)
@@ -73,7 +74,7 @@ func TestScenario14RedisLosesData(t *testing.T) {
 func killAndRestart(r *redistest.Server) { r.Kill(); r.Restart() }
 
 // noticed reports whether each of rooms was told of n losses.
-func noticed(all []heard, rooms []string, n int) bool {
+func noticed(all []follow.Message, rooms []string, n int) bool {
 	for _, room := range rooms {
 		if len(gaps(only(all, room))) < n {
 			return false
@@ -85,7 +86,7 @@ func noticed(all []heard, rooms []string, n int) bool {
 // comeBack has clients come back with cursors from before Redis failed, and
 // publishes: they get what the log still has and what was logged since, with a
 // notice in the place of the loss, if there was one.
-func (w *world) comeBack(over transport, before []sent, lost bool, round int) {
+func (w *world) comeBack(over follow.Transport, before []sent, lost bool, round int) {
 	w.t.Helper()
 	old := []string{before[len(before)-5].id, before[len(before)-15].id}
 	var clients []*client
@@ -106,7 +107,7 @@ func (w *world) comeBack(over transport, before []sent, lost bool, round int) {
 			c.exactly(all)
 			continue
 		}
-		if got := gaps(c.all()); len(got) == 0 || got[0].reason != "reset" {
+		if got := gaps(c.all()); len(got) == 0 || got[0].Reason != "reset" {
 			w.t.Errorf("the notices are %+v, want one with the reason reset", got)
 		}
 		c.toldAll(all)
@@ -123,7 +124,7 @@ func (c *client) toldLosses(w *world) {
 			c.t.Errorf("%v: %v", c.over, d)
 		}
 		for _, g := range gaps(heard) {
-			if g.reason != "reset" {
+			if g.Reason != "reset" {
 				c.t.Errorf("%v: notice %+v, want the reason reset", c.over, g)
 			}
 		}

@@ -12,7 +12,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
 // A sent is an event that was acknowledged.
@@ -204,56 +206,46 @@ type publisher func(room, data, key string) (answer, error)
 
 // publisher returns one that publishes at addr: over HTTP, or on a WebSocket of
 // its own, which is dialled again after an error.
-func (w *world) publisher(addr func() string, over transport) publisher {
-	if over.streams() {
+func (w *world) publisher(addr func() string, over follow.Transport) publisher {
+	if over.Streams() {
 		return func(room, data, key string) (answer, error) { return w.try(addr(), room, data, key) }
 	}
-	var ws *websocket.Conn
+	var socket *ws.Conn
 	w.t.Cleanup(func() {
-		if ws != nil {
-			ws.Close()
+		if socket != nil {
+			socket.Close()
 		}
 	})
 	return func(room, data, key string) (answer, error) {
-		if ws == nil {
+		if socket == nil {
 			var err error
-			if ws, err = dialSocket(addr()); err != nil {
+			if socket, err = ws.Dial("http://"+addr(), ws.Options{}); err != nil {
 				return answer{}, err
 			}
 		}
-		a, err := publishOn(ws, room, data, key)
+		a, err := publishOn(socket, room, data, key)
 		if err != nil {
-			ws.Close()
-			ws = nil
+			socket.Close()
+			socket = nil
 		}
 		return a, err
 	}
 }
 
-func dialSocket(addr string) (*websocket.Conn, error) {
-	dialer := websocket.Dialer{HandshakeTimeout: patience, Subprotocols: []string{"tidemark.v1"}}
-	ws, resp, err := dialer.Dial("ws://"+addr+"/v1/ws", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp.Body.Close()
-	return ws, nil
-}
-
-func publishOn(ws *websocket.Conn, room, data, key string) (answer, error) {
+func publishOn(socket *ws.Conn, room, data, key string) (answer, error) {
 	message := map[string]any{"op": "publish", "room": room, "data": data, "ref": 1}
 	if key != "" {
 		message["key"] = key
 	}
-	if err := ws.WriteJSON(message); err != nil {
+	if err := socket.WriteJSON(message); err != nil {
 		return answer{}, err
 	}
-	_ = ws.SetReadDeadline(time.Now().Add(patience))
+	_ = socket.SetReadDeadline(time.Now().Add(wait.Limit))
 	var said struct {
 		Op, ID, Code string
 		Replayed     bool
 	}
-	if err := ws.ReadJSON(&said); err != nil {
+	if err := socket.ReadJSON(&said); err != nil {
 		return answer{}, err
 	}
 	if said.Op != "published" {

@@ -10,21 +10,23 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/tidemark/tidemark/tests/cutproxy"
+	"github.com/tidemark/tidemark/tests/internal/cutproxy"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
 // The publisher never hears that its event was stored, for the line to the node
 // broke under the answer. It repeats, on another node: one event, one id.
 func TestScenario01AnswerLost(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log)
-		c := follow(t, w.nodes[1], over, "room")
+		c := followOn(t, w.nodes[1], over, "room")
 		proxy := cutproxy.Listen(t, w.nodes[0].addr)
 		lossy := w.publisher(proxy.Addr, over)
 		sound := w.publisher(func() string { return w.nodes[1].addr }, over)
 		ack := "HTTP/1.1 201"
-		if !over.streams() {
+		if !over.Streams() {
 			ack = `"op":"published"`
 		}
 		for i := range 20 {
@@ -49,10 +51,10 @@ func TestScenario01AnswerLost(t *testing.T) {
 }
 
 // asHeard makes a log comparable with what was published.
-func asHeard(events []sent) []heard {
-	all := make([]heard, len(events))
+func asHeard(events []sent) []follow.Message {
+	all := make([]follow.Message, len(events))
 	for i, s := range events {
-		all[i] = heard{kind: "event", room: s.room, id: s.id, data: s.data}
+		all[i] = follow.Message{Kind: "event", Room: s.room, ID: s.id, Text: s.data}
 	}
 	return all
 }
@@ -60,7 +62,7 @@ func asHeard(events []sent) []heard {
 // The script has run, and Redis's reply is lost: to a cut, or to silence until
 // the node gives up. The repeat answers with the first id.
 func TestScenario02ReplyLost(t *testing.T) {
-	eachTransport(t, func(t *testing.T, over transport) {
+	eachTransport(t, func(t *testing.T, over follow.Transport) {
 		t.Run("cut", func(t *testing.T) {
 			redis := redistest.Shared(t)
 			proxy := cutproxy.Listen(t, redis.Addr())
@@ -85,8 +87,8 @@ func TestScenario02ReplyLost(t *testing.T) {
 
 // repeatLostReplies publishes while lose has Redis's replies lost, until the
 // function that it returns is called, and then repeats.
-func repeatLostReplies(t *testing.T, w *world, over transport, lose func() func()) {
-	c := follow(t, w.nodes[0], over, "room")
+func repeatLostReplies(t *testing.T, w *world, over follow.Transport, lose func() func()) {
+	c := followOn(t, w.nodes[0], over, "room")
 	publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 	a, err := publish("room", "first", "")
 	w.truth.add(sent{"room", must(t, a, err).id, "first"})
@@ -100,7 +102,7 @@ func repeatLostReplies(t *testing.T, w *world, over transport, lose func() func(
 		if want := int64(i + 2); stored != want {
 			t.Fatalf("Redis has %d events before the repeat, want %d: the reply was not what was lost", stored, want)
 		}
-		eventually(t, "the repeat is answered", func() bool {
+		wait.Until(t, "the repeat is answered", func() bool {
 			a, err = publish("room", data, data)
 			return err == nil && a.id != ""
 		})
@@ -112,7 +114,7 @@ func repeatLostReplies(t *testing.T, w *world, over transport, lose func() func(
 	c.awaitEvents(6)
 	c.exactlyAll(w)
 	if !c.connected() {
-		t.Errorf("the follower was cut: %v", c.err)
+		t.Errorf("the follower was cut: %v", c.Record().Err)
 	}
 }
 
@@ -170,7 +172,7 @@ func TestScenario03KeyOfAFailedWrite(t *testing.T) {
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachTransport(t, func(t *testing.T, over transport) {
+			eachTransport(t, func(t *testing.T, over follow.Transport) {
 				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
 				publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 				w.nodes[0].publish("room", "before")
@@ -198,9 +200,9 @@ func TestScenario03KeyOfAFailedWrite(t *testing.T) {
 
 // A key used with another body is refused, on any node, and nothing comes of it.
 func TestScenario04KeyReused(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log)
-		c := follow(t, w.nodes[0], over, "room")
+		c := followOn(t, w.nodes[0], over, "room")
 		var publish []publisher
 		for _, n := range w.nodes {
 			publish = append(publish, w.publisher(func() string { return n.addr }, over))
@@ -210,7 +212,7 @@ func TestScenario04KeyReused(t *testing.T) {
 		for i := range 10 {
 			a, err := publish[i%2]("room", fmt.Sprint("two ", i), "key")
 			refused(t, a, err, "key-reused")
-			if over.streams() && a.status != 422 {
+			if over.Streams() && a.status != 422 {
 				t.Errorf("status %d, want 422", a.status)
 			}
 		}
@@ -229,11 +231,11 @@ func TestScenario05RedisRefuses(t *testing.T) {
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			eachTransport(t, func(t *testing.T, over transport) {
+			eachTransport(t, func(t *testing.T, over follow.Transport) {
 				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
 				var clients []*client
 				for _, n := range w.nodes {
-					clients = append(clients, follow(t, n, over, "room"))
+					clients = append(clients, followOn(t, n, over, "room"))
 				}
 				w.nodes[0].publishMany("room", 0, 10)
 				refusal.begin(w)
@@ -241,7 +243,7 @@ func TestScenario05RedisRefuses(t *testing.T) {
 					publish := w.publisher(func() string { return w.nodes[i%2].addr }, over)
 					a, err := publish("room", "refused", fmt.Sprint("key ", i))
 					refused(t, a, err, "log-refused")
-					if over.streams() && a.status != 503 {
+					if over.Streams() && a.status != 503 {
 						t.Errorf("status %d, want 503", a.status)
 					}
 				}
@@ -253,7 +255,7 @@ func TestScenario05RedisRefuses(t *testing.T) {
 					c.awaitEvents(20)
 					c.exactlyAll(w)
 					if !c.connected() {
-						t.Errorf("a follower was cut: %v", c.err)
+						t.Errorf("a follower was cut: %v", c.Record().Err)
 					}
 				}
 			})
@@ -267,7 +269,7 @@ func TestScenario08BatchFailsInPart(t *testing.T) {
 	eachLog(t, func(t *testing.T, log string) {
 		w := newWorld(t, log)
 		n := w.nodes[0]
-		c := newClient(t, overSSE, "good", "bad")
+		c := newClient(t, follow.SSE, "good", "bad")
 		c.connect(w.nodes[1].at)
 		first := n.batch(`{"events":[{"room":"good","data":"used","key":"used"}]}`)
 		w.truth.add(sent{"good", first[0].ID, "used"})
@@ -320,10 +322,10 @@ func TestScenario08BatchFailsInPart(t *testing.T) {
 
 // Redis has forgotten the script: publishers don't notice.
 func TestScenario10ScriptForgotten(t *testing.T) {
-	eachTransport(t, func(t *testing.T, over transport) {
+	eachTransport(t, func(t *testing.T, over follow.Transport) {
 		server := redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
 		w := newWorld(t, onRedis, func(s *setup) { s.redis = server })
-		c := follow(t, w.nodes[1], over, "room")
+		c := followOn(t, w.nodes[1], over, "room")
 		publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 		store := func(data string) {
 			t.Helper()

@@ -13,6 +13,8 @@ import (
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -30,7 +32,7 @@ const (
 func TestScenario22StormOfConnects(t *testing.T) {
 	var connects atomic.Int64
 	t.Cleanup(func() { t.Logf("%d connects with a cursor", connects.Load()) })
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.keep.Events = 10_000_000
 			s.node.Hot = 30
@@ -66,15 +68,15 @@ func TestScenario22StormOfConnects(t *testing.T) {
 			storm.Go(func() {
 				for k := 0; quota.Add(1) <= stormConnects/4 && time.Now().Before(deadline) && !t.Failed(); k++ {
 					start := recent.pick()
-					c := &client{t: t, over: over, rooms: []string{start.room}, cursors: map[string]string{}, changed: make(chan struct{})}
+					c := newClient(t, over, start.room)
 					c.from(start.id)
 					if err := c.tryConnect(w.nodes[(i+k)%2].at); err != nil {
 						t.Errorf("connect: %v", err)
 						return
 					}
 					heardLive := 1 + k%3 // events after the hand-over
-					if !c.wait(func(all []heard) bool { return liveEvents(all) >= heardLive }) {
-						t.Errorf("%v after %s: no live event: %v", over, start.id, c.err)
+					if !c.wait(func(all []follow.Message) bool { return liveEvents(all) >= heardLive }) {
+						t.Errorf("%v after %s: no live event: %v", over, start.id, c.Record().Err)
 					}
 					c.cut()
 					visits[i] = append(visits[i], c)
@@ -95,13 +97,13 @@ func TestScenario22StormOfConnects(t *testing.T) {
 }
 
 // liveEvents returns how many events came after the replay.
-func liveEvents(all []heard) int {
+func liveEvents(all []follow.Message) int {
 	n := 0
-	for i := len(all) - 1; i >= 0 && all[i].kind != "live"; i-- {
-		if all[i].kind == "open" {
+	for i := len(all) - 1; i >= 0 && all[i].Kind != follow.Live; i-- {
+		if all[i].Kind == follow.Opened {
 			return 0
 		}
-		if all[i].kind == "event" {
+		if all[i].Kind == follow.Event {
 			n++
 		}
 	}
@@ -133,7 +135,7 @@ func (r *ring) pick() sent {
 // two events for each that is published, so that it is behind for as long as that
 // goes on, and catches up in the end.
 func TestScenario23BacklogAndSlowReader(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		const backlog, live, size = 2000, 1000, 512
 		w := newWorld(t, log, func(s *setup) {
 			s.keep.Events = 100_000
@@ -160,10 +162,10 @@ func TestScenario23BacklogAndSlowReader(t *testing.T) {
 // The connection drops in the middle of the replay, at any byte: the next one
 // goes on from there, on the other node.
 func TestScenario24DropInTheReplay(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.node.Hot = 100; s.keep.Events = 2000 })
 		size, least := 0, 1000
-		if over == overH2C || over == overH2 {
+		if over == follow.H2C || over == follow.H2 {
 			size, least = 1000, 20_000 // a frame of 16 KiB is taken when it is whole, or not at all
 		}
 		w.nodes[0].fill("room", 0, 1000, size)
@@ -174,8 +176,8 @@ func TestScenario24DropInTheReplay(t *testing.T) {
 				c.budget = least + rand.N(5*least)
 				from := c.len()
 				if c.tryConnect(w.nodes[drops&1].at) == nil {
-					done = c.wait(func(all []heard) bool {
-						return slices.ContainsFunc(all[from:], func(h heard) bool { return h.kind == "live" })
+					done = c.wait(func(all []follow.Message) bool {
+						return slices.ContainsFunc(all[from:], func(h follow.Message) bool { return h.Kind == follow.Live })
 					})
 				}
 				c.cut()
@@ -191,18 +193,18 @@ func TestScenario24DropInTheReplay(t *testing.T) {
 // A client that has received nothing has a position all the same: what is
 // published after it dropped is delivered when it is back.
 func TestScenario25NothingReceived(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log)
 		w.nodes[0].publishMany("old", 0, 10)
 		for _, room := range []string{"never", "old"} {
 			for i := range 10 {
-				c := follow(t, w.nodes[i%2], over, room)
+				c := followOn(t, w.nodes[i%2], over, room)
 				c.cut()
 				first := c.all()[0]
-				if first.kind != "open" || first.cursor == "" {
+				if first.Kind != follow.Opened || first.Cursor == "" {
 					t.Fatalf("the first thing heard is %+v, want a cursor", first)
 				}
-				c.from(first.cursor) // as if it had been cut right there
+				c.from(first.Cursor) // as if it had been cut right there
 				s := w.nodes[0].publish(room, fmt.Sprint("while away ", i))
 				c.connect(w.nodes[(i+1)%2].at)
 				c.awaitEvent(s)
@@ -216,7 +218,7 @@ func TestScenario25NothingReceived(t *testing.T) {
 // A cursor is good on another node, over the other transport, after all nodes
 // have been restarted, and after Redis has.
 func TestScenario26ResumeAnywhere(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			if log == onRedis {
 				s.redis = redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
@@ -268,15 +270,15 @@ func TestScenario26ResumeAnywhere(t *testing.T) {
 // other transport.
 func (c *client) switchTransport() *client {
 	c.cut()
-	next := newClient(c.t, c.over.other(), c.rooms...).from(c.at())
-	next.heard, next.events = c.all(), c.eventCount()
+	next := newClient(c.t, otherTransport(c.over), c.rooms...).from(c.at())
+	next.Continue(c.Record())
 	return next
 }
 
 // A room of 1,000 events, resumed from the middle on the other node: exactly the
 // second half.
 func TestSecondHalf(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log)
 		first := newClient(t, over, "room").from("earliest")
 		first.connect(w.nodes[0].at)
@@ -295,18 +297,18 @@ func TestSecondHalf(t *testing.T) {
 
 // replayFrom returns what a client is told that comes with a cursor, up to the
 // end of the replay, without the position notices.
-func replayFrom(t *testing.T, n *node, over transport, room, cursor string) []heard {
+func replayFrom(t *testing.T, n *node, over follow.Transport, room, cursor string) []follow.Message {
 	t.Helper()
 	c := newClient(t, over, room).from(cursor)
 	c.connect(n.at)
 	c.awaitLive()
 	c.cut()
-	var items []heard
+	var items []follow.Message
 	for _, h := range c.all() {
-		if h.kind == "live" {
+		if h.Kind == follow.Live {
 			break
 		}
-		if h.kind == "event" || h.kind == "gap" || h.kind == "error" {
+		if h.Kind == follow.Event || h.Kind == follow.Gap || h.Kind == follow.Error {
 			items = append(items, h)
 		}
 	}
@@ -314,7 +316,7 @@ func replayFrom(t *testing.T, n *node, over transport, room, cursor string) []he
 }
 
 // complete fails the test unless a replay is want, with no notice of a gap.
-func complete(t *testing.T, what string, got []heard, want []sent) {
+func complete(t *testing.T, what string, got []follow.Message, want []sent) {
 	t.Helper()
 	c := &client{t: t}
 	if d := c.difference(want, got); !d.OK() || len(gaps(got)) > 0 {
@@ -323,17 +325,17 @@ func complete(t *testing.T, what string, got []heard, want []sent) {
 }
 
 // gapThen fails the test unless a replay is one notice, and then want.
-func gapThen(t *testing.T, what string, got []heard, reason string, want []sent) {
+func gapThen(t *testing.T, what string, got []follow.Message, reason string, want []sent) {
 	t.Helper()
 	c := &client{t: t}
-	if d := c.difference(want, got); !d.OK() || len(gaps(got)) != 1 || got[0].kind != "gap" || got[0].reason != reason {
+	if d := c.difference(want, got); !d.OK() || len(gaps(got)) != 1 || got[0].Kind != follow.Gap || got[0].Reason != reason {
 		t.Errorf("%s: %v; notices %+v; want one first, %s", what, d, gaps(got), reason)
 	}
 }
 
 // A cursor at each edge of what is kept is complete or told of a gap, exactly.
 func TestScenario27Edges(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.rules = []service.RetentionRule{
 				{Pattern: "trimmed", Retention: streams.Retention{Events: 20, Age: time.Hour}},
@@ -350,12 +352,12 @@ func TestScenario27Edges(t *testing.T) {
 		}
 		first := len(trimmed) - len(kept) // the first kept
 		for i, n := range w.nodes {
-			replayed := func(cursor string) []heard { return replayFrom(t, n, over, "trimmed", cursor) }
+			replayed := func(cursor string) []follow.Message { return replayFrom(t, n, over, "trimmed", cursor) }
 			// First on a node that knows nothing of the room, then on one with a hot tail.
 			for range 2 {
 				got := replayed(trimmed[first-2].id)
 				gapThen(t, "one before the last trimmed", got, "trimmed", kept)
-				if g := got[0]; g.after != trimmed[first-2].id || g.before != kept[0].id {
+				if g := got[0]; g.After != trimmed[first-2].id || g.Before != kept[0].id {
 					t.Errorf("the notice is %+v, want after %s before %s", g, trimmed[first-2].id, kept[0].id)
 				}
 				complete(t, "the last trimmed", replayed(trimmed[first-1].id), kept)
@@ -365,7 +367,7 @@ func TestScenario27Edges(t *testing.T) {
 				gapThen(t, "the very first", replayed(trimmed[0].id), "trimmed", kept)
 				complete(t, "earliest", replayed("earliest"), kept)
 			}
-			eventually(t, "the events have expired", func() bool { return len(w.history(n.addr, "expired")) == 0 })
+			wait.Until(t, "the events have expired", func() bool { return len(w.history(n.addr, "expired")) == 0 })
 			for range 2 {
 				complete(t, "the newest of an expired room", replayFrom(t, n, over, "expired", expired[9].id), nil)
 				gapThen(t, "older than that", replayFrom(t, n, over, "expired", expired[8].id), "expired", nil)
@@ -384,7 +386,7 @@ func TestScenario27Edges(t *testing.T) {
 
 // Cursors that nobody was given, or that are of something else.
 func TestScenario28OddCursors(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			if log == onRedis {
 				s.redis = redistest.Start(t)
@@ -396,7 +398,7 @@ func TestScenario28OddCursors(t *testing.T) {
 		n.publishMany("other", 5, 10)
 		n.publishMany("room", 10, 20)
 		all, others := w.truth.of("room"), w.truth.of("other")
-		replayed := func(cursor string) []heard { return replayFrom(t, n, over, "room", cursor) }
+		replayed := func(cursor string) []follow.Message { return replayFrom(t, n, over, "room", cursor) }
 		future := streams.IDAt(time.Now().Add(time.Hour), 0).String()
 
 		// What can't be read is told of, and then gets all that is kept.
@@ -433,14 +435,14 @@ func TestScenario28OddCursors(t *testing.T) {
 		if log != onRedis {
 			return // an embedded log can't be flushed under a node
 		}
-		open := follow(t, n, over, "room")
+		open := followOn(t, n, over, "room")
 		lost := w.truth.of("room")
 		w.setup.redis.Flush()
 		early := newClient(t, over, "room").from(all[4].id)
 		early.connect(n.at) // the node may still answer from memory, and then is told
 		for _, c := range []*client{open, early} {
-			c.await("a notice", func(all []heard) bool { return len(gaps(all)) > 0 })
-			if g := gaps(c.all())[0]; g.reason != "reset" {
+			c.await("a notice", func(all []follow.Message) bool { return len(gaps(all)) > 0 })
+			if g := gaps(c.all())[0]; g.Reason != "reset" {
 				t.Errorf("the notice is %+v, want the reason reset", g)
 			}
 		}
@@ -455,13 +457,13 @@ func TestScenario28OddCursors(t *testing.T) {
 
 // refuseHuge fails the test unless a cursor of a megabyte is refused, once, and
 // the node goes on.
-func (w *world) refuseHuge(n *node, over transport) {
+func (w *world) refuseHuge(n *node, over follow.Transport) {
 	w.t.Helper()
 	huge := strings.Repeat("0", 1<<20)
 	c := newClient(w.t, over, "room").from(huge)
 	err := c.tryConnect(n.at)
 	switch {
-	case over.streams():
+	case over.Streams():
 		// Some of it is still on its way when the node answers and hangs up.
 		if err == nil {
 			w.t.Error("a header of a megabyte was taken")
@@ -500,21 +502,21 @@ func TestScenario29OtherRooms(t *testing.T) {
 		}
 		some()
 		follows := func(c *client, names ...string) *client {
-			next := newClient(t, overSSE, names...).from(c.at())
+			next := newClient(t, follow.SSE, names...).from(c.at())
 			next.wide = partitions > 1
 			next.connect(w.nodes[k%2].at)
 			next.awaitLive()
 			next.cut()
 			return next
 		}
-		start := &client{over: overSSE, cursor: "earliest"}
+		start := newClient(t, follow.SSE, "a").from("earliest")
 		one := follows(start, "a", "b", "c", "d")
 		some()
-		other := follows(one, "d", "b", "a", "c")                 // another order
-		some()                                                    //
-		fewer := follows(other, "c", "a")                         // two taken away
-		more := follows(other, "d", "f", "b", "a", "c", "e")      // two added
-		socket := newClient(t, overWebSocket, "a", "b", "c", "d") // the cursor over all
+		other := follows(one, "d", "b", "a", "c")                    // another order
+		some()                                                       //
+		fewer := follows(other, "c", "a")                            // two taken away
+		more := follows(other, "d", "f", "b", "a", "c", "e")         // two added
+		socket := newClient(t, follow.WebSocket, "a", "b", "c", "d") // the cursor over all
 		socket.from(other.at())
 		socket.connect(w.nodes[0].at)
 		socket.awaitLive()
@@ -551,15 +553,15 @@ func TestScenario29OtherRooms(t *testing.T) {
 }
 
 // eventsOf returns the events of a room.
-func eventsOf(all []heard, room string) []heard {
-	return slices.DeleteFunc(only(all, room), func(h heard) bool { return h.kind != "event" })
+func eventsOf(all []follow.Message, room string) []follow.Message {
+	return slices.DeleteFunc(only(all, room), func(h follow.Message) bool { return h.Kind != follow.Event })
 }
 
 // Several rooms on one connection, one of which has a hole that is being
 // repaired: nothing later is told before the repair, the cursor stays behind what
 // was not sent, and a client that is cut then has missed nothing.
 func TestScenario30HoleBeingRepaired(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) {
 			s.faulty = true
 			s.node.CheckEvery = time.Hour // the next event finds the hole, not the check
@@ -583,10 +585,10 @@ func TestScenario30HoleBeingRepaired(t *testing.T) {
 			for i := range 5 {
 				w.nodes[1].publish("b", fmt.Sprint(round, " b meanwhile ", i))
 			}
-			eventually(t, "the repair begins", func() bool { return faults.reads.Load() > reads })
+			wait.Until(t, "the repair begins", func() bool { return faults.reads.Load() > reads })
 			// Whatever is said of positions while the repair waits.
 			said := stays.len()
-			stays.await("three positions", func(all []heard) bool { return len(all) >= said+3 })
+			stays.await("three positions", func(all []follow.Message) bool { return len(all) >= said+3 })
 			leaves.cut()
 			faults.loseWhere(nil)
 			release()
@@ -625,12 +627,12 @@ func (c *client) neverPassed(truth []sent) {
 	}
 	cursors := make(map[string]string)
 	for _, h := range all {
-		if h.kind == "event" && len(due[h.room]) > 0 && due[h.room][0].id == h.id {
-			due[h.room] = due[h.room][1:]
+		if h.Kind == follow.Event && len(due[h.Room]) > 0 && due[h.Room][0].id == h.ID {
+			due[h.Room] = due[h.Room][1:]
 		}
 		for _, room := range c.rooms {
-			if h.cursor != "" && (c.over.streams() || h.room == room || h.kind == "position") {
-				cursors[room] = h.cursor
+			if h.Cursor != "" && (c.over.Streams() || h.Room == room || h.Kind == follow.Position) {
+				cursors[room] = h.Cursor
 			}
 			if len(due[room]) > 0 && due[room][0].id <= cursors[room] {
 				c.t.Errorf("%v: with %+v the cursor has passed %+v", c.over, h, due[room][0])
@@ -645,23 +647,23 @@ func (c *client) neverPassed(truth []sent) {
 // it is told of the loss by a notice in its place in time; over WebSocket, where
 // each room has its own, it gets the events.
 func TestScenario30FoundLate(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log, func(s *setup) { s.faulty = true; s.node.CheckEvery = time.Hour })
-		c := follow(t, w.nodes[0], over, "a", "b")
+		c := followOn(t, w.nodes[0], over, "a", "b")
 		w.nodes[1].publish("a", "first")
 		w.nodes[0].faults.loseWhere(func(e *streams.Event) bool { return string(e.Data) == `"lost"` })
 		lost := w.nodes[1].publish("a", "lost")
 		c.awaitEvent(w.nodes[1].publish("b", "later"))
 		c.awaitEvent(w.nodes[1].publish("a", "shows it"))
 		c.stayed()
-		if over == overWebSocket {
+		if over == follow.WebSocket {
 			c.exactlyAll(w)
 			return
 		}
 		c.toldAll(w.truth.of("a", "b"))
 		notices := gaps(c.all())
-		if len(notices) != 1 || notices[0].reason != "unknown" || notices[0].room != "a" ||
-			notices[0].after >= lost.id || notices[0].before <= lost.id {
+		if len(notices) != 1 || notices[0].Reason != "unknown" || notices[0].Room != "a" ||
+			notices[0].After >= lost.id || notices[0].Before <= lost.id {
 			t.Errorf("notices %+v, want one that covers %s", notices, lost.id)
 		}
 	})
@@ -683,7 +685,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 		all := w.truth.of("room")
 		n := w.nodes[1]
 		// One that does not read, and has more to read than the sockets hold.
-		stalled := newClient(t, overSSE, "big").from("earliest")
+		stalled := newClient(t, follow.SSE, "big").from("earliest")
 		w.nodes[0].fill("big", 0, 500, 4<<10)
 		stalled.receiveBuffer = smallSocket
 		stalled.connect(n.at)
@@ -694,7 +696,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 		start := make(chan struct{})
 		back := make([]*client, clients)
 		for i := range back {
-			c := newClient(t, transport(i%2), "room").from(all[len(all)-1-i%50].id)
+			c := newClient(t, follow.Transport(i%2), "room").from(all[len(all)-1-i%50].id)
 			back[i] = c
 			running.Go(func() {
 				<-start
@@ -703,7 +705,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 					return
 				}
 				if !c.wait(c.liveIn) {
-					t.Errorf("no replay: %v", c.err)
+					t.Errorf("no replay: %v", c.Record().Err)
 				}
 			})
 		}
@@ -730,7 +732,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 // The old connection of a client is still there, half open, when the new one
 // comes with the same cursor: both are right.
 func TestScenario32OldAndNew(t *testing.T) {
-	matrix(t, func(t *testing.T, log string, over transport) {
+	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		w := newWorld(t, log)
 		old := newClient(t, over, "room").from("earliest")
 		old.connect(w.nodes[0].at)
@@ -739,7 +741,7 @@ func TestScenario32OldAndNew(t *testing.T) {
 		old.pause()
 		for i := range 10 {
 			w.nodes[1].publishMany("room", 100+10*i, 110+10*i)
-			new := newClient(t, transport((int(over)+i)%2), "room").from(old.at())
+			new := newClient(t, follow.Transport((int(over)+i)%2), "room").from(old.at())
 			new.connect(w.nodes[i%2].at)
 			s := w.nodes[0].publish("room", fmt.Sprint("both ", i))
 			new.awaitEvent(s)

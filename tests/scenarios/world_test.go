@@ -26,12 +26,10 @@ import (
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/embedded"
 	"github.com/tidemark/tidemark/streams/redislog"
+	"github.com/tidemark/tidemark/tests/internal/follow"
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
-
-// patience bounds every wait of a test. It is not what a test is about: reaching
-// it means that something never came.
-const patience = 30 * time.Second
 
 const (
 	onEmbedded = "embedded"
@@ -49,17 +47,17 @@ func eachLog(t *testing.T, test func(t *testing.T, log string)) {
 }
 
 // matrix runs a test on each log with each transport.
-func matrix(t *testing.T, test func(t *testing.T, log string, over transport)) {
+func matrix(t *testing.T, test func(t *testing.T, log string, over follow.Transport)) {
 	eachLog(t, func(t *testing.T, log string) {
-		eachTransport(t, func(t *testing.T, over transport) { test(t, log, over) })
+		eachTransport(t, func(t *testing.T, over follow.Transport) { test(t, log, over) })
 	})
 }
 
-func eachTransport(t *testing.T, test func(t *testing.T, over transport)) {
-	eachOf(t, test, overSSE, overWebSocket, overH2C, overH2)
+func eachTransport(t *testing.T, test func(t *testing.T, over follow.Transport)) {
+	eachOf(t, test, follow.SSE, follow.WebSocket, follow.H2C, follow.H2)
 }
 
-func eachOf(t *testing.T, test func(t *testing.T, over transport), transports ...transport) {
+func eachOf(t *testing.T, test func(t *testing.T, over follow.Transport), transports ...follow.Transport) {
 	for _, over := range transports {
 		t.Run(over.String(), func(t *testing.T) {
 			t.Parallel()
@@ -72,8 +70,8 @@ func eachOf(t *testing.T, test func(t *testing.T, over transport), transports ..
 type setup struct {
 	nodes      int
 	partitions int
-	keep       streams.Retention // of all rooms
-	rules      []service.RetentionRule    // before keep
+	keep       streams.Retention       // of all rooms
+	rules      []service.RetentionRule // before keep
 	node       service.Options
 	api        api.Options
 
@@ -137,7 +135,7 @@ func newWorld(t *testing.T, log string, tune ...func(*setup)) *world {
 
 // newHTTP returns a client that keeps many connections.
 func newHTTP() *http.Client {
-	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}, Timeout: patience}
+	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}, Timeout: wait.Limit}
 }
 
 // start starts the nodes.
@@ -201,8 +199,8 @@ func (w *world) openLog() (log streams.Log, done func()) {
 type address struct{ plain, secure string }
 
 // of returns the host:port for a transport.
-func (a address) of(over transport) string {
-	if over == overH2 {
+func (a address) of(over follow.Transport) string {
+	if over == follow.H2 {
 		return a.secure
 	}
 	return a.plain
@@ -315,19 +313,6 @@ func (n *node) metric(name string) float64 {
 	}
 	n.w.t.Fatalf("there is no metric %s", name)
 	return 0
-}
-
-// eventually waits until ok holds.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for !ok() {
-		if now := <-poll.C; now.After(deadline) {
-			t.Fatalf("not within %v: %s", patience, what)
-		}
-	}
 }
 
 // get reads an answer to its end.

@@ -14,12 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
 )
 
 const (
-	// patience bounds a wait that only a hang makes long.
-	patience = time.Minute
 	// again is how long to wait before a proxy is asked once more whether it is there.
 	again = 20 * time.Millisecond
 )
@@ -86,8 +85,8 @@ func (p *Proxy) awaitService() {
 		DisableKeepAlives: true,
 		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // whose it is, is for tests to ask
 	}
-	client := &http.Client{Transport: transport, Timeout: patience}
-	deadline := time.Now().Add(patience)
+	client := &http.Client{Transport: transport, Timeout: wait.Limit}
+	deadline := time.Now().Add(wait.Limit)
 	for {
 		res, err := client.Get(p.URL() + "/livez")
 		if err == nil {
@@ -114,7 +113,7 @@ func (p *Proxy) Stop() {
 func read(t testing.TB, name string) string {
 	t.Helper()
 	_, self, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(self), "..", "..", "deploy", name))
+	text, err := os.ReadFile(filepath.Join(filepath.Dir(self), "..", "..", "..", "deploy", name))
 	if err != nil {
 		t.Fatal(err)
 	}
