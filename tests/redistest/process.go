@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,12 +14,28 @@ import (
 	"time"
 )
 
-const (
-	program = "redis-server"
+// stopWait is how long a server may take to stop before it is killed.
+const stopWait = 10 * time.Second
 
-	// stopWait is how long an orderly end may take before it is forced.
-	stopWait = 10 * time.Second
-)
+// Options describe a redis-server process. The zero value is the
+// redis-server on the PATH, with nothing kept on disk.
+type Options struct {
+	// Args are redis-server's, such as "--appendonly", "yes".
+	Args []string
+
+	// Clock makes a server whose clock StepClock moves.
+	Clock bool
+
+	// Newer makes a server of Redis 7.2 or later, which has WAITAOF. It does not go
+	// with Clock.
+	Newer bool
+
+	// Announce, if set, is told the server's address before it starts and returns
+	// the one under which replicas, Sentinels, other nodes of a Cluster and clients
+	// are to find it: that of a proxy in front of it. What nodes of a Cluster say
+	// to each other on their bus does not go that way.
+	Announce func(addr string) string
+}
 
 // A processServer is a redis-server process with a directory of its own.
 type processServer struct {
@@ -250,4 +267,13 @@ func (s *processServer) lastWords() []byte {
 	}
 	lines := bytes.SplitAfter(log, []byte("\n"))
 	return bytes.Join(lines[max(0, len(lines)-10):], nil)
+}
+
+// announce are the arguments by which a server gives addr as its own.
+func announce(addr string) []string {
+	host, port, _ := net.SplitHostPort(addr)
+	return []string{
+		"--replica-announce-ip", host, "--replica-announce-port", port,
+		"--cluster-announce-ip", host, "--cluster-announce-port", port,
+	}
 }

@@ -11,32 +11,13 @@
 package redistest
 
 import (
-	"bufio"
 	"context"
-	"fmt"
-	"io"
-	"net"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// startWait bounds how long a server may take to answer its first PING. A
-// loaded machine needs most of a second; an append-only file to load needs more.
-const startWait = 20 * time.Second
-
-// backend is one running Redis, however it came to be.
-type backend interface {
-	addr() string
-	stop() error    // orderly, as an operator would
-	kill() error    // at once, nothing flushed
-	restart() error // the same address and data; after stop or kill
-	pause() error   // runs no more, and keeps its connections
-	resume() error
-	close() // stops it if need be and removes what it left behind
-}
 
 // Server is a Redis, in the hands of one test.
 type Server struct {
@@ -166,45 +147,4 @@ func (s *Server) must(what string, do func() error) {
 // clientOptions are those of a client that asks for nothing but what the test asks for.
 func clientOptions(addr string) *redis.Options {
 	return &redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true}
-}
-
-// awaitPing returns once the server at addr answers, or with the reason why not.
-// alive reports a server that has ended meanwhile.
-func awaitPing(addr string, alive func() error) error {
-	deadline := time.Now().Add(startWait)
-	poll := time.NewTicker(5 * time.Millisecond)
-	defer poll.Stop()
-	for {
-		err := ping(addr, deadline)
-		if err == nil {
-			return nil
-		}
-		if dead := alive(); dead != nil {
-			return dead
-		}
-		if now := <-poll.C; now.After(deadline) {
-			return err
-		}
-	}
-}
-
-// ping sends one PING. It does without go-redis, which logs each connection that
-// is refused.
-func ping(addr string, deadline time.Time) error {
-	conn, err := net.DialTimeout("tcp", addr, time.Until(deadline))
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := conn.SetDeadline(deadline); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(conn, "PING\r\n"); err != nil {
-		return err
-	}
-	reply, err := bufio.NewReader(conn).ReadString('\n')
-	if err == nil && reply != "+PONG\r\n" {
-		err = fmt.Errorf("PING was answered %q", reply)
-	}
-	return err
 }

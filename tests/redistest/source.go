@@ -98,19 +98,6 @@ func processWorks() error {
 	return nil
 }
 
-// processVersion is the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
-func processVersion(program string) string {
-	out, err := exec.Command(program, "--version").Output()
-	if err == nil {
-		for _, word := range strings.Fields(string(out)) {
-			if v, ok := strings.CutPrefix(word, "v="); ok {
-				return v
-			}
-		}
-	}
-	return "of unknown version"
-}
-
 func firstLine(s string) string {
 	line, _, _ := strings.Cut(s, "\n")
 	return line

@@ -7,26 +7,6 @@ import (
 	"testing"
 )
 
-// Options say what kind of redis-server process to start. The zero value is the
-// redis-server on the PATH, with nothing kept on disk.
-type Options struct {
-	// Args are redis-server's, such as "--appendonly", "yes".
-	Args []string
-
-	// Clock makes a server whose clock StepClock moves.
-	Clock bool
-
-	// Newer makes a server of Redis 7.2 or later, which has WAITAOF. It does not go
-	// with Clock.
-	Newer bool
-
-	// Announce, if set, is told the server's address before it starts and returns
-	// the one under which replicas, Sentinels, other nodes of a Cluster and clients
-	// are to find it: that of a proxy in front of it. What nodes of a Cluster say
-	// to each other on their bus does not go that way.
-	Announce func(addr string) string
-}
-
 // StartWith starts a redis-server process, which ends with the test.
 func StartWith(t testing.TB, opt Options) *Server {
 	t.Helper()
@@ -100,13 +80,4 @@ func (s *Server) masterUser(ctx context.Context, user, password string) error {
 func replicaOf(primary *Server) []string {
 	host, port, _ := net.SplitHostPort(primary.Announced())
 	return []string{"--replicaof", host + " " + port}
-}
-
-// announce are the arguments by which a server gives addr as its own.
-func announce(addr string) []string {
-	host, port, _ := net.SplitHostPort(addr)
-	return []string{
-		"--replica-announce-ip", host, "--replica-announce-port", port,
-		"--cluster-announce-ip", host, "--cluster-announce-port", port,
-	}
 }

@@ -5,7 +5,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
+
+// program is the name of the server.
+const program = "redis-server"
 
 // newerProgram is a redis-server of 7.2 or later: the one on the PATH, or the one
 // that scripts/newer-redis got.
@@ -31,4 +35,17 @@ func atLeast(version string, major, minor int) bool {
 		return false
 	}
 	return haveMajor > major || haveMajor == major && haveMinor >= minor
+}
+
+// processVersion is the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
+func processVersion(program string) string {
+	out, err := exec.Command(program, "--version").Output()
+	if err == nil {
+		for _, word := range strings.Fields(string(out)) {
+			if v, ok := strings.CutPrefix(word, "v="); ok {
+				return v
+			}
+		}
+	}
+	return "of unknown version"
 }
