@@ -24,8 +24,8 @@ const (
 	deadAfter = 45 * time.Second
 	// Waits between two connections, each from half of it up to all of it. They are
 	// shorter than a browser's, so that there are more of them.
-	comeBackFirst = 20 * time.Millisecond
-	comeBackMost  = time.Second
+	backoffFirst = 20 * time.Millisecond
+	backoffMax   = time.Second
 	// maxJournal bounds what a client writes down of its connections, and maxWrongs
 	// what of a round is wrong with it.
 	maxJournal = 400
@@ -43,8 +43,8 @@ const (
 
 func (over transport) String() string { return [...]string{"sse", "websocket", "either"}[over] }
 
-// habits are how a client behaves.
-type habits struct {
+// behavior are how a client behaves.
+type behavior struct {
 	over transport
 
 	// cutEvery is about how long the client keeps a connection; 0 for as long as it
@@ -74,8 +74,8 @@ type habits struct {
 // each round.
 type client struct {
 	// Fixed by newClient, or newHerd.
-	habits
-	w       *world
+	behavior
+	w       *system
 	name    string
 	tracks  []*track
 	several bool // rooms; over SSE it also follows everyone's
@@ -134,11 +134,11 @@ type conn struct {
 }
 
 // newClient starts a client that follows rooms until stop.
-func (w *world) newClient(name string, h habits, rooms ...*room) *client {
+func (w *system) newClient(name string, h behavior, rooms ...*room) *client {
 	ctx, stop := context.WithCancel(context.Background())
-	c := &client{habits: h, name: name, several: len(rooms) > 1, stop: stop, done: make(chan struct{})}
+	c := &client{behavior: h, name: name, several: len(rooms) > 1, stop: stop, done: make(chan struct{})}
 	if c.several {
-		rooms = append(slices.Clone(rooms), w.everyone)
+		rooms = append(slices.Clone(rooms), w.broadcast)
 	}
 	for _, r := range rooms {
 		c.tracks = append(c.tracks, &track{room: r})
@@ -149,7 +149,7 @@ func (w *world) newClient(name string, h habits, rooms ...*room) *client {
 }
 
 // enlist makes c one of the world's clients.
-func (w *world) enlist(c *client) *client {
+func (w *system) enlist(c *client) *client {
 	c.w, c.rng = w, w.newRand()
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -166,7 +166,7 @@ func (c *client) leave() {
 // run holds one connection after the other.
 func (c *client) run(ctx context.Context) {
 	defer close(c.done)
-	wait := comeBackFirst
+	wait := backoffFirst
 	for ctx.Err() == nil {
 		if c.isAway() {
 			c.w.rest(ctx, 20*time.Millisecond)
@@ -178,13 +178,13 @@ func (c *client) run(ctx context.Context) {
 		}
 		c.note("ends: %v", err)
 		if opened {
-			wait = comeBackFirst
+			wait = backoffFirst
 		}
 		select {
 		case <-time.After(wait/2 + rand.N(wait/2)):
 		case <-ctx.Done():
 		}
-		wait = min(2*wait, comeBackMost)
+		wait = min(2*wait, backoffMax)
 	}
 }
 
@@ -197,21 +197,21 @@ func (c *client) isAway() bool {
 // did. opened reports whether it had said where it stands.
 func (c *client) connection(ctx context.Context) (opened bool, err error) {
 	over := c.transport()
-	addr := c.w.edge.entrance(c)
+	addr := c.w.edge.addrFor(c)
 	dialer := net.Dialer{Timeout: openLimit}
 	tcp, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false, err
 	}
-	wire := c.newWire(tcp.(*net.TCPConn))
-	defer wire.Close()
-	defer context.AfterFunc(ctx, func() { wire.Close() })()
+	clientConn := c.newClientConn(tcp.(*net.TCPConn))
+	defer clientConn.Close()
+	defer context.AfterFunc(ctx, func() { clientConn.Close() })()
 	c.begin(over)
 	defer c.end()
 	if over == overSSE {
-		err = c.followStream(wire)
+		err = c.followStream(clientConn)
 	} else {
-		err = c.followSocket(wire)
+		err = c.followSocket(clientConn)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -248,7 +248,7 @@ func (c *client) begin(over transport) {
 		c.w.counts.resumes.Add(1)
 	}
 	if over == overSSE {
-		c.levelLocked()
+		c.lowerCursorsLocked()
 	}
 	for _, t := range c.tracks {
 		t.handed, t.floor, t.joined = t.cursor, t.cursor, false
@@ -256,9 +256,9 @@ func (c *client) begin(over transport) {
 	c.noteLocked("connects over %v after %v", over, c.cursorsLocked())
 }
 
-// levelLocked makes one cursor of those of the rooms: in each partition the
+// lowerCursorsLocked makes one cursor of those of the rooms: in each partition the
 // earliest. What some rooms had beyond it comes again.
-func (c *client) levelLocked() {
+func (c *client) lowerCursorsLocked() {
 	for _, t := range c.tracks {
 		for _, other := range c.tracks {
 			if other.room.partition == t.room.partition && other.cursor.Before(t.cursor) {
@@ -387,7 +387,7 @@ func (c *client) wrongLocked(count *counter, t *track, e entry, what string) {
 		return // there is more to learn from what the journal has besides
 	}
 	c.noteLocked("%s: %v (%v) in %s, on this connection after %v, newest %v", what, e.id, e.mark, t.room.name, t.floor, t.last)
-	c.w.suspect(c, what)
+	c.w.flag(c, what)
 }
 
 // behind is empty if the client was told everything of its rooms up to the targets
@@ -423,7 +423,7 @@ func (c *client) noteLocked(format string, args ...any) {
 // A wire is the client's side of one connection: it reads as the client's habits
 // say, ends when they say so, and measures silence. It belongs to the goroutine
 // that reads; Close may be called from any.
-type wire struct {
+type clientConn struct {
 	*net.TCPConn
 	c      *client
 	cutAt  time.Time // zero for never
@@ -435,8 +435,8 @@ type wire struct {
 
 var errCut = errors.New("cut by the client")
 
-func (c *client) newWire(tcp *net.TCPConn) *wire {
-	w := &wire{TCPConn: tcp, c: c, budget: -1, heard: time.Now()}
+func (c *client) newClientConn(tcp *net.TCPConn) *clientConn {
+	w := &clientConn{TCPConn: tcp, c: c, budget: -1, heard: time.Now()}
 	if c.cutEvery > 0 {
 		w.cutAt = w.heard.Add(time.Duration(c.rng.ExpFloat64() * float64(c.cutEvery)))
 		if c.rng.IntN(2) == 0 {
@@ -454,12 +454,12 @@ func (c *client) newWire(tcp *net.TCPConn) *wire {
 }
 
 // Read implements io.Reader.
-func (w *wire) Read(p []byte) (int, error) {
+func (w *clientConn) Read(p []byte) (int, error) {
 	if err := w.prepare(); err != nil {
 		return 0, err
 	}
 	if w.slow {
-		p = w.slowly(p)
+		p = w.readSlowly(p)
 	}
 	cutting := w.budget >= 0 && w.due()
 	if cutting {
@@ -480,9 +480,9 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// slowly waits before the next read, and returns how much of p it may fill. At the end
+// readSlowly waits before the next read, and returns how much of p it may fill. At the end
 // of a round the slow read as fast as everybody, on the same connection.
-func (w *wire) slowly(p []byte) []byte {
+func (w *clientConn) readSlowly(p []byte) []byte {
 	if w.c.w.settling.Load() {
 		w.slow = false
 		return p
@@ -493,7 +493,7 @@ func (w *wire) slowly(p []byte) []byte {
 
 // prepare sets the time at which the next read is given up, or says that the wire
 // is to be cut now.
-func (w *wire) prepare() error {
+func (w *clientConn) prepare() error {
 	limit := time.Now().Add(deadAfter)
 	if !w.opened {
 		limit = time.Now().Add(openLimit)
@@ -509,6 +509,6 @@ func (w *wire) prepare() error {
 	return w.SetReadDeadline(limit)
 }
 
-func (w *wire) due() bool {
+func (w *clientConn) due() bool {
 	return !w.cutAt.IsZero() && !w.c.w.settling.Load() && !time.Now().Before(w.cutAt)
 }

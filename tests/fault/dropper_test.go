@@ -100,7 +100,7 @@ func (d *dropper) answers(client io.Writer, server io.Reader) {
 		if value, err = appendValue(value[:0], in); err != nil {
 			return
 		}
-		if d.swallows(value) {
+		if d.drops(value) {
 			d.dropped.Add(1)
 			continue
 		}
@@ -110,8 +110,8 @@ func (d *dropper) answers(client io.Writer, server io.Reader) {
 	}
 }
 
-// swallows reports whether value is a message of the room.
-func (d *dropper) swallows(value []byte) bool {
+// drops reports whether value is a message of the room.
+func (d *dropper) drops(value []byte) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.room != "" && bytes.HasPrefix(value, []byte("*3\r\n$8\r\nsmessage\r\n")) &&
@@ -156,7 +156,7 @@ type dropping struct {
 
 var _ deployment = (*dropping)(nil)
 
-func (d *dropping) reach(t *testing.T) ([]string, *line) {
+func (d *dropping) reach(t *testing.T) ([]string, *link) {
 	drop := newDropper(t, d.server.Addr())
 	d.droppers = append(d.droppers, drop)
 	return []string{"--redis=redis://" + drop.addr()}, nil

@@ -16,17 +16,17 @@ type fault struct {
 	name string
 
 	// do does the harm, waits, and mends it.
-	do func(w *world, r *rand.Rand)
+	do func(w *system, r *rand.Rand)
 }
 
-// harm does fault to the world, and writes it down.
-func (w *world) harm(f fault, r *rand.Rand) {
-	w.tell("begins: %s", f.name)
+// inject does fault to the world, and writes it down.
+func (w *system) inject(f fault, r *rand.Rand) {
+	w.logf("begins: %s", f.name)
 	w.mu.Lock()
 	w.injected[f.name]++
 	w.mu.Unlock()
 	f.do(w, r)
-	w.tell("ends: %s", f.name)
+	w.logf("ends: %s", f.name)
 }
 
 // between returns a random time.
@@ -35,34 +35,34 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 }
 
 // someNode picks a node.
-func (w *world) someNode(r *rand.Rand) *node { return w.nodes[r.IntN(len(w.nodes))] }
+func (w *system) someNode(r *rand.Rand) *node { return w.nodes[r.IntN(len(w.nodes))] }
 
-// mortal picks a node that may be killed: any but the first, which lives through
+// killableNode picks a node that may be killed: any but the first, which lives through
 // the run so that what it leaves behind in all that time shows.
-func (w *world) mortal(r *rand.Rand) *node { return w.nodes[1+r.IntN(len(w.nodes)-1)] }
+func (w *system) killableNode(r *rand.Rand) *node { return w.nodes[1+r.IntN(len(w.nodes)-1)] }
 
 // edgeFaults are what happens between clients and nodes.
 func edgeFaults() []fault {
 	return []fault{
-		{"nginx and a node: slow", func(w *world, r *rand.Rand) {
-			w.someNode(r).line.suffer(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
+		{"nginx and a node: slow", func(w *system, r *rand.Rand) {
+			w.someNode(r).link.applyFor(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
 		}},
-		{"nginx and a node: narrow", func(w *world, r *rand.Rand) {
-			w.someNode(r).line.suffer(narrow(50), between(r, time.Second, 3*time.Second))
+		{"nginx and a node: narrow", func(w *system, r *rand.Rand) {
+			w.someNode(r).link.applyFor(throttled(50), between(r, time.Second, 3*time.Second))
 		}},
-		{"nginx and a node: cut", func(w *world, r *rand.Rand) { w.someNode(r).line.cut() }},
-		{"nginx and a node: black hole", func(w *world, r *rand.Rand) {
-			w.someNode(r).line.suffer(blackHole(), between(r, time.Second, 6*time.Second))
+		{"nginx and a node: cut", func(w *system, r *rand.Rand) { w.someNode(r).link.cut() }},
+		{"nginx and a node: black hole", func(w *system, r *rand.Rand) {
+			w.someNode(r).link.applyFor(blackHole(), between(r, time.Second, 6*time.Second))
 		}},
-		{"clients and nginx: slow", func(w *world, r *rand.Rand) {
-			w.edge.clients.suffer(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
+		{"clients and nginx: slow", func(w *system, r *rand.Rand) {
+			w.edge.clients.applyFor(slow(50+r.IntN(200)), between(r, time.Second, 3*time.Second))
 		}},
-		{"clients and nginx: narrow", func(w *world, r *rand.Rand) {
-			w.edge.clients.suffer(narrow(50), between(r, time.Second, 3*time.Second))
+		{"clients and nginx: narrow", func(w *system, r *rand.Rand) {
+			w.edge.clients.applyFor(throttled(50), between(r, time.Second, 3*time.Second))
 		}},
-		{"clients and nginx: cut", func(w *world, r *rand.Rand) { w.edge.clients.cut() }},
-		{"nginx reloads", func(w *world, r *rand.Rand) { w.edge.reload() }},
-		{"nginx killed", func(w *world, r *rand.Rand) {
+		{"clients and nginx: cut", func(w *system, r *rand.Rand) { w.edge.clients.cut() }},
+		{"nginx reloads", func(w *system, r *rand.Rand) { w.edge.reload() }},
+		{"nginx killed", func(w *system, r *rand.Rand) {
 			w.edge.kill()
 			time.Sleep(between(r, 0, 500*time.Millisecond))
 			w.edge.start()
@@ -73,105 +73,105 @@ func edgeFaults() []fault {
 // nodeFaults are what happens to nodes.
 func nodeFaults() []fault {
 	return []fault{
-		{"node stops for a while", func(w *world, r *rand.Rand) {
+		{"node stops for a while", func(w *system, r *rand.Rand) {
 			n := w.someNode(r)
 			n.pause()
 			time.Sleep(between(r, 500*time.Millisecond, 6*time.Second))
 			n.resume()
 		}},
-		{"node killed -9", func(w *world, r *rand.Rand) {
-			n := w.mortal(r)
+		{"node killed -9", func(w *system, r *rand.Rand) {
+			n := w.killableNode(r)
 			n.kill()
 			time.Sleep(between(r, 0, time.Second))
 			n.start()
 		}},
-		{"node drained and started", func(w *world, r *rand.Rand) {
-			n := w.mortal(r)
+		{"node drained and started", func(w *system, r *rand.Rand) {
+			n := w.killableNode(r)
 			n.drain()
 			n.start()
 		}},
 	}
 }
 
-// suffer does m for a time.
-func (l *line) suffer(m mood, d time.Duration) {
-	l.harm(m)
+// applyFor does m for a time.
+func (l *link) applyFor(m condition, d time.Duration) {
+	l.inject(m)
 	time.Sleep(d)
 	l.heal()
 }
 
-// shut refuses all for a time.
-func (l *line) shut(d time.Duration) {
+// closeFor refuses all for a time.
+func (l *link) closeFor(d time.Duration) {
 	l.close()
 	time.Sleep(d)
 	l.open()
 }
 
-// lineFaults are what happens between a node and its Redis.
-func lineFaults() []fault {
+// linkFaults are what happens between a node and its Redis.
+func linkFaults() []fault {
 	return []fault{
-		{"node and Redis: slow", func(w *world, r *rand.Rand) {
-			w.someNode(r).redis.suffer(slow(20+r.IntN(150)), between(r, time.Second, 3*time.Second))
+		{"node and Redis: slow", func(w *system, r *rand.Rand) {
+			w.someNode(r).redis.applyFor(slow(20+r.IntN(150)), between(r, time.Second, 3*time.Second))
 		}},
-		{"node and Redis: narrow", func(w *world, r *rand.Rand) {
-			w.someNode(r).redis.suffer(narrow(30), between(r, time.Second, 3*time.Second))
+		{"node and Redis: narrow", func(w *system, r *rand.Rand) {
+			w.someNode(r).redis.applyFor(throttled(30), between(r, time.Second, 3*time.Second))
 		}},
-		{"node and Redis: cut", func(w *world, r *rand.Rand) {
+		{"node and Redis: cut", func(w *system, r *rand.Rand) {
 			n := w.someNode(r)
 			n.redis.cut()
-			w.returned(n)
+			w.measureRecovery(n)
 		}},
-		{"node and Redis: refused", func(w *world, r *rand.Rand) {
+		{"node and Redis: refused", func(w *system, r *rand.Rand) {
 			n := w.someNode(r)
-			n.redis.shut(between(r, 500*time.Millisecond, 4*time.Second))
-			w.returned(n)
+			n.redis.closeFor(between(r, 500*time.Millisecond, 4*time.Second))
+			w.measureRecovery(n)
 		}},
-		{"node and Redis: black hole", func(w *world, r *rand.Rand) {
+		{"node and Redis: black hole", func(w *system, r *rand.Rand) {
 			n := w.someNode(r)
-			n.redis.suffer(blackHole(), between(r, time.Second, 8*time.Second))
-			w.returned(n)
+			n.redis.applyFor(blackHole(), between(r, time.Second, 8*time.Second))
+			w.measureRecovery(n)
 		}},
 	}
 }
 
 // faults implements deployment.
 func (s *standalone) faults() []fault {
-	return append(lineFaults(),
-		fault{"CLIENT KILL TYPE pubsub", func(w *world, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "pubsub") }},
-		fault{"CLIENT KILL TYPE normal", func(w *world, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "normal") }},
-		fault{"SCRIPT FLUSH", func(w *world, r *rand.Rand) { s.say(w, "SCRIPT", "FLUSH") }},
-		fault{"tiny output buffer", func(w *world, r *rand.Rand) {
+	return append(linkFaults(),
+		fault{"CLIENT KILL TYPE pubsub", func(w *system, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "pubsub") }},
+		fault{"CLIENT KILL TYPE normal", func(w *system, r *rand.Rand) { s.say(w, "CLIENT", "KILL", "TYPE", "normal") }},
+		fault{"SCRIPT FLUSH", func(w *system, r *rand.Rand) { s.say(w, "SCRIPT", "FLUSH") }},
+		fault{"tiny output buffer", func(w *system, r *rand.Rand) {
 			s.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 4096 0 0")
 			time.Sleep(between(r, time.Second, 2*time.Second))
 			s.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 33554432 8388608 60")
 		}},
-		fault{"maxmemory reached", func(w *world, r *rand.Rand) {
+		fault{"maxmemory reached", func(w *system, r *rand.Rand) {
 			s.say(w, "CONFIG", "SET", "maxmemory", "1")
 			time.Sleep(between(r, time.Second, 3*time.Second))
 			s.say(w, "CONFIG", "SET", "maxmemory", "0")
 		}},
-		fault{"Redis stops for a while", func(w *world, r *rand.Rand) {
+		fault{"Redis stops for a while", func(w *system, r *rand.Rand) {
 			s.server.Pause()
 			time.Sleep(between(r, 500*time.Millisecond, 6*time.Second))
 			s.server.Resume()
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
-		fault{"Redis killed -9", func(w *world, r *rand.Rand) {
+		fault{"Redis killed -9", func(w *system, r *rand.Rand) {
 			if s.fsync != "always" {
 				w.lose(false)
 			}
 			s.server.Kill()
 			time.Sleep(between(r, 0, 2*time.Second))
 			s.server.Restart()
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
 	)
 }
 
 // say has Redis do something, and takes no failure for an answer.
-func (s *standalone) say(w *world, words ...any) { say(w, s.direct, words...) }
+func (s *standalone) say(w *system, words ...any) { say(w, s.direct, words...) }
 
-func say(w *world, c redis.UniversalClient, words ...any) {
+func say(w *system, c redis.UniversalClient, words ...any) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait.Limit)
 	defer cancel()
 	if err := c.Do(ctx, words...).Err(); err != nil {
@@ -179,10 +179,10 @@ func say(w *world, c redis.UniversalClient, words ...any) {
 	}
 }
 
-// losers implements deployment.
-func (s *standalone) losers() []fault {
+// lossFaults implements deployment.
+func (s *standalone) lossFaults() []fault {
 	return []fault{
-		{"FLUSHALL", func(w *world, r *rand.Rand) {
+		{"FLUSHALL", func(w *system, r *rand.Rand) {
 			w.lose(true)
 			s.say(w, "FLUSHALL")
 		}},
@@ -191,11 +191,11 @@ func (s *standalone) losers() []fault {
 
 // lose notes that something is about to be done that may cost the log events of
 // every partition.
-func (w *world) lose(certain bool) {
+func (w *system) lose(certain bool) {
 	w.loseOf(certain, func(streams.Partition) bool { return true })
 }
 
-func (w *world) loseOf(certain bool, hits func(streams.Partition) bool) {
+func (w *system) loseOf(certain bool, hits func(streams.Partition) bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.losses = append(w.losses, loss{certain, hits})

@@ -16,7 +16,7 @@ const (
 	leniency  = 4 // of the cut
 )
 
-func (w *world) within(what string, took, limit time.Duration) {
+func (w *system) within(what string, took, limit time.Duration) {
 	w.t.Helper()
 	w.t.Logf("%s: %v at most", what, took.Round(time.Millisecond))
 	if !thorough() {
@@ -32,8 +32,8 @@ func (w *world) within(what string, took, limit time.Duration) {
 func TestTailOfQuietRoom(t *testing.T) {
 	t.Parallel()
 	log := &dropping{standalone: newStandalone(t, "always")}
-	w := newWorld(t, "tail of a quiet room", log, plan{nodes: 2, rooms: 2})
-	w.recruit(few)
+	w := newSystem(t, "tail of a quiet room", log, plan{nodes: 2, rooms: 2})
+	w.startClients(few)
 	w.awaitLive()
 	end := w.begin(nil)
 	times := 2
@@ -51,7 +51,7 @@ func TestTailOfQuietRoom(t *testing.T) {
 
 // loseTail publishes an event that no node hears of, and waits until all who follow
 // its room have it.
-func (w *world) loseTail(log *dropping, r *room) {
+func (w *system) loseTail(log *dropping, r *room) {
 	w.t.Helper()
 	before := make([]int64, len(log.droppers))
 	for i, d := range log.droppers {
@@ -68,7 +68,7 @@ func (w *world) loseTail(log *dropping, r *room) {
 		wait.Until(w.t, "the frame to be lost", func() bool { return d.dropped.Load() > before[i] })
 		d.drop("")
 	}
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		t := c.trackOf([]byte(r.name))
 		if t == nil {
 			continue
@@ -87,13 +87,13 @@ func (w *world) loseTail(log *dropping, r *room) {
 func TestLiveAfterReturn(t *testing.T) {
 	t.Parallel()
 	log := newStandalone(t, "always")
-	w := newWorld(t, "Redis's return", log, plan{nodes: 2, rooms: 2})
-	w.recruit(few)
+	w := newSystem(t, "Redis's return", log, plan{nodes: 2, rooms: 2})
+	w.startClients(few)
 	end := w.begin(w.publishers(50))
 	w.awaitLive()
 	rng := w.newRand()
 	for _, f := range w.absences(log) {
-		w.harm(f, rng)
+		w.inject(f, rng)
 	}
 	end()
 	w.within("from Redis's return to live delivery", time.Duration(w.counts.back.Load()), backLimit)
@@ -102,7 +102,7 @@ func TestLiveAfterReturn(t *testing.T) {
 
 // absences are ways for Redis to be away, each for several times. What says nothing
 // is noticed by its silence, so that a black hole must last for longer than that.
-func (w *world) absences(log *standalone) []fault {
+func (w *system) absences(log *standalone) []fault {
 	lasting := []time.Duration{500 * time.Millisecond}
 	silent := []time.Duration{7 * time.Second}
 	if thorough() {
@@ -112,15 +112,15 @@ func (w *world) absences(log *standalone) []fault {
 	var all []fault
 	add := func(name string, times []time.Duration, begin, end func()) {
 		for _, d := range times {
-			all = append(all, fault{name, func(w *world, _ *rand.Rand) {
+			all = append(all, fault{name, func(w *system, _ *rand.Rand) {
 				begin()
 				time.Sleep(d)
 				end()
-				w.returned(w.nodes...)
+				w.measureRecovery(w.nodes...)
 			}})
 		}
 	}
-	lines := func(do func(*line)) func() {
+	links := func(do func(*link)) func() {
 		return func() {
 			for _, n := range w.nodes {
 				do(n.redis)
@@ -129,7 +129,7 @@ func (w *world) absences(log *standalone) []fault {
 	}
 	add("Redis killed -9", lasting, log.server.Kill, log.server.Restart)
 	add("Redis stops for a while", lasting, log.server.Pause, log.server.Resume)
-	add("nodes and Redis: refused", lasting, lines((*line).close), lines((*line).open))
-	add("nodes and Redis: black hole", silent, lines(func(l *line) { l.harm(blackHole()) }), lines((*line).heal))
+	add("nodes and Redis: refused", lasting, links((*link).close), links((*link).open))
+	add("nodes and Redis: black hole", silent, links(func(l *link) { l.inject(blackHole()) }), links((*link).heal))
 	return all
 }

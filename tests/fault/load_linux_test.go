@@ -12,8 +12,8 @@ const (
 	hot = 1000
 	// heldPadding is the size of the events, in bytes and about: that of most.
 	heldPadding = 100
-	// comers is how many clients come and go all the while, and so are never counted on.
-	comers = 20
+	// visitorsAtOnce is how many clients come and go all the while, and so are never counted on.
+	visitorsAtOnce = 20
 )
 
 // Ten thousand connections follow, and two thousand events a second are published, for
@@ -21,14 +21,14 @@ const (
 // is flat. When all have left, it holds what it did before.
 func TestLoadHeld(t *testing.T) {
 	l := theHeldLoad()
-	w := newWorld(t, fmt.Sprintf("%s connections", grouped(int64(l.connections))), newStandalone(t, "never"), plan{nodes: 1, rooms: l.rooms})
+	w := newSystem(t, fmt.Sprintf("%s connections", grouped(int64(l.connections))), newStandalone(t, "never"), plan{nodes: 1, rooms: l.rooms})
 	w.own = true
 	n := w.nodes[0]
-	w.newHerd(l.connections, n)
+	w.newBulkClients(l.connections, n)
 	w.fill(n)
-	for k := range comers {
+	for k := range visitorsAtOnce {
 		r := w.ordinary()[k%l.rooms]
-		w.newClient(clientName("comer", k%l.rooms, k), habits{over: overEither, start: "last=20", cutEvery: 2 * time.Second}, r)
+		w.newClient(clientName("comer", k%l.rooms, k), behavior{over: overEither, start: "last=20", cutEvery: 2 * time.Second}, r)
 	}
 	w.awaitLive()
 	connects := w.counts.connects.Load()
@@ -39,17 +39,17 @@ func TestLoadHeld(t *testing.T) {
 	w.held.Connections = l.connections
 	w.held.Rate = float64(w.counts.published.Load()-published) / time.Since(began).Seconds()
 	end()
-	w.isFlat(l)
+	w.checkFlat(l)
 	if w.counts.connects.Load() == connects {
 		t.Error("nobody came and went")
 	}
-	w.leaveNothing()
+	w.checkLeaks()
 	w.conclude()
 }
 
 // fill publishes as many events into each ordinary room as a node keeps in memory, so
 // that from then on it keeps no more, and has everybody get them.
-func (w *world) fill(n *node) {
+func (w *system) fill(n *node) {
 	w.t.Helper()
 	const batch, atOnce = 250, 4
 	end := w.begin(nil)
@@ -76,7 +76,7 @@ func (w *world) fill(n *node) {
 
 // steady returns publishers that publish straight to a node, into all ordinary rooms
 // alike: half of the events over REST, one by one, half over WebSockets.
-func (w *world) steady(n *node, rate int) (all []*publisher) {
+func (w *system) steady(n *node, rate int) (all []*publisher) {
 	const frames = 4 // at a time
 	for _, r := range w.ordinary() {
 		all = append(all, w.newPublisher(oneByOne, 1, r), w.newPublisher(onSocket, frames, r))

@@ -41,7 +41,7 @@ func TestMain(m *testing.M) {
 
 func run(m *testing.M) int {
 	flag.Parse()
-	toxics.Register(moodyName, new(moody))
+	toxics.Register(switchToxicName, new(switchToxic))
 	_ = flag.Set("test.parallel", "4") // those that run in parallel mostly wait
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)

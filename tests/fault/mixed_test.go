@@ -13,7 +13,7 @@ func TestMixedCluster(t *testing.T)    { mixed(t, newCluster(t)) }
 // A load is how much a run of mixed faults has to do, and for how long.
 type load struct {
 	plan
-	crew
+	clientMix
 	rate   int           // events a second that publishers try
 	rounds int           // in which nothing is to be lost
 	lasts  time.Duration // of each
@@ -23,15 +23,15 @@ type load struct {
 // nodes share the machine with other tests.
 func theLoad() load {
 	l := load{
-		plan:   plan{nodes: 2, rooms: 4, tiny: 1, fat: true},
-		crew:   crew{steady: 4, restless: 2, slow: 2, several: 9},
-		rate:   200,
-		rounds: 1,
-		lasts:  15 * time.Second,
+		plan:      plan{nodes: 2, rooms: 4, tiny: 1, fat: true},
+		clientMix: clientMix{steady: 4, restless: 2, slow: 2, several: 9},
+		rate:      200,
+		rounds:    1,
+		lasts:     15 * time.Second,
 	}
 	if thorough() {
 		l.plan = plan{nodes: 3, rooms: 8, tiny: 2, fat: true}
-		l.crew = crew{steady: 30, restless: 6, slow: 4, several: 80}
+		l.clientMix = clientMix{steady: 30, restless: 6, slow: 4, several: 80}
 		l.rate, l.rounds, l.lasts = 700, 5, 35*time.Second
 	}
 	if *soak > 0 {
@@ -44,9 +44,9 @@ func theLoad() load {
 // loses events for sure.
 func mixed(t *testing.T, log deployment) {
 	l := theLoad()
-	w := newWorld(t, log.shape(), log, l.plan)
+	w := newSystem(t, log.topology(), log, l.plan)
 	w.own = true
-	w.recruit(l.crew)
+	w.startClients(l.clientMix)
 	for range l.rounds {
 		w.run(round{
 			lasts: l.lasts, calm: time.Second, publishers: w.publishers(l.rate),
@@ -55,16 +55,16 @@ func mixed(t *testing.T, log deployment) {
 	}
 	w.run(round{
 		lasts: l.lasts / 2, calm: time.Second, publishers: w.publishers(l.rate),
-		tracks: [][]fault{edgeFaults()}, once: w.log.losers(),
+		tracks: [][]fault{edgeFaults()}, once: w.log.lossFaults(),
 	})
-	w.slowFellBehind()
-	w.leaveNothing()
+	w.checkSlowFellBehind()
+	w.checkLeaks()
 	w.conclude()
 }
 
-// slowFellBehind fails the test unless slow clients filled their queues, and went on
+// checkSlowFellBehind fails the test unless slow clients filled their queues, and went on
 // from the log. A cut may be too short for that on a machine that does other things.
-func (w *world) slowFellBehind() {
+func (w *system) checkSlowFellBehind() {
 	w.t.Helper()
 	m, err := w.nodes[0].metrics()
 	if err != nil {
@@ -73,5 +73,5 @@ func (w *world) slowFellBehind() {
 	if thorough() && m["tidemark_queue_overflows_total"] == 0 {
 		w.t.Error("no queue was ever full: the slow were not slow enough")
 	}
-	w.tell("%.0f queues overflowed", m["tidemark_queue_overflows_total"])
+	w.logf("%.0f queues overflowed", m["tidemark_queue_overflows_total"])
 }

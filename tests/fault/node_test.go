@@ -24,12 +24,12 @@ type node struct {
 	program program.Program
 	flags   []string
 	addr    string    // its own
-	line    *line     // between nginx and it
-	redis   *line     // between it and Redis; nil where there are several Redis servers
+	link    *link     // between nginx and it
+	redis   *link     // between it and Redis; nil where there are several Redis servers
 	before  footprint // what it held before anybody connected
 	probe   *client   // follows the room of probes here, over no line
 
-	troubles atomic.Int64 // times that the process was stopped, killed or drained, and was well again
+	interruptions atomic.Int64 // times that the process was stopped, killed or drained, and was well again
 
 	mu     sync.Mutex // guards the fields below
 	server *program.Server
@@ -42,19 +42,19 @@ func newNode(t *testing.T, p program.Program, name string, flags ...string) *nod
 	n := &node{t: t, name: name, program: p, addr: redistest.FreeAddr(t)}
 	n.flags = append([]string{"--listen=" + n.addr, "--node=" + name}, flags...)
 	n.start()
-	n.line = newLine(t, n.addr)
+	n.link = newLink(t, n.addr)
 	return n
 }
 
-// entrance is where nginx connects to.
-func (n *node) entrance() string { return n.line.addr }
+// addrFor is where nginx connects to.
+func (n *node) addrFor() string { return n.link.addr }
 
 // start starts the process, and returns once it listens. Starting, as resume, ends
 // a trouble.
 func (n *node) start() {
 	n.t.Helper()
 	s := n.program.Serve(n.t, program.Options{}, n.flags...)
-	defer n.troubles.Add(1)
+	defer n.interruptions.Add(1)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.server = s
@@ -69,13 +69,13 @@ func (n *node) process() *program.Server {
 
 // kill ends the process with SIGKILL.
 func (n *node) kill() {
-	n.troubles.Add(1)
+	n.interruptions.Add(1)
 	n.process().Kill()
 }
 
 // drain ends the process in order, and waits for it.
 func (n *node) drain() {
-	n.troubles.Add(1)
+	n.interruptions.Add(1)
 	n.process().Signal(syscall.SIGTERM)
 	if code := n.process().Wait(); code != 0 {
 		n.t.Errorf("node %s ended with code %d after SIGTERM", n.name, code)
@@ -84,13 +84,13 @@ func (n *node) drain() {
 
 // pause stops the process where it is, and resume has it go on.
 func (n *node) pause() {
-	n.troubles.Add(1)
+	n.interruptions.Add(1)
 	n.process().Signal(syscall.SIGSTOP)
 }
 
 func (n *node) resume() {
 	n.process().Signal(syscall.SIGCONT)
-	n.troubles.Add(1)
+	n.interruptions.Add(1)
 }
 
 // log is what all processes of the node have written.

@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// returned measures how long it takes until each of nodes delivers live again on a
+// measureRecovery measures how long it takes until each of nodes delivers live again on a
 // connection that stands, from now on: the moment at which its Redis is there. What
 // happens to the node itself meanwhile makes its measurement void.
-func (w *world) returned(nodes ...*node) {
+func (w *system) measureRecovery(nodes ...*node) {
 	since := w.now()
 	done := make(chan struct{})
 	for _, n := range nodes {
-		troubles := n.troubles.Load()
+		interruptions := n.interruptions.Load()
 		go func() {
 			defer func() { done <- struct{}{} }()
-			took, ok := w.liveAgain(n, since)
-			if ok && n.troubles.Load() == troubles && troubles%2 == 1 { // odd: it runs
-				w.tell("%s delivers live again after %v", n.name, took.Round(time.Millisecond))
+			took, ok := w.awaitProbe(n, since)
+			if ok && n.interruptions.Load() == interruptions && interruptions%2 == 1 { // odd: it runs
+				w.logf("%s delivers live again after %v", n.name, took.Round(time.Millisecond))
 				longest(&w.counts.back, took)
 			}
 		}()
@@ -27,9 +27,9 @@ func (w *world) returned(nodes ...*node) {
 	}
 }
 
-// liveAgain publishes a probe through a node and waits for it on the node's own
+// awaitProbe publishes a probe through a node and waits for it on the node's own
 // connection.
-func (w *world) liveAgain(n *node, since time.Duration) (took time.Duration, ok bool) {
+func (w *system) awaitProbe(n *node, since time.Duration) (took time.Duration, ok bool) {
 	m, ok := w.publishProbe(n)
 	if !ok {
 		return 0, false

@@ -29,8 +29,8 @@ const (
 	// is mended. It is only reached if they never come.
 	finishLimit = time.Minute
 	// Waits between two attempts, each from half of it up to all of it.
-	repeatFirst = 20 * time.Millisecond
-	repeatMost  = 400 * time.Millisecond
+	retryFirst = 20 * time.Millisecond
+	retryMax   = 400 * time.Millisecond
 	// window is how many frames a publisher on a WebSocket sends ahead of answers.
 	window = 8
 )
@@ -48,7 +48,7 @@ const (
 // A publisher publishes numbered events into its rooms, and repeats each with its
 // idempotency key until it is told that it is logged.
 type publisher struct {
-	w       *world
+	w       *system
 	index   int
 	way     way
 	rooms   []*room // one, except overRooms
@@ -103,7 +103,7 @@ func (p *publisher) pause(ctx context.Context) {
 // untilAcknowledged publishes marks, again and again until all are answered.
 func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
 	padding := p.sized()
-	wait := repeatFirst
+	wait := retryFirst
 	var since time.Time // when all was mended
 	for {
 		left, err := p.attempt(marks, padding, socket)
@@ -120,19 +120,19 @@ func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
 			return
 		}
 		time.Sleep(wait/2 + rand.N(wait/2))
-		wait = min(2*wait, repeatMost)
+		wait = min(2*wait, retryMax)
 	}
 }
 
 // publishProbe publishes one event into the room of probes, through a node and past
 // nginx, as soon as that takes it.
-func (w *world) publishProbe(n *node) (m mark, ok bool) {
+func (w *system) publishProbe(n *node) (m mark, ok bool) {
 	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
 	return w.publishOne(p)
 }
 
 // publishOne publishes one event into the publisher's room, however often it takes.
-func (w *world) publishOne(p *publisher) (m mark, ok bool) {
+func (w *system) publishOne(p *publisher) (m mark, ok bool) {
 	w.mu.Lock()
 	w.probed++
 	m = makeMark(0, w.probed)

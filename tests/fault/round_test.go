@@ -18,31 +18,31 @@ type round struct {
 }
 
 // run runs a round to its end, and compares.
-func (w *world) run(r round) {
+func (w *system) run(r round) {
 	w.t.Helper()
 	end := w.begin(r.publishers)
 	ctx, cancel := context.WithTimeout(context.Background(), r.lasts)
 	defer cancel()
-	var harming sync.WaitGroup
+	var injecting sync.WaitGroup
 	for _, track := range r.tracks {
 		rng := w.newRand()
-		harming.Go(func() { w.harmAtRandom(ctx, track, r.calm, rng) })
+		injecting.Go(func() { w.injectAtRandom(ctx, track, r.calm, rng) })
 	}
 	newcomers := w.newRand()
-	harming.Go(func() { w.newcomers(ctx, newcomers) })
+	injecting.Go(func() { w.newcomers(ctx, newcomers) })
 	rng := w.newRand()
 	for _, f := range r.once {
 		w.rest(ctx, r.lasts/time.Duration(1+len(r.once)))
-		w.harm(f, rng)
+		w.inject(f, rng)
 	}
 	<-ctx.Done()
-	harming.Wait()
+	injecting.Wait()
 	end()
 }
 
 // begin has publishers publish. end waits until all nodes are ready and everything
 // is acknowledged, and compares; call it when all is mended.
-func (w *world) begin(publishers []*publisher) (end func()) {
+func (w *system) begin(publishers []*publisher) (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var publishing sync.WaitGroup
 	for _, p := range publishers {
@@ -51,7 +51,7 @@ func (w *world) begin(publishers []*publisher) (end func()) {
 	w.t.Cleanup(stop) // where a test ends before its round
 	return func() {
 		w.t.Helper()
-		w.mend()
+		w.awaitReady()
 		w.settling.Store(true)
 		stop()
 		publishing.Wait()
@@ -59,8 +59,8 @@ func (w *world) begin(publishers []*publisher) (end func()) {
 	}
 }
 
-// harmAtRandom injects one fault after the other until ctx ends.
-func (w *world) harmAtRandom(ctx context.Context, faults []fault, calm time.Duration, rng *rand.Rand) {
+// injectAtRandom injects one fault after the other until ctx ends.
+func (w *system) injectAtRandom(ctx context.Context, faults []fault, calm time.Duration, rng *rand.Rand) {
 	deck := []int(nil) // each fault comes once before any comes again
 	for {
 		w.rest(ctx, between(rng, calm/2, calm*3/2))
@@ -70,13 +70,13 @@ func (w *world) harmAtRandom(ctx context.Context, faults []fault, calm time.Dura
 		if len(deck) == 0 {
 			deck = rng.Perm(len(faults))
 		}
-		w.harm(faults[deck[0]], rng)
+		w.inject(faults[deck[0]], rng)
 		deck = deck[1:]
 	}
 }
 
 // rest waits, but not beyond ctx.
-func (w *world) rest(ctx context.Context, d time.Duration) {
+func (w *system) rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):
 	case <-ctx.Done():

@@ -15,12 +15,12 @@ import (
 )
 
 // few is a crew that leaves the machine idle.
-var few = crew{steady: 4, several: 3}
+var few = clientMix{steady: 4, several: 3}
 
 // awaitLive waits until every client is live.
-func (w *world) awaitLive() {
+func (w *system) awaitLive() {
 	w.t.Helper()
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		wait.Until(w.t, c.name+" to be live", c.isLive)
 	}
 }
@@ -30,43 +30,43 @@ func (w *world) awaitLive() {
 // everything comes when Redis answers again.
 func TestScenario06BlackHole(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, "06: Redis black-holed", newStandalone(t, "always"), plan{nodes: 2, rooms: 2})
-	w.recruit(few)
+	w := newSystem(t, "06: Redis black-holed", newStandalone(t, "always"), plan{nodes: 2, rooms: 2})
+	w.startClients(few)
 	end := w.begin(w.publishers(50))
 	w.awaitLive()
 	connects := w.counts.connects.Load()
 
 	for _, n := range w.nodes {
-		n.redis.harm(blackHole())
+		n.redis.inject(blackHole())
 	}
 	var asking sync.WaitGroup
 	for _, n := range w.nodes {
-		asking.Go(func() { w.isRefused(n) })
+		asking.Go(func() { w.checkRefused(n) })
 	}
 	for _, n := range w.nodes {
 		wait.Until(t, "node "+n.name+" to be not ready", func() bool { return !n.ready() })
 	}
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		wait.Until(t, c.name+" to be told", func() bool { return c.outages() > 0 })
 	}
 	for _, n := range w.nodes {
 		n.redis.heal()
 	}
 	asking.Wait()
-	w.returned(w.nodes...)
-	for _, c := range w.everybody() {
+	w.measureRecovery(w.nodes...)
+	for _, c := range w.allClients() {
 		if n := c.outages(); n != 1 {
 			t.Errorf("%s was told %d times that the log is away", c.name, n)
 		}
 	}
 	end()
-	w.keptAll(connects)
+	w.checkNoReconnects(connects)
 	w.conclude()
 }
 
-// isRefused publishes through n until that succeeds, and fails the test unless it
+// checkRefused publishes through n until that succeeds, and fails the test unless it
 // was first refused as it should be.
-func (w *world) isRefused(n *node) {
+func (w *system) checkRefused(n *node) {
 	refused := 0
 	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
 	p.heard = func(resp *http.Response, took time.Duration) {
@@ -83,8 +83,8 @@ func (w *world) isRefused(n *node) {
 	}
 }
 
-// keptAll fails the test if any client had to connect again.
-func (w *world) keptAll(connects int64) {
+// checkNoReconnects fails the test if any client had to connect again.
+func (w *system) checkNoReconnects(connects int64) {
 	w.t.Helper()
 	if n := w.counts.connects.Load() - connects; n != 0 {
 		w.t.Errorf("clients had to connect %d times again", n)
@@ -96,13 +96,13 @@ func TestScenario07Killed(t *testing.T) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
 		log := newStandalone(t, "always")
-		w := newWorld(t, "07: killed, Redis", log, plan{nodes: 3, rooms: 4})
-		nodes := []fault{{"node killed -9", func(w *world, r *rand.Rand) {
+		w := newSystem(t, "07: killed, Redis", log, plan{nodes: 3, rooms: 4})
+		nodes := []fault{{"node killed -9", func(w *system, r *rand.Rand) {
 			n := w.someNode(r)
 			n.kill()
 			n.start()
 		}}}
-		redis := []fault{{"Redis killed -9", func(w *world, r *rand.Rand) {
+		redis := []fault{{"Redis killed -9", func(w *system, r *rand.Rand) {
 			log.server.Kill()
 			log.server.Restart()
 		}}}
@@ -110,17 +110,17 @@ func TestScenario07Killed(t *testing.T) {
 	})
 	t.Run("embedded", func(t *testing.T) {
 		log := &embedded{dir: t.TempDir()}
-		w := newWorld(t, "07: killed, embedded log", log, plan{nodes: 1, rooms: 4})
+		w := newSystem(t, "07: killed, embedded log", log, plan{nodes: 1, rooms: 4})
 		log.node = w.nodes[0]
-		w.killing([]fault{{"node killed -9", func(w *world, r *rand.Rand) {
+		w.killing([]fault{{"node killed -9", func(w *system, r *rand.Rand) {
 			w.nodes[0].kill()
 			w.nodes[0].start()
 		}}})
 	})
 }
 
-func (w *world) killing(tracks ...[]fault) {
-	w.recruit(crew{steady: 2, restless: 1})
+func (w *system) killing(tracks ...[]fault) {
+	w.startClients(clientMix{steady: 2, restless: 1})
 	w.run(round{
 		lasts: inCut(8*time.Second, 40*time.Second), calm: 300 * time.Millisecond,
 		publishers: w.publishers(400), tracks: tracks,
@@ -139,13 +139,13 @@ type embedded struct {
 
 var _ deployment = (*embedded)(nil)
 
-func (e *embedded) shape() string                      { return "none: the embedded log" }
+func (e *embedded) topology() string                   { return "none: the embedded log" }
 func (e *embedded) partitions() int                    { return 1 }
 func (e *embedded) keepsAcknowledged() bool            { return true }
-func (e *embedded) reach(*testing.T) ([]string, *line) { return []string{"--data=" + e.dir}, nil }
+func (e *embedded) reach(*testing.T) ([]string, *link) { return []string{"--data=" + e.dir}, nil }
 func (e *embedded) takeSeen(*room) map[streams.ID]bool { return nil }
 func (e *embedded) faults() []fault                    { return nil }
-func (e *embedded) losers() []fault                    { return nil }
+func (e *embedded) lossFaults() []fault                { return nil }
 
 // read reads the room's history from its node.
 func (e *embedded) read(ctx context.Context, r *room, after streams.ID) ([]entry, error) {
@@ -187,15 +187,15 @@ func (e *embedded) read(ctx context.Context, r *room, after streams.ID) ([]entry
 // the full run one node's own clock is 5 s ahead as well.
 func TestScenario09Clocks(t *testing.T) {
 	t.Parallel()
-	log := newClockwork(t)
-	w := newWorld(t, "09: clocks", log, plan{nodes: 2, rooms: 4})
+	log := newSteppable(t)
+	w := newSystem(t, "09: clocks", log, plan{nodes: 2, rooms: 4})
 	w.clockSlack = 20 * time.Second
 	if *full {
 		w.addSkewed("ahead")
 	}
-	w.recruit(crew{steady: 2, restless: 4, several: 6})
+	w.startClients(clientMix{steady: 2, restless: 4, several: 6})
 	step := func(d time.Duration) fault {
-		return fault{fmt.Sprintf("Redis's clock steps by %v", d), func(w *world, r *rand.Rand) { log.server.StepClock(d) }}
+		return fault{fmt.Sprintf("Redis's clock steps by %v", d), func(w *system, r *rand.Rand) { log.server.StepClock(d) }}
 	}
 	w.run(round{
 		lasts: inCut(10*time.Second, 30*time.Second), publishers: w.publishers(400),
@@ -209,8 +209,8 @@ func TestScenario09Clocks(t *testing.T) {
 func TestScenario13OutputBuffer(t *testing.T) {
 	t.Parallel()
 	log := newStandalone(t, "always")
-	w := newWorld(t, "13: output buffer", log, plan{nodes: 2, rooms: 3})
-	w.recruit(few)
+	w := newSystem(t, "13: output buffer", log, plan{nodes: 2, rooms: 3})
+	w.startClients(few)
 	end := w.begin(w.publishers(200))
 	w.awaitLive()
 	connects, losses := w.counts.connects.Load(), w.feedLosses()
@@ -218,15 +218,15 @@ func TestScenario13OutputBuffer(t *testing.T) {
 		log.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 2048 0 0")
 		wait.Until(t, "Redis to cut a node off", func() bool { return w.feedLosses() > losses+round })
 		log.say(w, "CONFIG", "SET", "client-output-buffer-limit", "pubsub 0 0 0")
-		w.returned(w.nodes...)
+		w.measureRecovery(w.nodes...)
 	}
 	end()
-	w.keptAll(connects)
+	w.checkNoReconnects(connects)
 	w.conclude()
 }
 
 // feedLosses is how often the nodes have lost their live feed.
-func (w *world) feedLosses() (n int) {
+func (w *system) feedLosses() (n int) {
 	w.t.Helper()
 	for _, node := range w.nodes {
 		m, err := node.metrics()
@@ -248,8 +248,8 @@ func TestScenario14RedisReturns(t *testing.T) {
 	}
 	t.Run("from its file", func(t *testing.T) {
 		log := newStandalone(t, "always")
-		w := newWorld(t, "14: Redis restarts from its file", log, plan{nodes: 2, rooms: 3})
-		w.coming(func() { again(log) })
+		w := newSystem(t, "14: Redis restarts from its file", log, plan{nodes: 2, rooms: 3})
+		w.duringRedisFault(func() { again(log) })
 		if n := w.counts.owed.Load(); n > 0 {
 			t.Errorf("%d notices were owed, though nothing was lost", n)
 		}
@@ -257,57 +257,57 @@ func TestScenario14RedisReturns(t *testing.T) {
 	})
 	t.Run("empty", func(t *testing.T) {
 		log := newStandalone(t, "never")
-		w := newWorld(t, "14: Redis restarts empty", log, plan{nodes: 2, rooms: 3})
-		w.coming(func() {
+		w := newSystem(t, "14: Redis restarts empty", log, plan{nodes: 2, rooms: 3})
+		w.duringRedisFault(func() {
 			w.lose(true)
 			again(log)
 		})
-		w.toldOfLoss()
+		w.checkLossReported()
 		w.conclude()
 	})
 	t.Run("from an old snapshot", func(t *testing.T) {
 		log := newStandalone(t, "never")
-		w := newWorld(t, "14: Redis restarts from an old snapshot", log, plan{nodes: 2, rooms: 3})
-		w.coming(func() {
+		w := newSystem(t, "14: Redis restarts from an old snapshot", log, plan{nodes: 2, rooms: 3})
+		w.duringRedisFault(func() {
 			log.say(w, "SAVE")
 			time.Sleep(500 * time.Millisecond) // in which something is published
 			w.lose(true)
 			again(log)
 		})
-		w.toldOfLoss()
+		w.checkLossReported()
 		w.conclude()
 	})
 	t.Run("as a replica that lags", func(t *testing.T) {
 		log := newSentinel(t, "logged")
-		w := newWorld(t, "14: failover to a replica that lags", log, plan{nodes: 2, rooms: 3})
-		w.coming(func() { log.failOverToLagging(w) })
-		w.toldOfLoss()
+		w := newSystem(t, "14: failover to a replica that lags", log, plan{nodes: 2, rooms: 3})
+		w.duringRedisFault(func() { log.failOverToLagging(w) })
+		w.checkLossReported()
 		w.conclude()
 	})
 }
 
-// coming does something to Redis while few clients follow; none may have to connect
+// duringRedisFault does something to Redis while few clients follow; none may have to connect
 // again by itself.
-func (w *world) coming(happens func()) {
+func (w *system) duringRedisFault(happens func()) {
 	w.t.Helper()
-	w.recruit(few)
-	w.newClient("restless", habits{over: overEither, start: "since=now", cutEvery: time.Second}, w.ordinary()[0])
+	w.startClients(few)
+	w.newClient("restless", behavior{over: overEither, start: "since=now", cutEvery: time.Second}, w.ordinary()[0])
 	end := w.begin(w.publishers(200))
 	w.awaitLive()
 	time.Sleep(time.Second) // in which something is published
 	happens()
-	w.returned(w.nodes...)
+	w.measureRecovery(w.nodes...)
 	end()
 }
 
-// toldOfLoss fails the test unless the log really lost events, and every client was
+// checkLossReported fails the test unless the log really lost events, and every client was
 // told of it in each of its rooms.
-func (w *world) toldOfLoss() {
+func (w *system) checkLossReported() {
 	w.t.Helper()
 	if w.counts.lost.Load() == 0 {
 		w.t.Error("no acknowledged event was lost: this proves nothing")
 	}
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		c.mu.Lock()
 		for _, t := range c.tracks {
 			if t.resets == 0 {
@@ -322,20 +322,20 @@ func (w *world) toldOfLoss() {
 func TestScenario15StartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	log := newStandalone(t, "always")
-	w := newWorld(t, "15: a node starts without Redis", log, plan{nodes: 2, rooms: 2})
-	w.recruit(few)
+	w := newSystem(t, "15: a node starts without Redis", log, plan{nodes: 2, rooms: 2})
+	w.startClients(few)
 	end := w.begin(w.publishers(50))
 	w.awaitLive()
 	log.server.Kill()
 	late := w.addNode("late", w.flags)
-	late.probe = w.newClient("probe-late", habits{over: overSSE, start: "since=now", at: late.addr}, w.probes)
-	w.newClient("steady-late", habits{over: overWebSocket, start: "since=now", at: late.addr}, w.ordinary()[0])
+	late.probe = w.newClient("probe-late", behavior{over: overSSE, start: "since=now", at: late.addr}, w.probes)
+	w.newClient("steady-late", behavior{over: overWebSocket, start: "since=now", at: late.addr}, w.ordinary()[0])
 	if late.ready() {
 		t.Error("without Redis, the node says that it is ready")
 	}
 	log.server.Restart()
 	wait.Until(t, "the node to be ready", late.ready)
-	w.returned(late)
+	w.measureRecovery(late)
 	end()
 	w.conclude()
 }

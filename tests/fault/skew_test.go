@@ -14,7 +14,7 @@ import (
 // know of it. No library can come between a Go program and the time, so that the
 // node is built with a package time that adds them: the first time that takes the
 // compiler some minutes.
-func (w *world) addSkewed(name string) {
+func (w *system) addSkewed(name string) {
 	w.t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()
 	if err != nil {
@@ -47,7 +47,7 @@ func (w *world) addSkewed(name string) {
 	w.edge.reload()
 }
 
-func (w *world) write(name, text string) {
+func (w *system) write(name, text string) {
 	w.t.Helper()
 	if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)

@@ -17,7 +17,7 @@ import (
 var errNotSubscribed = errors.New("not subscribed")
 
 // followSocket follows the client's rooms over WebSocket until the connection ends.
-func (c *client) followSocket(w *wire) error {
+func (c *client) followSocket(w *clientConn) error {
 	socket, err := ws.Upgrade(w, ws.Options{Timeout: openLimit})
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func (c *client) subscribe(socket *ws.Conn) error {
 }
 
 // readSocket takes frames until the connection ends.
-func (c *client) readSocket(w *wire, socket *ws.Conn) error {
+func (c *client) readSocket(w *clientConn, socket *ws.Conn) error {
 	var buf bytes.Buffer
 	opened := 0
 	for {

@@ -16,7 +16,7 @@ import (
 )
 
 // followStream follows the client's rooms over SSE until the connection ends.
-func (c *client) followStream(w *wire) error {
+func (c *client) followStream(w *clientConn) error {
 	if _, err := io.WriteString(w, c.streamRequest()); err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (c *client) streamRequest() string {
 
 // readStream takes blocks until the stream ends. What is left of one that did not
 // come to its end is forgotten.
-func (c *client) readStream(w *wire, body io.Reader) error {
+func (c *client) readStream(w *clientConn, body io.Reader) error {
 	buf := make([]byte, 0, 8<<10)
 	for {
 		if len(buf) == cap(buf) {

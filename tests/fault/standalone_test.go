@@ -24,8 +24,8 @@ var _ deployment = (*standalone)(nil)
 // a sync takes long, so that being killed may cost it events.
 func newStandalone(t *testing.T, fsync string) *standalone { return startStandalone(t, fsync, false) }
 
-// newClockwork is newStandalone for a Redis whose clock can be stepped.
-func newClockwork(t *testing.T) *standalone { return startStandalone(t, "always", true) }
+// newSteppable is newStandalone for a Redis whose clock can be stepped.
+func newSteppable(t *testing.T) *standalone { return startStandalone(t, "always", true) }
 
 func startStandalone(t *testing.T, fsync string, clock bool) *standalone {
 	t.Helper()
@@ -37,7 +37,7 @@ func startStandalone(t *testing.T, fsync string, clock bool) *standalone {
 	return &standalone{server: s, direct: s.Client(), fsync: fsync}
 }
 
-func (s *standalone) shape() string           { return "standalone" }
+func (s *standalone) topology() string        { return "standalone" }
 func (s *standalone) keepsAcknowledged() bool { return s.fsync == "always" }
 func (s *standalone) partitions() int         { return 1 }
 
@@ -45,8 +45,8 @@ func (s *standalone) partitions() int         { return 1 }
 // know of, or it was made to lose for sure.
 func (s *standalone) takeSeen(*room) map[streams.ID]bool { return nil }
 
-func (s *standalone) reach(t *testing.T) ([]string, *line) {
-	l := newLine(t, s.server.Addr())
+func (s *standalone) reach(t *testing.T) ([]string, *link) {
+	l := newLink(t, s.server.Addr())
 	return []string{"--redis=redis://" + l.addr}, l
 }
 

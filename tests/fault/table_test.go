@@ -64,14 +64,14 @@ func (t *table) add(r result) {
 }
 
 // conclude makes a row of the world's run, and fails the test for what must not be.
-func (w *world) conclude() {
+func (w *system) conclude() {
 	w.t.Helper()
 	c := &w.counts
 	w.mu.Lock()
 	faults := maps.Clone(w.injected)
 	w.mu.Unlock()
 	r := result{
-		Run: w.name, Own: w.own, Shape: w.log.shape(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
+		Run: w.name, Own: w.own, Shape: w.log.topology(), Seed: w.seed, Nodes: len(w.nodes), Lasted: secondsOf(w.now()),
 		Published: c.published.Load(), Acknowledged: c.acknowledged.Load(), Delivered: c.delivered.Load(),
 		Missing: c.missing.Load(), Repeated: c.repeated.Load(), OutOfOrder: c.outOfOrder.Load(),
 		Unexpected: c.unexpected.Load(), Lost: c.lost.Load(), StoredTwice: c.storedTwice.Load(),

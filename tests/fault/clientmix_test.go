@@ -15,35 +15,35 @@ const (
 )
 
 // A crew is the clients and publishers of a run.
-type crew struct {
+type clientMix struct {
 	steady, restless, several int // clients for each ordinary room; several: in all
 	slow                      int // clients of the fat room, if there is one, that read less than is published
 }
 
-// recruit starts the clients of a crew. They follow until the world ends.
-func (w *world) recruit(c crew) {
+// startClients starts the clients of a crew. They follow until the world ends.
+func (w *system) startClients(c clientMix) {
 	for i, r := range w.ordinary() {
 		for k := range c.steady {
-			w.newClient(clientName("steady", i, k), habits{over: transport(k % 2), start: "since=now", staged: k%4 == 0}, r)
+			w.newClient(clientName("steady", i, k), behavior{over: transport(k % 2), start: "since=now", staged: k%4 == 0}, r)
 		}
 		for k := range c.restless {
-			h := habits{over: overEither, start: "last=20", cutEvery: 3 * time.Second, staged: k%4 == 0}
+			h := behavior{over: overEither, start: "last=20", cutEvery: 3 * time.Second, staged: k%4 == 0}
 			w.newClient(clientName("restless", i, k), h, r)
 		}
 	}
 	for k := range c.slow {
 		// Past nginx and at the node that is never killed, so that what they do not
 		// read waits there.
-		h := habits{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond, at: w.nodes[0].addr}
+		h := behavior{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond, at: w.nodes[0].addr}
 		w.newClient(clientName("slow", 0, k), h, w.fat)
-		w.newClient(clientName("fast", 0, k), habits{over: transport(k % 2), start: "since=now"}, w.fat)
+		w.newClient(clientName("fast", 0, k), behavior{over: transport(k % 2), start: "since=now"}, w.fat)
 	}
 	rng := w.newRand()
 	for k := range c.several {
 		rooms := w.ordinary()
 		rng.Shuffle(len(rooms), func(i, k int) { rooms[i], rooms[k] = rooms[k], rooms[i] })
 		rooms = rooms[:min(2+k%2, len(rooms))]
-		h := habits{over: transport(k % 3), start: "since=now", staged: k%4 == 1}
+		h := behavior{over: transport(k % 3), start: "since=now", staged: k%4 == 1}
 		if k%4 == 3 {
 			h.cutEvery = 4 * time.Second
 		}
@@ -55,7 +55,7 @@ func clientName(kind string, room, k int) string { return kind + "-" + itoa(room
 
 // publishers returns publishers of all ways for the world's rooms, which together
 // publish about rate events a second.
-func (w *world) publishers(rate int) []*publisher {
+func (w *system) publishers(rate int) []*publisher {
 	var all []*publisher
 	add := func(how way, batch int, rooms ...*room) { all = append(all, w.newPublisher(how, batch, rooms...)) }
 	if w.fat != nil {
@@ -71,7 +71,7 @@ func (w *world) publishers(rate int) []*publisher {
 		}
 	}
 	add(overRooms, 2, ordinary[:min(4, len(ordinary))]...)
-	add(oneByOne, 1, w.everyone)
+	add(oneByOne, 1, w.broadcast)
 	for _, p := range all {
 		if p.padding > 0 {
 			p.every = 10 * fatSize * time.Second / fatRate
@@ -83,7 +83,7 @@ func (w *world) publishers(rate int) []*publisher {
 }
 
 // newPublisher returns a publisher of batch events at a time.
-func (w *world) newPublisher(how way, batch int, rooms ...*room) *publisher {
+func (w *system) newPublisher(how way, batch int, rooms ...*room) *publisher {
 	return &publisher{w: w, index: int(w.publisherCount.Add(1)), way: how, rooms: rooms, batch: batch, rng: w.newRand()}
 }
 
@@ -92,7 +92,7 @@ const goBack = 2 * time.Second
 
 // newcomers has clients come for the first time, at some moment in the past, until
 // ctx ends. Each goes away after a while.
-func (w *world) newcomers(ctx context.Context, rng *rand.Rand) {
+func (w *system) newcomers(ctx context.Context, rng *rand.Rand) {
 	w.rest(ctx, 2*goBack) // the log must be older than what is asked for
 	for k := 0; ctx.Err() == nil; k++ {
 		rooms := w.ordinary()
@@ -102,7 +102,7 @@ func (w *world) newcomers(ctx context.Context, rng *rand.Rand) {
 		if len(rooms) == 1 { // of several, each has an opening of its own, and the cursor is the earliest
 			starts = append(starts, "last=30")
 		}
-		w.newClient(clientName("newcomer", 0, k), habits{
+		w.newClient(clientName("newcomer", 0, k), behavior{
 			over: overEither, start: starts[rng.IntN(len(starts))], cutEvery: 2 * time.Second,
 			until: time.Now().Add(between(rng, 500*time.Millisecond, 5*time.Second)),
 		}, rooms...)

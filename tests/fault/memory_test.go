@@ -90,8 +90,8 @@ func fit(seen []memory, of func(memory) float64) (first, last float64) {
 	return at(seen[0].At.Seconds()), at(seen[len(seen)-1].At.Seconds())
 }
 
-// isFlat fails the test where the node's memory grows.
-func (w *world) isFlat(l heldLoad) {
+// checkFlat fails the test where the node's memory grows.
+func (w *system) checkFlat(l heldLoad) {
 	w.t.Helper()
 	h := w.held
 	w.t.Logf("%.0f publishes a second; resident %s, then %s; heap %s, then %s", h.Rate,

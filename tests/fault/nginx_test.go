@@ -26,7 +26,7 @@ type edge struct {
 	dir     string
 	addr    string // nginx's
 	url     string
-	clients *line // in front of nginx
+	clients *link // in front of nginx
 
 	cmd    *exec.Cmd     // the master, which leads a process group of its own
 	exited chan struct{} // closed once it has been waited for
@@ -41,12 +41,12 @@ func newEdge(t *testing.T, nodes []*node) *edge {
 	e.configure(nodes)
 	e.start()
 	t.Cleanup(e.kill)
-	e.clients = newLine(t, e.addr)
+	e.clients = newLink(t, e.addr)
 	return e
 }
 
-// entrance is where a client connects to.
-func (e *edge) entrance(c *client) string {
+// addrFor is where a client connects to.
+func (e *edge) addrFor(c *client) string {
 	switch {
 	case c.at != "":
 		return c.at
@@ -65,7 +65,7 @@ func (e *edge) configure(nodes []*node) {
 	}
 	var servers strings.Builder
 	for _, n := range nodes {
-		fmt.Fprintf(&servers, "server %s max_fails=1 fail_timeout=2s;\n", n.entrance())
+		fmt.Fprintf(&servers, "server %s max_fails=1 fail_timeout=2s;\n", n.addrFor())
 	}
 	conf := string(text)
 	for old, new := range map[string]string{

@@ -13,13 +13,13 @@ const (
 	// libraries begin when there is something to do for the first time.
 	poolGoroutines = 5
 	// heapLeft is how much more memory than at its start a node may use when
-	// everybody has left, and so its hot tails are gone: what a runtime that has
+	// allClients has left, and so its hot tails are gone: what a runtime that has
 	// been busy does not give back at once.
 	heapLeft = 48 << 20
 )
 
 // takeFootprints notes what each node holds before anybody connects.
-func (w *world) takeFootprints() {
+func (w *system) takeFootprints() {
 	w.t.Helper()
 	for _, n := range w.nodes {
 		var err error
@@ -29,11 +29,11 @@ func (w *world) takeFootprints() {
 	}
 }
 
-// leaveNothing has everybody leave, and waits until each node holds what it did
+// checkLeaks has everybody leave, and waits until each node holds what it did
 // before they came.
-func (w *world) leaveNothing() {
+func (w *system) checkLeaks() {
 	w.t.Helper()
-	w.dismiss()
+	w.stopClients()
 	w.http.CloseIdleConnections()
 	w.edge.kill() // nginx keeps connections to nodes
 	for _, n := range w.nodes {
@@ -53,7 +53,7 @@ func (w *world) leaveNothing() {
 			}
 			time.Sleep(time.Second) // a node that is asked all the time does not tidy up
 		}
-		w.tell("node %s began with %+v and is left with %+v", n.name, n.before, after)
+		w.logf("node %s began with %+v and is left with %+v", n.name, n.before, after)
 	}
 }
 

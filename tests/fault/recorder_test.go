@@ -17,14 +17,14 @@ import (
 // A witness sees what each of several Redis servers stores, by MONITOR, and so knows
 // of events that a server has had and that no server has any more, though no
 // publisher was answered and no client got them. Nodes may have known them.
-type witness struct {
+type recorder struct {
 	mu   sync.Mutex                     // guards the field below
 	seen map[string]map[streams.ID]bool // of this round, by stream
 }
 
-// newWitness watches servers until the test ends.
-func newWitness(t *testing.T, servers []*redistest.Server) *witness {
-	w := &witness{seen: make(map[string]map[streams.ID]bool)}
+// newRecorder watches servers until the test ends.
+func newRecorder(t *testing.T, servers []*redistest.Server) *recorder {
+	w := &recorder{seen: make(map[string]map[streams.ID]bool)}
 	ctx, stop := context.WithCancel(context.Background())
 	var watching sync.WaitGroup
 	for _, s := range servers {
@@ -38,7 +38,7 @@ func newWitness(t *testing.T, servers []*redistest.Server) *witness {
 }
 
 // watch follows one server, whenever it runs.
-func (w *witness) watch(ctx context.Context, addr string) {
+func (w *recorder) watch(ctx context.Context, addr string) {
 	for ctx.Err() == nil {
 		if conn, err := net.Dial("tcp", addr); err == nil {
 			stop := context.AfterFunc(ctx, func() { conn.Close() })
@@ -53,7 +53,7 @@ func (w *witness) watch(ctx context.Context, addr string) {
 	}
 }
 
-func (w *witness) listen(conn net.Conn) {
+func (w *recorder) listen(conn net.Conn) {
 	if _, err := io.WriteString(conn, "MONITOR\r\n"); err != nil {
 		return
 	}
@@ -69,7 +69,7 @@ func (w *witness) listen(conn net.Conn) {
 	}
 }
 
-func (w *witness) note(stream, position string) {
+func (w *recorder) note(stream, position string) {
 	p, _, _ := strings.Cut(strings.TrimPrefix(stream, "{"+prefix+":"), "}")
 	id := parsePosition(position, streams.Partition(atou(p)))
 	w.mu.Lock()
@@ -96,7 +96,7 @@ func stored(line string) (stream, position string, ok bool) {
 }
 
 // takeSeen returns what was stored in a room since it was asked last, wherever it is now.
-func (w *witness) takeSeen(r *room) map[streams.ID]bool {
+func (w *recorder) takeSeen(r *room) map[streams.ID]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	seen := w.seen[streamOf(r)]

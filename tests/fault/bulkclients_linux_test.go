@@ -17,33 +17,33 @@ import (
 )
 
 const (
-	// herdAddrs is how many addresses of loopback a herd connects from: each has no
+	// bulkAddrs is how many addresses of loopback a herd connects from: each has no
 	// more than 28,000 ports, and those of a test before may still be taken.
-	herdAddrs = 16
-	// herdCalls is how many members of a herd connect at a time.
-	herdCalls = 32
-	// herdRead bounds one read, in bytes.
-	herdRead = 256 << 10
+	bulkAddrs = 16
+	// bulkDials is how many members of a herd connect at a time.
+	bulkDials = 32
+	// bulkReadSize bounds one read, in bytes.
+	bulkReadSize = 256 << 10
 )
 
 // A herd is thousands of clients that follow a node's rooms, each on one connection
 // for as long as the herd stands. One goroutine reads for all of them: with one for
 // each, the machine would serve the clients and not the node. What they are told is
 // judged as with all other clients.
-type herd struct {
+type bulkClients struct {
 	t       *testing.T
 	addr    unix.SockaddrInet4 // the node's
 	epoll   int
 	stop    func()        // has read end; call it as often as you like
 	done    chan struct{} // closed when it has, and all connections with it
-	members []*member
+	clients []*bulkClient
 
 	mu   sync.Mutex // guards the field below
-	byFD map[int32]*member
+	byFD map[int32]*bulkClient
 }
 
 // A member is one client of a herd.
-type member struct {
+type bulkClient struct {
 	*client
 	fd int // fixed by herd.call
 
@@ -54,9 +54,9 @@ type member struct {
 	heard  time.Time
 }
 
-// newHerd has n clients, half of them on each transport, follow the world's ordinary
+// newBulkClients has n clients, half of them on each transport, follow the world's ordinary
 // rooms in turn, and returns when all are live. They stay until the world ends.
-func (w *world) newHerd(n int, to *node) *herd {
+func (w *system) newBulkClients(n int, to *node) *bulkClients {
 	w.t.Helper()
 	addr, err := net.ResolveTCPAddr("tcp4", to.addr)
 	if err != nil {
@@ -67,35 +67,35 @@ func (w *world) newHerd(n int, to *node) *herd {
 		w.t.Fatal(err)
 	}
 	quit := make(chan struct{})
-	h := &herd{
+	h := &bulkClients{
 		t: w.t, addr: unix.SockaddrInet4{Port: addr.Port, Addr: [4]byte(addr.IP.To4())}, epoll: epoll,
-		stop: sync.OnceFunc(func() { close(quit) }), done: make(chan struct{}), byFD: make(map[int32]*member, n),
+		stop: sync.OnceFunc(func() { close(quit) }), done: make(chan struct{}), byFD: make(map[int32]*bulkClient, n),
 	}
 	rooms := w.ordinary()
 	for i := range n {
 		room := i / 2 % len(rooms)
-		h.members = append(h.members, &member{client: w.enlist(&client{
-			habits: habits{over: transport(i % 2), start: "since=now"}, name: clientName("herd", room, i),
+		h.clients = append(h.clients, &bulkClient{client: w.enlist(&client{
+			behavior: behavior{over: transport(i % 2), start: "since=now"}, name: clientName("herd", room, i),
 			tracks: []*track{{room: rooms[room]}}, stop: h.stop, done: h.done,
 		})})
 	}
 	go h.read(quit)
 	h.connect()
-	for _, m := range h.members {
+	for _, m := range h.clients {
 		wait.Until(w.t, m.name+" to be live", m.isLive)
 	}
 	return h
 }
 
 // connect connects all members, some at a time.
-func (h *herd) connect() {
+func (h *bulkClients) connect() {
 	h.t.Helper()
 	var calling sync.WaitGroup
-	for caller := range herdCalls {
+	for caller := range bulkDials {
 		calling.Go(func() {
-			for i := caller; i < len(h.members); i += herdCalls {
-				if err := h.call(h.members[i], byte(1+i%herdAddrs)); err != nil {
-					h.t.Errorf("%s: %v", h.members[i].name, err)
+			for i := caller; i < len(h.clients); i += bulkDials {
+				if err := h.call(h.clients[i], byte(1+i%bulkAddrs)); err != nil {
+					h.t.Errorf("%s: %v", h.clients[i].name, err)
 					return
 				}
 			}
@@ -108,7 +108,7 @@ func (h *herd) connect() {
 }
 
 // call connects a member, from one of the addresses, and says what it wants.
-func (h *herd) call(m *member, from byte) error {
+func (h *bulkClients) call(m *bulkClient, from byte) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
@@ -139,7 +139,7 @@ func (h *herd) call(m *member, from byte) error {
 }
 
 // send writes b, which is little enough to be taken at once.
-func (m *member) send(b []byte) error {
+func (m *bulkClient) send(b []byte) error {
 	n, err := unix.Write(m.fd, b)
 	if err == nil && n < len(b) {
 		err = io.ErrShortWrite
@@ -148,11 +148,11 @@ func (m *member) send(b []byte) error {
 }
 
 // read takes what comes for any member until quit is closed.
-func (h *herd) read(quit <-chan struct{}) {
+func (h *bulkClients) read(quit <-chan struct{}) {
 	defer close(h.done)
-	defer h.hangUp()
+	defer h.closeAll()
 	const lookEvery = 50 // milliseconds, for quit
-	events, buf := make([]unix.EpollEvent, 512), make([]byte, herdRead)
+	events, buf := make([]unix.EpollEvent, 512), make([]byte, bulkReadSize)
 	for {
 		select {
 		case <-quit:
@@ -177,8 +177,8 @@ func (h *herd) read(quit <-chan struct{}) {
 	}
 }
 
-// hangUp resets all connections.
-func (h *herd) hangUp() {
+// closeAll resets all connections.
+func (h *bulkClients) closeAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for fd := range h.byFD {
@@ -189,7 +189,7 @@ func (h *herd) hangUp() {
 }
 
 // readable reads once, and takes what is whole. It may use buf.
-func (m *member) readable(buf []byte) error {
+func (m *bulkClient) readable(buf []byte) error {
 	n, err := unix.Read(m.fd, buf)
 	switch {
 	case err == unix.EAGAIN || err == unix.EINTR:
@@ -217,7 +217,7 @@ func (m *member) readable(buf []byte) error {
 }
 
 // take takes what of text is whole, and returns the rest.
-func (m *member) take(text []byte) (rest []byte, err error) {
+func (m *bulkClient) take(text []byte) (rest []byte, err error) {
 	if !m.begun {
 		header, behind, whole := bytes.Cut(text, []byte("\r\n\r\n"))
 		if !whole {
@@ -235,7 +235,7 @@ func (m *member) take(text []byte) (rest []byte, err error) {
 }
 
 // answered takes the header of the answer.
-func (m *member) answered(header []byte) error {
+func (m *bulkClient) answered(header []byte) error {
 	m.begun = true
 	if m.over == overSSE {
 		if !bytes.HasPrefix(header, []byte("HTTP/1.1 200 ")) {
@@ -251,7 +251,7 @@ func (m *member) answered(header []byte) error {
 
 // takeChunks takes the whole chunks of a chunked body (RFC 9112, 7.1). A node writes
 // whole blocks in each.
-func (m *member) takeChunks(text []byte) (rest []byte, err error) {
+func (m *bulkClient) takeChunks(text []byte) (rest []byte, err error) {
 	for {
 		size, behind, whole := bytes.Cut(text, []byte("\r\n"))
 		if !whole {
@@ -276,7 +276,7 @@ func (m *member) takeChunks(text []byte) (rest []byte, err error) {
 }
 
 // takeFrames takes the whole frames of a server (RFC 6455, 5.2).
-func (m *member) takeFrames(text []byte) (rest []byte, err error) {
+func (m *bulkClient) takeFrames(text []byte) (rest []byte, err error) {
 	for {
 		kind, payload, behind, whole := ws.CutFrame(text)
 		if !whole {

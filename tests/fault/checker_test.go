@@ -82,7 +82,7 @@ func TestJudge(t *testing.T) {
 
 // verdict has a client told, judges it, and names what was counted.
 func verdict(t *testing.T, all []told, losses int) string {
-	w := &world{t: t, began: time.Now(), suspects: make(map[*client]string)}
+	w := &system{t: t, began: time.Now(), flagged: make(map[*client]string)}
 	r := &room{name: "room", keeps: 3}
 	end := at(5)
 	r.target.Store(&end)
@@ -104,8 +104,8 @@ func verdict(t *testing.T, all []told, losses int) string {
 			c.gapLocked(track, x.notice)
 		}
 	}
-	j := judge{w: w, c: c, t: track, known: truth, losses: losses}
-	j.judge()
+	j := checker{w: w, c: c, t: track, known: truth, losses: losses}
+	j.checker()
 	found := ""
 	for _, count := range []struct {
 		name string

@@ -13,23 +13,23 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// behindLines starts servers that are to be found behind lines, each behind its own.
-type behindLines struct {
+// behindLinks starts servers that are to be found behind lines, each behind its own.
+type behindLinks struct {
 	t     *testing.T
-	lines map[string]*line // by the server's own address
+	links map[string]*link // by the server's own address
 }
 
-func newBehindLines(t *testing.T) *behindLines { return &behindLines{t, make(map[string]*line)} }
+func newBehindLinks(t *testing.T) *behindLinks { return &behindLinks{t, make(map[string]*link)} }
 
 // announce is for redistest.Options.
-func (b *behindLines) announce(addr string) string {
+func (b *behindLinks) announce(addr string) string {
 	b.t.Helper()
-	l := newLine(b.t, addr)
-	b.lines[addr] = l
+	l := newLink(b.t, addr)
+	b.links[addr] = l
 	return l.addr
 }
 
-func (b *behindLines) of(s *redistest.Server) *line { return b.lines[s.Addr()] }
+func (b *behindLinks) of(s *redistest.Server) *link { return b.links[s.Addr()] }
 
 // settled returns a context for waiting until servers have found each other.
 func settled() (context.Context, context.CancelFunc) {
@@ -39,8 +39,8 @@ func settled() (context.Context, context.CancelFunc) {
 // sentinel is a primary with a replica and three Sentinels. With durability
 // replicated, no failover costs an acknowledged event.
 type sentinel struct {
-	*behindLines
-	*witness
+	*behindLinks
+	*recorder
 	durability string
 	servers    *redistest.Sentinel
 	direct     map[*redistest.Server]*redis.Client
@@ -50,21 +50,21 @@ var _ deployment = (*sentinel)(nil)
 
 func newSentinel(t *testing.T, durability string) *sentinel {
 	t.Helper()
-	s := &sentinel{behindLines: newBehindLines(t), durability: durability, direct: make(map[*redistest.Server]*redis.Client)}
+	s := &sentinel{behindLinks: newBehindLinks(t), durability: durability, direct: make(map[*redistest.Server]*redis.Client)}
 	s.servers = redistest.StartSentinel(t, &redistest.SentinelOptions{Options: redistest.Options{Announce: s.announce}})
 	for _, server := range s.servers.Nodes() {
 		s.direct[server] = server.Client()
 	}
-	s.witness = newWitness(t, s.servers.Nodes())
+	s.recorder = newRecorder(t, s.servers.Nodes())
 	return s
 }
 
-func (s *sentinel) shape() string                          { return "primary, replica, 3 Sentinels" }
+func (s *sentinel) topology() string                       { return "primary, replica, 3 Sentinels" }
 func (s *sentinel) partitions() int                        { return 1 }
 func (s *sentinel) keepsAcknowledged() bool                { return s.durability == "replicated" }
 func (s *sentinel) primaries(*rand.Rand) *redistest.Server { return s.servers.Primary() }
 
-func (s *sentinel) reach(*testing.T) ([]string, *line) {
+func (s *sentinel) reach(*testing.T) ([]string, *link) {
 	return []string{"--redis=" + s.servers.URL(), "--durability=" + s.durability}, nil
 }
 
@@ -75,7 +75,7 @@ func (s *sentinel) read(ctx context.Context, r *room, after streams.ID) ([]entry
 // promoted waits for the replica to take over from old and for old to be its replica
 // in turn, and measures how long the nodes take from there: before, there is nobody
 // to replicate to.
-func (s *sentinel) promoted(w *world, old *redistest.Server, again func()) {
+func (s *sentinel) promoted(w *system, old *redistest.Server, again func()) {
 	ctx, cancel := settled()
 	defer cancel()
 	if _, err := s.servers.Promoted(ctx, old); err != nil {
@@ -85,37 +85,37 @@ func (s *sentinel) promoted(w *world, old *redistest.Server, again func()) {
 	if err := s.servers.Settle(ctx); err != nil {
 		w.t.Errorf("after a failover: %v", err)
 	}
-	w.returned(w.nodes...)
+	w.measureRecovery(w.nodes...)
 }
 
 // faults implements deployment.
 func (s *sentinel) faults() []fault {
-	return append(primaryFaults(s.behindLines, s.primaries),
-		fault{"Sentinel: failover ordered", func(w *world, r *rand.Rand) {
+	return append(primaryFaults(s.behindLinks, s.primaries),
+		fault{"Sentinel: failover ordered", func(w *system, r *rand.Rand) {
 			w.loseTwice() // what the old primary still takes meanwhile
 			ctx, cancel := settled()
 			defer cancel()
 			if _, err := s.servers.Failover(ctx); err != nil {
 				w.t.Errorf("failover: %v", err)
 			}
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
-		fault{"Sentinel: primary killed -9", func(w *world, r *rand.Rand) {
+		fault{"Sentinel: primary killed -9", func(w *system, r *rand.Rand) {
 			w.lose(false)
 			old := s.servers.Kill()
 			s.promoted(w, old, old.Restart)
 		}},
-		fault{"Sentinel: primary stops until it is replaced", func(w *world, r *rand.Rand) {
+		fault{"Sentinel: primary stops until it is replaced", func(w *system, r *rand.Rand) {
 			w.loseTwice()
 			old := s.servers.Primary()
 			old.Pause()
 			s.promoted(w, old, old.Resume)
 		}},
-		fault{"Sentinel: failover to a replica that lags", func(w *world, r *rand.Rand) { s.failOverToLagging(w) }},
+		fault{"Sentinel: failover to a replica that lags", func(w *system, r *rand.Rand) { s.failOverToLagging(w) }},
 	)
 }
 
-func (s *sentinel) failOverToLagging(w *world) {
+func (s *sentinel) failOverToLagging(w *system) {
 	w.lose(false)
 	primary, replica := s.servers.Primary(), s.servers.Replicas()[0]
 	lag(w, s.direct[primary], replica)
@@ -124,8 +124,8 @@ func (s *sentinel) failOverToLagging(w *world) {
 	s.promoted(w, primary, primary.Restart)
 }
 
-func (s *sentinel) losers() []fault {
-	return []fault{{"FLUSHALL", func(w *world, r *rand.Rand) {
+func (s *sentinel) lossFaults() []fault {
+	return []fault{{"FLUSHALL", func(w *system, r *rand.Rand) {
 		w.lose(true)
 		say(w, s.direct[s.servers.Primary()], "FLUSHALL")
 	}}}
@@ -133,14 +133,14 @@ func (s *sentinel) losers() []fault {
 
 // loseTwice is lose where there are two primaries for a while. A node may find that
 // an event of the old one is gone, and then hear from it once more.
-func (w *world) loseTwice() {
+func (w *system) loseTwice() {
 	w.lose(false)
 	w.lose(false)
 }
 
 // lag stops a replica and keeps from it what is published for a while: without its
 // connection, nothing waits for it in a socket.
-func lag(w *world, primary redis.UniversalClient, replica *redistest.Server) {
+func lag(w *system, primary redis.UniversalClient, replica *redistest.Server) {
 	replica.Pause()
 	say(w, primary, "CLIENT", "KILL", "TYPE", "replica")
 	time.Sleep(600 * time.Millisecond)
@@ -150,8 +150,8 @@ func lag(w *world, primary redis.UniversalClient, replica *redistest.Server) {
 // Nodes publish with durability logged: a failover may cost acknowledged events,
 // and who has missed them must be told.
 type cluster struct {
-	*behindLines
-	*witness
+	*behindLinks
+	*recorder
 	servers *redistest.Cluster
 	direct  *redis.ClusterClient
 	each    map[*redistest.Server]*redis.Client
@@ -161,7 +161,7 @@ var _ deployment = (*cluster)(nil)
 
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
-	c := &cluster{behindLines: newBehindLines(t), each: make(map[*redistest.Server]*redis.Client)}
+	c := &cluster{behindLinks: newBehindLinks(t), each: make(map[*redistest.Server]*redis.Client)}
 	c.servers = redistest.StartCluster(t, &redistest.ClusterOptions{Options: redistest.Options{Announce: c.announce}})
 	var addrs []string
 	for _, server := range c.servers.Nodes() {
@@ -170,17 +170,17 @@ func newCluster(t *testing.T) *cluster {
 	}
 	c.direct = redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2, DisableIdentity: true})
 	t.Cleanup(func() { _ = c.direct.Close() })
-	c.witness = newWitness(t, c.servers.Nodes())
+	c.recorder = newRecorder(t, c.servers.Nodes())
 	return c
 }
 
 const shards = 3
 
-func (c *cluster) shape() string           { return "Cluster of 6, 16 partitions" }
+func (c *cluster) topology() string        { return "Cluster of 6, 16 partitions" }
 func (c *cluster) partitions() int         { return 16 }
 func (c *cluster) keepsAcknowledged() bool { return false }
 
-func (c *cluster) reach(*testing.T) ([]string, *line) {
+func (c *cluster) reach(*testing.T) ([]string, *link) {
 	return []string{"--redis=" + c.servers.URL()}, nil
 }
 
@@ -193,7 +193,7 @@ func (c *cluster) primaries(r *rand.Rand) *redistest.Server {
 }
 
 // promoted is sentinel.promoted for one shard.
-func (c *cluster) promoted(w *world, shard int, old *redistest.Server, again func()) {
+func (c *cluster) promoted(w *system, shard int, old *redistest.Server, again func()) {
 	ctx, cancel := settled()
 	defer cancel()
 	if _, err := c.servers.Promoted(ctx, shard, old); err != nil {
@@ -203,34 +203,34 @@ func (c *cluster) promoted(w *world, shard int, old *redistest.Server, again fun
 	if err := c.servers.Settle(ctx); err != nil {
 		w.t.Errorf("after a failover: %v", err)
 	}
-	w.returned(w.nodes...)
+	w.measureRecovery(w.nodes...)
 }
 
 // faults implements deployment.
 func (c *cluster) faults() []fault {
-	return append(primaryFaults(c.behindLines, c.primaries),
-		fault{"Cluster: failover ordered", func(w *world, r *rand.Rand) {
+	return append(primaryFaults(c.behindLinks, c.primaries),
+		fault{"Cluster: failover ordered", func(w *system, r *rand.Rand) {
 			ctx, cancel := settled()
 			defer cancel()
 			if _, err := c.servers.Failover(ctx, r.IntN(shards)); err != nil {
 				w.t.Errorf("failover: %v", err)
 			}
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
-		fault{"Cluster: primary killed -9", func(w *world, r *rand.Rand) {
+		fault{"Cluster: primary killed -9", func(w *system, r *rand.Rand) {
 			w.lose(false)
 			shard := r.IntN(shards)
 			old := c.servers.Kill(shard)
 			c.promoted(w, shard, old, old.Restart)
 		}},
-		fault{"Cluster: primary stops until it is replaced", func(w *world, r *rand.Rand) {
+		fault{"Cluster: primary stops until it is replaced", func(w *system, r *rand.Rand) {
 			w.loseTwice()
 			shard := r.IntN(shards)
 			old := c.servers.Primary(shard)
 			old.Pause()
 			c.promoted(w, shard, old, old.Resume)
 		}},
-		fault{"Cluster: failover to a replica that lags", func(w *world, r *rand.Rand) {
+		fault{"Cluster: failover to a replica that lags", func(w *system, r *rand.Rand) {
 			w.lose(false)
 			shard := r.IntN(shards)
 			primary, replica := c.servers.Primary(shard), c.servers.Replica(shard)
@@ -239,7 +239,7 @@ func (c *cluster) faults() []fault {
 			replica.Resume()
 			c.promoted(w, shard, primary, primary.Restart)
 		}},
-		fault{"Cluster: slot moves", func(w *world, r *rand.Rand) {
+		fault{"Cluster: slot moves", func(w *system, r *rand.Rand) {
 			ctx, cancel := settled()
 			defer cancel()
 			slot := c.servers.Slot("{" + prefix + ":" + itoa(r.IntN(c.partitions())) + "}")
@@ -247,13 +247,13 @@ func (c *cluster) faults() []fault {
 			if err := c.servers.MoveSlot(ctx, slot, to); err != nil {
 				w.t.Errorf("move a slot: %v", err)
 			}
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
 	)
 }
 
-func (c *cluster) losers() []fault {
-	return []fault{{"FLUSHALL on a primary", func(w *world, r *rand.Rand) {
+func (c *cluster) lossFaults() []fault {
+	return []fault{{"FLUSHALL on a primary", func(w *system, r *rand.Rand) {
 		w.lose(false)
 		say(w, c.each[c.primaries(r)], "FLUSHALL")
 	}}}
@@ -261,18 +261,18 @@ func (c *cluster) losers() []fault {
 
 // primaryFaults are what happens between everybody and one of the primaries. They
 // are too short for a failover, or leave it at that: a black hole may lead to one.
-func primaryFaults(b *behindLines, primary func(*rand.Rand) *redistest.Server) []fault {
+func primaryFaults(b *behindLinks, primary func(*rand.Rand) *redistest.Server) []fault {
 	return []fault{
-		{"primary: slow", func(w *world, r *rand.Rand) {
-			b.of(primary(r)).suffer(slow(20+r.IntN(100)), between(r, time.Second, 3*time.Second))
+		{"primary: slow", func(w *system, r *rand.Rand) {
+			b.of(primary(r)).applyFor(slow(20+r.IntN(100)), between(r, time.Second, 3*time.Second))
 		}},
-		{"primary: cut", func(w *world, r *rand.Rand) {
+		{"primary: cut", func(w *system, r *rand.Rand) {
 			b.of(primary(r)).cut()
-			w.returned(w.nodes...)
+			w.measureRecovery(w.nodes...)
 		}},
-		{"primary: black hole", func(w *world, r *rand.Rand) {
-			b.of(primary(r)).suffer(blackHole(), between(r, 300*time.Millisecond, 800*time.Millisecond))
-			w.returned(w.nodes...)
+		{"primary: black hole", func(w *system, r *rand.Rand) {
+			b.of(primary(r)).applyFor(blackHole(), between(r, 300*time.Millisecond, 800*time.Millisecond))
+			w.measureRecovery(w.nodes...)
 		}},
 	}
 }

@@ -28,7 +28,7 @@ type known struct {
 
 // settle ends a round: publishers have stopped and all is mended. It waits until
 // every client has come to the end of its rooms, and counts what went wrong.
-func (w *world) settle() {
+func (w *system) settle() {
 	w.t.Helper()
 	began := time.Now()
 	w.settling.Store(true)
@@ -38,13 +38,13 @@ func (w *world) settle() {
 		all[r] = w.gather(r)
 	}
 	w.awaitClients()
-	w.tell("settled within %v", time.Since(began).Round(time.Millisecond))
+	w.logf("settled within %v", time.Since(began).Round(time.Millisecond))
 	lossy := w.lossy(all)
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		c.mu.Lock()
 		for _, t := range c.tracks {
-			j := judge{w: w, c: c, t: t, known: all[t.room], losses: lossy[t.room.partition]}
-			j.judge()
+			j := checker{w: w, c: c, t: t, known: all[t.room], losses: lossy[t.room.partition]}
+			j.checker()
 		}
 		c.wrongs = 0
 		c.conns = c.conns[max(0, len(c.conns)-1):]
@@ -53,14 +53,14 @@ func (w *world) settle() {
 	for _, r := range w.rooms {
 		w.pass(r, all[r], lossy[r.partition] > 0)
 	}
-	w.dismissAway()
+	w.stopAway()
 }
 
 // awaitClients waits until every client has come to the end of its rooms. What one
 // has not got by then is missing.
-func (w *world) awaitClients() {
+func (w *system) awaitClients() {
 	deadline := time.Now().Add(settleLimit)
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		for {
 			why := c.behind()
 			if why == "" {
@@ -68,7 +68,7 @@ func (w *world) awaitClients() {
 			}
 			if time.Now().After(deadline) {
 				w.t.Errorf("a client does not come to the end of its rooms: %s", why)
-				w.suspect(c, "behind")
+				w.flag(c, "behind")
 				break
 			}
 			time.Sleep(10 * time.Millisecond)
@@ -78,7 +78,7 @@ func (w *world) awaitClients() {
 
 // gather returns what there is to know of a room, in the order of ids: what is in
 // the log, and what publishers were told is. It sets the target of the round.
-func (w *world) gather(r *room) []known {
+func (w *system) gather(r *room) []known {
 	w.t.Helper()
 	logged := w.readLog(r, r.end)
 	acked := r.takeAcked()
@@ -116,7 +116,7 @@ func (w *world) gather(r *room) []known {
 
 // lossy says for each partition how often its log really lost events in this
 // round: all that was injected, if something is known to be gone.
-func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
+func (w *system) lossy(all map[*room][]known) map[streams.Partition]int {
 	gone := make(map[streams.Partition]bool)
 	for r, events := range all {
 		for _, k := range events {
@@ -129,7 +129,7 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 			gone[r.partition] = gone[r.partition] || !isKnown(events, id)
 		}
 	}
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		c.mu.Lock()
 		for _, t := range c.tracks {
 			gone[t.room.partition] = gone[t.room.partition] || t.hasUnknown(all[t.room])
@@ -159,7 +159,7 @@ func (w *world) lossy(all map[*room][]known) map[streams.Partition]int {
 	return lossy
 }
 
-func (w *world) lostIn(p streams.Partition, all map[*room][]known) (n int) {
+func (w *system) lostIn(p streams.Partition, all map[*room][]known) (n int) {
 	for r, events := range all {
 		for _, k := range events {
 			if k.lost && r.partition == p {
@@ -171,7 +171,7 @@ func (w *world) lostIn(p streams.Partition, all map[*room][]known) (n int) {
 }
 
 // certainLossLocked reports whether the log was made to lose events of p for sure.
-func (w *world) certainLossLocked(p streams.Partition) bool {
+func (w *system) certainLossLocked(p streams.Partition) bool {
 	return slices.ContainsFunc(w.losses, func(l loss) bool { return l.certain && l.hits(p) })
 }
 
@@ -191,7 +191,7 @@ func isKnown(events []known, id streams.ID) bool {
 }
 
 // pass moves a room to the next round.
-func (w *world) pass(r *room, events []known, lossy bool) {
+func (w *system) pass(r *room, events []known, lossy bool) {
 	r.end = *r.target.Load()
 	if lossy { // what earlier rounds knew may be gone as well
 		events = nil
@@ -202,10 +202,10 @@ func (w *world) pass(r *room, events []known, lossy bool) {
 	r.past = slices.Clone(events[max(0, len(events)-maxPast):])
 }
 
-// dismissAway has those leave for good who had gone away and came back to be judged.
-func (w *world) dismissAway() {
+// stopAway has those leave for good who had gone away and came back to be judged.
+func (w *system) stopAway() {
 	away := func(c *client) bool { return !c.until.IsZero() }
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		if away(c) {
 			c.leave()
 		}
@@ -217,8 +217,8 @@ func (w *world) dismissAway() {
 
 // A judge compares what a client was told of one room in this round with what is
 // known of it. Its methods are called with the client's mu held.
-type judge struct {
-	w      *world
+type checker struct {
+	w      *system
 	c      *client
 	t      *track
 	known  []known
@@ -227,7 +227,7 @@ type judge struct {
 	used []bool // of each notice: an event that did not come is excused by it
 }
 
-func (j *judge) judge() {
+func (j *checker) checker() {
 	t := j.t
 	j.used = make([]bool, len(t.notices))
 	if t.based {
@@ -239,10 +239,10 @@ func (j *judge) judge() {
 }
 
 // limit is how far the client should have come.
-func (j *judge) limit() streams.ID { return *j.t.room.target.Load() }
+func (j *checker) limit() streams.ID { return *j.t.room.target.Load() }
 
 // compare walks along what is known and what was received, both in the order of ids.
-func (j *judge) compare() {
+func (j *checker) compare() {
 	got, limit := j.t.got, j.limit()
 	from := sort.Search(len(j.known), func(i int) bool { return j.t.base.Before(j.known[i].id) })
 	next := 0
@@ -267,7 +267,7 @@ func (j *judge) compare() {
 
 // received notes how long an event took on a connection that was live when its
 // publisher was answered.
-func (j *judge) received(d delivery, k known) {
+func (j *checker) received(d delivery, k known) {
 	if d.mark != k.mark {
 		j.wrong(&j.w.counts.unexpected, "unexpected: %v under the id %v of %v", d.mark, d.id, k.mark)
 	}
@@ -279,14 +279,14 @@ func (j *judge) received(d delivery, k known) {
 
 // unknown judges an event that is neither in the log nor was acknowledged: one that
 // the log has lost before its publisher was answered, or a made-up one.
-func (j *judge) unknown(d delivery) {
+func (j *checker) unknown(d delivery) {
 	if j.losses == 0 {
 		j.wrong(&j.w.counts.unexpected, "unexpected: %v (%v) came, and is not in the log", d.id, d.mark)
 	}
 }
 
 // missed judges an event that did not come. Its place was before got[next].
-func (j *judge) missed(k known, next int) {
+func (j *checker) missed(k known, next int) {
 	excused := false
 	for n := range j.t.notices {
 		if j.t.excuses(n, k.id, next) {
@@ -313,7 +313,7 @@ func (t *track) excuses(n int, id streams.ID, next int) bool {
 // when the notice came, and had not been delivered on its connection: one that came
 // back with the cursor of a room that was behind may have had it on another. It may
 // come yet: another node may have it in memory.
-func (j *judge) trimmed(n int) bool {
+func (j *checker) trimmed(n int) bool {
 	g := j.t.notices[n]
 	from := streams.Later(g.after, g.floor)
 	first := sort.Search(len(j.known), func(i int) bool { return from.Before(j.known[i].id) })
@@ -326,7 +326,7 @@ func (j *judge) trimmed(n int) bool {
 }
 
 // notices tells those that were owed from those that were not.
-func (j *judge) notices() {
+func (j *checker) notices() {
 	resets := 0
 	for n, g := range j.t.notices {
 		owed := false
@@ -354,7 +354,7 @@ func (j *judge) notices() {
 // client came back with a cursor from before it: over WebSocket a notice moves no
 // cursor, and of several rooms the cursor is the earliest. Or with the same cursor, one
 // of what the log has lost, for clients here never take theirs back.
-func (j *judge) again(n int) bool {
+func (j *checker) again(n int) bool {
 	g := j.t.notices[n]
 	return slices.ContainsFunc(j.t.notices[:n], func(old notice) bool {
 		return old.reason == g.reason && old.conn != g.conn && (g.cursor.Before(old.before) || g.cursor == old.cursor)
@@ -362,7 +362,7 @@ func (j *judge) again(n int) bool {
 }
 
 // around names what came at a place, for people.
-func (j *judge) around(place int) string {
+func (j *checker) around(place int) string {
 	if place < 0 || place >= len(j.t.got) {
 		return "nothing"
 	}
@@ -370,12 +370,12 @@ func (j *judge) around(place int) string {
 	return fmt.Sprintf("%v (%v) at %s on conn %d", d.id, d.mark, j.w.timeOf(d.at), d.conn)
 }
 
-func (j *judge) wrong(count *counter, format string, args ...any) {
+func (j *checker) wrong(count *counter, format string, args ...any) {
 	count.Add(1)
 	if j.c.wrongs++; j.c.wrongs > maxWrongs {
 		return // there is more to learn from what the journal has besides
 	}
 	j.c.noteLocked(string(j.t.room.name)+": "+format, args...)
 	what, _, _ := strings.Cut(format, ":")
-	j.w.suspect(j.c, what)
+	j.w.flag(j.c, what)
 }

@@ -10,8 +10,8 @@ import (
 // maxSuspects bounds the clients whose journals are kept of a failed run.
 const maxSuspects = 20
 
-// evidence leaves what is needed to find out why a run failed, and says where.
-func (w *world) evidence() {
+// keepArtifacts leaves what is needed to find out why a run failed, and says where.
+func (w *system) keepArtifacts() {
 	if !w.t.Failed() {
 		return
 	}
@@ -30,13 +30,13 @@ func (w *world) evidence() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.keep(dir, "diary.log", fmt.Sprintf("seed %d\n", w.seed)+strings.Join(w.diary, "\n")+"\n")
+	w.keep(dir, "diary.log", fmt.Sprintf("seed %d\n", w.seed)+strings.Join(w.timeline, "\n")+"\n")
 	for _, n := range w.nodes {
 		w.keep(dir, n.name+".log", n.log())
 	}
 	w.keep(dir, "nginx.log", w.edge.log.String())
 	kept := 0
-	for c, what := range w.suspects {
+	for c, what := range w.flagged {
 		if kept++; kept > maxSuspects {
 			break
 		}
@@ -45,10 +45,10 @@ func (w *world) evidence() {
 		c.mu.Unlock()
 	}
 	w.t.Logf("seed %d; diary, logs of the nodes and journals of %d of %d clients with something wrong: %s",
-		w.seed, min(kept, maxSuspects), len(w.suspects), dir)
+		w.seed, min(kept, maxSuspects), len(w.flagged), dir)
 }
 
-func (w *world) keep(dir, name, text string) {
+func (w *system) keep(dir, name, text string) {
 	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 		w.t.Error(err)
 	}

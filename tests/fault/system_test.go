@@ -33,7 +33,7 @@ type counts struct {
 
 // A world is one Redis with the nodes on it, nginx before them, and everybody who
 // publishes and follows. Its parts end with the test.
-type world struct {
+type system struct {
 	t     *testing.T
 	name  string
 	own   bool // it has a column of its own in the table
@@ -47,7 +47,7 @@ type world struct {
 	http  *http.Client
 	rooms []*room // in which is published, everyone's included
 
-	everyone       *room
+	broadcast      *room
 	fat            *room // of large events; nil for none
 	probes         *room // in which only the world itself publishes
 	publisherCount atomic.Int64
@@ -62,8 +62,8 @@ type world struct {
 	mu       sync.Mutex // guards the fields below
 	rng      *rand.Rand
 	clients  []*client
-	suspects map[*client]string // of whom something is wrong, and what
-	diary    []string           // what was done to whom, and when
+	flagged  map[*client]string // of whom something is wrong, and what
+	timeline []string           // what was done to whom, and when
 	injected map[string]int     // faults, by name
 	losses   []loss             // of this round
 }
@@ -86,17 +86,17 @@ type plan struct {
 // tinyKeep is how many events a tiny room keeps.
 const tinyKeep = 300
 
-// newWorld starts a world on a log of its own.
-func newWorld(t *testing.T, name string, log deployment, p plan) *world {
+// newSystem starts a world on a log of its own.
+func newSystem(t *testing.T, name string, log deployment, p plan) *system {
 	t.Helper()
-	w := &world{
+	w := &system{
 		t: t, name: name, seed: *seed, log: log, began: time.Now(), http: newHTTP(),
-		suspects: map[*client]string{}, injected: map[string]int{},
+		flagged: map[*client]string{}, injected: map[string]int{},
 	}
 	w.keys = fmt.Sprintf("%x", w.began.UnixNano())
 	w.rng = rand.New(rand.NewPCG(w.seed, 0))
 	t.Logf("seed %d", w.seed)
-	w.everyone = w.newRoom(string(streams.BroadcastRoom), 100_000)
+	w.broadcast = w.newRoom(string(streams.BroadcastRoom), 100_000)
 	w.probes = w.newRoom("probes", 100_000)
 	for i := range p.rooms {
 		w.newRoom("room-"+itoa(i), 100_000)
@@ -115,34 +115,34 @@ func newWorld(t *testing.T, name string, log deployment, p plan) *world {
 		w.addNode("n"+itoa(i+1), w.flags)
 	}
 	t.Cleanup(w.http.CloseIdleConnections)
-	t.Cleanup(w.evidence)
-	t.Cleanup(w.dismiss)
-	w.mend()
+	t.Cleanup(w.keepArtifacts)
+	t.Cleanup(w.stopClients)
+	w.awaitReady()
 	w.takeFootprints()
 	w.edge = newEdge(t, w.nodes)
 	for _, n := range w.nodes {
-		n.probe = w.newClient("probe-"+n.name, habits{over: overSSE, start: "since=now", at: n.addr}, w.probes)
+		n.probe = w.newClient("probe-"+n.name, behavior{over: overSSE, start: "since=now", at: n.addr}, w.probes)
 	}
 	return w
 }
 
 // addNode starts a node.
-func (w *world) addNode(name string, flags []string) *node {
+func (w *system) addNode(name string, flags []string) *node {
 	w.t.Helper()
 	return w.addNodeOf(tidemark, name, flags)
 }
 
 // addNodeOf starts a node of another program than the others.
-func (w *world) addNodeOf(p program.Program, name string, flags []string) *node {
+func (w *system) addNodeOf(p program.Program, name string, flags []string) *node {
 	w.t.Helper()
-	reach, line := w.log.reach(w.t)
+	reach, link := w.log.reach(w.t)
 	n := newNode(w.t, p, name, append(reach, flags...)...)
-	n.redis = line
+	n.redis = link
 	w.nodes = append(w.nodes, n)
 	return n
 }
 
-func (w *world) newRoom(name string, keeps int) *room {
+func (w *system) newRoom(name string, keeps int) *room {
 	r := &room{name: streams.Room(name), keeps: keeps}
 	r.target.Store(new(streams.ID))
 	r.partition = r.name.Partition(w.log.partitions())
@@ -151,38 +151,38 @@ func (w *world) newRoom(name string, keeps int) *room {
 }
 
 // newRand returns a source of random numbers for one goroutine.
-func (w *world) newRand() *rand.Rand {
+func (w *system) newRand() *rand.Rand {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return rand.New(rand.NewPCG(w.seed, w.rng.Uint64()))
 }
 
 // now is the time since the world began.
-func (w *world) now() time.Duration { return time.Since(w.began) }
+func (w *system) now() time.Duration { return time.Since(w.began) }
 
 // clock is the time of day, as nodes write it.
-func (w *world) clock() string { return w.timeOf(w.now()) }
+func (w *system) clock() string { return w.timeOf(w.now()) }
 
-func (w *world) timeOf(d time.Duration) string { return w.began.Add(d).UTC().Format("15:04:05.000") }
+func (w *system) timeOf(d time.Duration) string { return w.began.Add(d).UTC().Format("15:04:05.000") }
 
-// tell writes into the diary what is done to whom.
-func (w *world) tell(format string, args ...any) {
+// logf writes into the diary what is done to whom.
+func (w *system) logf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.diary = append(w.diary, w.clock()+" "+fmt.Sprintf(format, args...))
+	w.timeline = append(w.timeline, w.clock()+" "+fmt.Sprintf(format, args...))
 }
 
-// suspect keeps a client for the evidence.
-func (w *world) suspect(c *client, what string) {
+// flag keeps a client for the evidence.
+func (w *system) flag(c *client, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, known := w.suspects[c]; !known {
-		w.suspects[c] = what
+	if _, known := w.flagged[c]; !known {
+		w.flagged[c] = what
 	}
 }
 
 // noteSilence notes how long a connection said nothing.
-func (w *world) noteSilence(d time.Duration) { longest(&w.counts.silence, d) }
+func (w *system) noteSilence(d time.Duration) { longest(&w.counts.silence, d) }
 
 // longest keeps the longest time in c.
 func longest(c *counter, d time.Duration) {
@@ -194,31 +194,31 @@ func longest(c *counter, d time.Duration) {
 	}
 }
 
-// everybody returns the clients of the world.
-func (w *world) everybody() []*client {
+// allClients returns the clients of the world.
+func (w *system) allClients() []*client {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]*client(nil), w.clients...)
 }
 
-// dismiss has all clients go for good.
-func (w *world) dismiss() {
+// stopClients has all clients go for good.
+func (w *system) stopClients() {
 	var leaving sync.WaitGroup
-	for _, c := range w.everybody() {
+	for _, c := range w.allClients() {
 		leaving.Go(c.leave)
 	}
 	leaving.Wait()
 }
 
 // ordinary are the rooms in which publishers publish, but everyone's and the fat one.
-func (w *world) ordinary() []*room {
+func (w *system) ordinary() []*room {
 	return slices.DeleteFunc(slices.Clone(w.rooms), func(r *room) bool {
-		return r == w.everyone || r == w.probes || r == w.fat
+		return r == w.broadcast || r == w.probes || r == w.fat
 	})
 }
 
-// mend waits until every node says that it is ready.
-func (w *world) mend() {
+// awaitReady waits until every node says that it is ready.
+func (w *system) awaitReady() {
 	w.t.Helper()
 	for _, n := range w.nodes {
 		wait.Until(w.t, "node "+n.name+" to be ready", n.ready)
@@ -228,12 +228,12 @@ func (w *world) mend() {
 // A deployment is the log of a world: Redis in one of the shapes that people run, or
 // the embedded one.
 type deployment interface {
-	shape() string
+	topology() string
 	partitions() int
 
 	// reach returns the flags by which a node finds the log, and the line that it
 	// leads over, if there is one of its own.
-	reach(t *testing.T) (flags []string, line *line)
+	reach(t *testing.T) (flags []string, link *link)
 
 	// keepsAcknowledged reports whether what publishers were told is logged is safe
 	// from all faults but losers.
@@ -249,12 +249,12 @@ type deployment interface {
 	// faults are those that can be done to the log, and to the nodes' ways to it.
 	faults() []fault
 
-	// losers are faults that cost the log events, or may.
-	losers() []fault
+	// lossFaults are faults that cost the log events, or may.
+	lossFaults() []fault
 }
 
 // readLog reads a room's stream once Redis answers again.
-func (w *world) readLog(r *room, after streams.ID) []entry {
+func (w *system) readLog(r *room, after streams.ID) []entry {
 	w.t.Helper()
 	var all []entry
 	var err error

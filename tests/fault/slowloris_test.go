@@ -17,7 +17,7 @@ import (
 
 // A manner is a way to hold a connection of a node by saying next to nothing: one byte
 // each second.
-type manner struct {
+type attack struct {
 	name    string
 	opening string // is said at once
 	after   string // is said when the header of an answer has come; "" for nothing
@@ -30,27 +30,27 @@ type manner struct {
 
 const (
 	silentPeer = 105 * time.Second
-	// lorisSlack is what it takes until a stream that is not read has filled what lies between,
+	// slowSlack is what it takes until a stream that is not read has filled what lies between,
 	// and to see that a connection has ended: the second byte after the end fails.
-	lorisSlack = 15 * time.Second
-	// lorisBuffer of one who reads nothing is soon full, in bytes.
-	lorisBuffer = 2 << 10
+	slowSlack = 15 * time.Second
+	// slowBuffer of one who reads nothing is soon full, in bytes.
+	slowBuffer = 2 << 10
 )
 
-// lorisTimeouts are a node's, for headers and bodies: in the full run, its defaults.
-func lorisTimeouts() (header, body time.Duration) {
+// slowTimeouts are a node's, for headers and bodies: in the full run, its defaults.
+func slowTimeouts() (header, body time.Duration) {
 	return inCut(2*time.Second, 10*time.Second), inCut(4*time.Second, 30*time.Second)
 }
 
-func manners() []manner {
-	header, body := lorisTimeouts()
+func attacks() []attack {
+	header, body := slowTimeouts()
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: tidemark\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
 	const longMessage = "\x81\xfe\xff\xff\x00\x00\x00\x00" // a text frame of 65,535 bytes, its mask zero
 	const batch = "POST /v1/events HTTP/1.1\r\nHost: tidemark\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 	waited := inCut(0, silentPeer)
 	const follow = "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\n"
-	return []manner{
+	return []attack{
 		{name: "a header that does not end", opening: follow + "X-Slow: ", limit: header},
 		{name: "an upgrade that does not end", opening: upgrade + "X-Slow: ", limit: header},
 		{name: "a body that does not end", opening: batch + `{"events":[{"room":"room-0","data":"`, limit: body},
@@ -60,9 +60,9 @@ func manners() []manner {
 }
 
 // A loris is one connection that is held in such a manner.
-type loris struct {
+type slowConn struct {
 	*net.TCPConn
-	manner
+	attack
 	began time.Time
 	gone  time.Duration // after it began; 0 while it stands
 }
@@ -77,54 +77,54 @@ func TestSlowLoris(t *testing.T) {
 	}
 	p := plan{nodes: 1, rooms: 4}
 	if !thorough() {
-		header, body := lorisTimeouts()
+		header, body := slowTimeouts()
 		p.flags = []string{"--header-timeout=" + header.String(), "--body-timeout=" + body.String()}
 	}
-	w := newWorld(t, "slow-loris", newStandalone(t, "always"), p)
+	w := newSystem(t, "slow-loris", newStandalone(t, "always"), p)
 	n := w.nodes[0]
-	w.recruit(few)
+	w.startClients(few)
 	end := w.begin(w.publishers(200))
 	w.awaitLive()
 	connects := w.counts.connects.Load()
 
-	all := w.besiege(n, sockets)
+	all := w.openSlowConns(n, sockets)
 	ctx, stop := context.WithCancel(context.Background())
-	var dribbling sync.WaitGroup
-	dribbling.Go(func() { dribble(ctx, all) })
-	arrived, slowest := w.arrive(n, longestLimit()+lorisSlack)
+	var sending sync.WaitGroup
+	sending.Go(func() { keepSending(ctx, all) })
+	arrived, slowest := w.arrive(n, longestLimit()+slowSlack)
 	stop()
-	dribbling.Wait()
+	sending.Wait()
 	t.Logf("%d clients came meanwhile, the slowest was live after %v", arrived, slowest)
-	w.keptAll(connects + int64(arrived))
+	w.checkNoReconnects(connects + int64(arrived))
 	if n := w.counts.repeats.Load(); n > 0 {
 		t.Errorf("%d publishes had to be repeated", n)
 	}
-	w.areGone(all)
+	w.checkGone(all)
 	for _, l := range all {
 		l.Close() // those for which the cut does not wait
 	}
 	end()
-	w.leaveNothing()
+	w.checkLeaks()
 	w.conclude()
 }
 
 func longestLimit() (longest time.Duration) {
-	for _, m := range manners() {
+	for _, m := range attacks() {
 		longest = max(longest, m.limit)
 	}
 	return longest
 }
 
-// besiege opens n connections of all manners.
-func (w *world) besiege(n *node, count int) []*loris {
+// openSlowConns opens n connections of all manners.
+func (w *system) openSlowConns(n *node, count int) []*slowConn {
 	w.t.Helper()
 	const atOnce = 32
-	all, kinds := make([]*loris, count), manners()
+	all, kinds := make([]*slowConn, count), attacks()
 	var opening sync.WaitGroup
 	for worker := range atOnce {
 		opening.Go(func() {
 			for i := worker; i < count; i += atOnce {
-				l, err := besiege(n.addr, kinds[i%len(kinds)], byte(1+i%atOnce))
+				l, err := openSlowConns(n.addr, kinds[i%len(kinds)], byte(1+i%atOnce))
 				if err != nil {
 					w.t.Errorf("%s: %v", kinds[i%len(kinds)].name, err)
 					return
@@ -152,17 +152,17 @@ func (w *world) besiege(n *node, count int) []*loris {
 	return all
 }
 
-// besiege opens one connection, from one of the addresses of loopback.
-func besiege(addr string, m manner, from byte) (*loris, error) {
+// openSlowConns opens one connection, from one of the addresses of loopback.
+func openSlowConns(addr string, m attack, from byte) (*slowConn, error) {
 	dialer := net.Dialer{Timeout: wait.Limit, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, from)}}
 	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	l := &loris{TCPConn: conn.(*net.TCPConn), manner: m, began: time.Now()}
+	l := &slowConn{TCPConn: conn.(*net.TCPConn), attack: m, began: time.Now()}
 	_ = l.SetLinger(0)
 	if m.stalls {
-		err = l.SetReadBuffer(lorisBuffer)
+		err = l.SetReadBuffer(slowBuffer)
 	}
 	if err == nil {
 		_, err = l.Write([]byte(m.opening))
@@ -177,8 +177,8 @@ func besiege(addr string, m manner, from byte) (*loris, error) {
 	return l, err
 }
 
-// dribble sends a byte each second on every connection that stands, until ctx ends.
-func dribble(ctx context.Context, all []*loris) {
+// keepSending sends a byte each second on every connection that stands, until ctx ends.
+func keepSending(ctx context.Context, all []*slowConn) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for {
@@ -201,13 +201,13 @@ func dribble(ctx context.Context, all []*loris) {
 
 // arrive has clients come to a node one after the other, each of which has to be live
 // before the next comes, and returns how many there were and the longest that one took.
-func (w *world) arrive(n *node, lasts time.Duration) (arrived int, slowest time.Duration) {
+func (w *system) arrive(n *node, lasts time.Duration) (arrived int, slowest time.Duration) {
 	w.t.Helper()
 	const pause, stay = 500 * time.Millisecond, 10 * time.Second
 	rooms := w.ordinary()
 	for began := time.Now(); time.Since(began) < lasts; time.Sleep(pause) {
 		called := time.Now()
-		c := w.newClient(clientName("arrival", arrived%len(rooms), arrived), habits{
+		c := w.newClient(clientName("arrival", arrived%len(rooms), arrived), behavior{
 			over: transport(arrived % 2), start: "since=now", at: n.addr, until: called.Add(stay),
 		}, rooms[arrived%len(rooms)])
 		wait.Until(w.t, c.name+" to be live", c.isLive)
@@ -217,11 +217,11 @@ func (w *world) arrive(n *node, lasts time.Duration) (arrived int, slowest time.
 	return arrived, slowest
 }
 
-// areGone fails the test unless each connection has ended within its time.
-func (w *world) areGone(all []*loris) {
+// checkGone fails the test unless each connection has ended within its time.
+func (w *system) checkGone(all []*slowConn) {
 	w.t.Helper()
 	var stand []string
-	for _, m := range manners() {
+	for _, m := range attacks() {
 		if m.limit == 0 {
 			continue
 		}
@@ -234,7 +234,7 @@ func (w *world) areGone(all []*loris) {
 				stand = append(stand, m.name)
 			}
 		}
-		w.within(m.name, last, m.limit+lorisSlack)
+		w.within(m.name, last, m.limit+slowSlack)
 	}
 	if len(stand) > 0 {
 		w.t.Errorf("%d connections still stand: %s", len(stand), strings.Join(stand[:min(len(stand), 5)], ", "))

@@ -18,25 +18,25 @@ import (
 
 // A line is a proxy between two parties of a world, on which harm can be done. Its
 // methods are for one goroutine at a time.
-type line struct {
-	t     *testing.T
-	proxy *toxiproxy.Proxy
-	addr  string    // host:port to connect to; it stays
-	moods [2]*moody // one for each direction
+type link struct {
+	t      *testing.T
+	proxy  *toxiproxy.Proxy
+	addr   string          // host:port to connect to; it stays
+	toxics [2]*switchToxic // one for each direction
 }
 
-// newLine starts a line to target, host:port, which ends with the test.
-func newLine(t *testing.T, target string) *line {
+// newLink starts a line to target, host:port, which ends with the test.
+func newLink(t *testing.T, target string) *link {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
-	l := &line{t: t, proxy: toxiproxy.NewProxy(server, target, redistest.FreeAddr(t), target)}
+	l := &link{t: t, proxy: toxiproxy.NewProxy(server, target, redistest.FreeAddr(t), target)}
 	for i, direction := range []string{"upstream", "downstream"} {
-		text := fmt.Sprintf(`{"type":%q,"stream":%q}`, moodyName, direction)
+		text := fmt.Sprintf(`{"type":%q,"stream":%q}`, switchToxicName, direction)
 		added, err := l.proxy.Toxics.AddToxicJson(strings.NewReader(text))
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.moods[i] = added.Toxic.(*moody)
+		l.toxics[i] = added.Toxic.(*switchToxic)
 	}
 	l.heal()
 	l.addr = l.proxy.Listen
@@ -46,9 +46,9 @@ func newLine(t *testing.T, target string) *line {
 }
 
 // close ends all connections, and none is accepted any more.
-func (l *line) close() { l.proxy.Stop() }
+func (l *link) close() { l.proxy.Stop() }
 
-func (l *line) open() {
+func (l *link) open() {
 	l.t.Helper()
 	if err := l.proxy.Start(); err != nil {
 		l.t.Errorf("open the line to %s: %v", l.proxy.Upstream, err)
@@ -56,61 +56,61 @@ func (l *line) open() {
 }
 
 // cut ends all connections.
-func (l *line) cut() {
+func (l *link) cut() {
 	l.t.Helper()
 	l.close()
 	l.open()
 }
 
-// harm does m to both directions, from now on, and heal takes it away.
-func (l *line) harm(m mood) {
-	for _, x := range l.moods {
-		x.turn(m)
+// inject does m to both directions, from now on, and heal takes it away.
+func (l *link) inject(m condition) {
+	for _, x := range l.toxics {
+		x.set(m)
 	}
 }
 
-func (l *line) heal() { l.harm(mood{}) }
+func (l *link) heal() { l.inject(condition{}) }
 
 // A mood is what a line does to what goes through it. The zero mood does nothing.
-type mood struct {
+type condition struct {
 	delay time.Duration // give or take half of it
 	rate  int           // bytes a second; 0 for any number
 
 	// hole swallows everything. Connections that have lost something end when the
-	// mood changes.
+	// condition changes.
 	hole bool
 
 	over chan struct{} // closed when the mood changes
 }
 
-func slow(ms int) mood   { return mood{delay: time.Duration(ms) * time.Millisecond} }
-func narrow(kb int) mood { return mood{rate: kb << 10} }
-func blackHole() mood    { return mood{hole: true} }
+func slow(ms int) condition      { return condition{delay: time.Duration(ms) * time.Millisecond} }
+func throttled(kb int) condition { return condition{rate: kb << 10} }
+func blackHole() condition       { return condition{hole: true} }
 
-// moodyName is what toxiproxy calls moody.
-const moodyName = "moody"
+// switchToxicName is what toxiproxy calls moody.
+const switchToxicName = "moody"
 
-// moody is a toxic that stays on its line and changes its mood. toxiproxy's own have
+// switchToxic is a toxic that stays on its line and changes its mood. toxiproxy's own have
 // to be added and removed, and a connection that breaks while they are keeps both
 // that and the whole line waiting for ever.
-type moody struct{ mood atomic.Pointer[mood] }
+type switchToxic struct{ condition atomic.Pointer[condition] }
 
 // GetBufferSize implements toxics.BufferedToxic: what is delayed must not hold up
 // what comes after it.
-func (x *moody) GetBufferSize() int { return 1024 }
+func (x *switchToxic) GetBufferSize() int { return 1024 }
 
-func (x *moody) turn(m mood) {
+func (x *switchToxic) set(m condition) {
 	m.over = make(chan struct{})
-	if old := x.mood.Swap(&m); old != nil {
+	if old := x.condition.Swap(&m); old != nil {
 		close(old.over)
 	}
 }
 
 // Pipe implements toxics.Toxic for one connection.
-func (x *moody) Pipe(stub *toxics.ToxicStub) {
+func (x *switchToxic) Pipe(stub *toxics.ToxicStub) {
 	lost := false
 	for {
-		m := x.mood.Load()
+		m := x.condition.Load()
 		if lost && !m.hole {
 			break
 		}
@@ -137,7 +137,7 @@ func (x *moody) Pipe(stub *toxics.ToxicStub) {
 }
 
 // hold waits for as long as the mood holds c, or lasts.
-func (m *mood) hold(c *stream.StreamChunk) {
+func (m *condition) hold(c *stream.StreamChunk) {
 	wait := time.Duration(0)
 	if m.delay > 0 {
 		wait = m.delay/2 + rand.N(m.delay) - time.Since(c.Timestamp)
