@@ -13,15 +13,17 @@ import (
 )
 
 const (
-	// goneWithin is what docs/protocol.md says of clients that fall silent.
+	// goneWithin is the time within which the server closes the connection of a silent
+	// client (docs/protocol.md).
 	goneWithin = 105 * time.Second
-	// slack is what looking at it takes, on a machine that does other things.
+	// slack is the extra time that a busy machine needs to observe it.
 	slack = 12 * time.Second
-	// stall is how long a client that is there may take nothing, scenario 19.
+	// stall is how long a client may read nothing before it loses its connection (scenario
+	// 19).
 	stall = time.Minute
-	// lookEvery is how often the server's connections are looked at.
+	// lookEvery is the interval at which the test reads the server's connections.
 	lookEvery = 200 * time.Millisecond
-	// smallBuffer of a client is soon full, in bytes.
+	// smallBuffer is a client's receive buffer in bytes. It fills quickly.
 	smallBuffer = 4 << 10
 )
 
@@ -29,13 +31,13 @@ const (
 type peer struct {
 	what string
 	at   string        // the client's address
-	gone time.Duration // after silence fell; 0 while it stands
+	gone time.Duration // time since the network failed; 0 while the connection stands
 }
 
-// Clients vanish without a word, each home in a way of its own: its line is down,
-// or the router drops what is sent to it, or what it sends. Whatever connection
-// they had, the server has let go of it within the time in which a WebSocket
-// misses its pings. A client that is there stays, however long it takes nothing.
+// Clients vanish without closing their connections: the network of each fails in its own
+// way. Its interface is down, or the router drops packets to it or from it. The server
+// closes every such connection within the time in which a WebSocket misses its pings. A
+// client that is only slow keeps its connection.
 func TestScenario35HalfOpenPeers(t *testing.T) {
 	if !inside(t) {
 		return
@@ -60,7 +62,7 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 		peers = append(peers, settle(h)...)
 	}
 	for _, h := range []*home{down, deaf, dumb} {
-		peers = append(peers, rest(h)) // last, so that its idle time-out is further off than the limit
+		peers = append(peers, rest(h)) // last, so that its idle time-out ends after the limit
 	}
 	if standing := look(peers, s.connections(), 0); standing != len(peers) {
 		t.Fatalf("%d of %d connections stand", standing, len(peers))
@@ -85,9 +87,9 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 	s.awaitReturn(before)
 }
 
-// watch publishes into the busy room, and notes when the server lets go of whom,
-// until all peers are gone or should be. It wakes the stalled after a while. It
-// returns the ids of what it published.
+// watch publishes into the busy room and notes when the server closes each connection, until
+// all peers are gone or the limit has passed. It wakes the stalled follower after a while.
+// It returns the ids of the published events.
 func watch(t *testing.T, s *server, peers []*peer, stays []*follower, awake chan<- struct{}) (published []string) {
 	t.Helper()
 	asleep, probed := true, false
@@ -110,12 +112,12 @@ func watch(t *testing.T, s *server, peers []*peer, stays []*follower, awake chan
 	return published
 }
 
-// dialer returns a way to call the server from h.
+// dialer returns a function that connects to the server from h.
 func (h *home) dialer(receive int) func() (*conn, error) {
 	return func() (*conn, error) { return h.dial(h.server+":8080", receive) }
 }
 
-// settle returns connections of every kind on which a client follows.
+// settle opens following connections of every kind.
 func settle(h *home) (peers []*peer) {
 	h.t.Helper()
 	call := h.dialer(0)
@@ -158,7 +160,7 @@ func settle(h *home) (peers []*peer) {
 	return peers
 }
 
-// openShared asks for an event stream over HTTP/2, which goes on being read.
+// openShared asks for an event stream over HTTP/2 and goes on reading it.
 func (l *conn) openShared(path string) error {
 	transport := &http.Transport{
 		DialContext: func(context.Context, string, string) (net.Conn, error) { return l.TCPConn, nil },
@@ -174,7 +176,7 @@ func (l *conn) openShared(path string) error {
 	if err != nil {
 		return err
 	}
-	go func() { _, _ = io.Copy(io.Discard, res.Body) }() // until the line is reset
+	go func() { _, _ = io.Copy(io.Discard, res.Body) }() // until the connection is reset
 	return nil
 }
 
@@ -188,7 +190,7 @@ func rest(h *home) *peer {
 	return &peer{what: h.why + ": HTTP, between two requests", at: l.LocalAddr().String()}
 }
 
-// look notes which peers the server has let go of, and returns how many stand.
+// look notes which peers the server has closed, and returns the number of the others.
 func look(peers []*peer, connections map[string]connection, now time.Duration) (standing int) {
 	for _, p := range peers {
 		switch _, stands := connections[p.at]; {

@@ -25,7 +25,7 @@ type caller struct {
 	calls atomic.Uint32
 }
 
-// callerAddrs is how many addresses a caller calls from.
+// callerAddrs is the number of addresses a caller connects from.
 const callerAddrs = 32
 
 // A conn is one raw connection. Unlike the clients of tests/internal/follow it can send
@@ -90,7 +90,7 @@ func upgrade(fields ...string) string {
 		"Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==")...)
 }
 
-// answer reads a response's header.
+// answer reads the header of a response.
 func (l *conn) answer() (*http.Response, error) { return http.ReadResponse(l.in, nil) }
 
 // openStream asks for an event stream and returns its first block.

@@ -10,14 +10,14 @@ import (
 	"strings"
 )
 
-// A connection is what the system knows of one of the server's.
+// A connection is the kernel's view of one of the server's connections.
 type connection struct {
-	unread  bool // something has come that the server has not read
-	probing bool // the client's window is closed, and the server asks
+	unread  bool // the receive queue has bytes that the server has not read
+	probing bool // the client's window is closed and the kernel probes it
 }
 
-// connections returns the server's established connections, by the address of
-// the client. See proc_net_tcp in the kernel's documentation.
+// connections returns the server's established connections by the address of the client. See
+// proc_net_tcp in the kernel's documentation.
 func (s *server) connections() map[string]connection {
 	s.t.Helper()
 	const established, windowProbe = "01", "04"
@@ -44,8 +44,8 @@ func (s *server) connections() map[string]connection {
 	return found
 }
 
-// address reads an IPv4 address as these tables write it: four bytes, in tcp6 the
-// last of sixteen, in the machine's own order, and the port.
+// address parses an IPv4 address of these tables: four bytes in the machine's byte order (in
+// tcp6 the last of sixteen), and the port.
 func address(text string) string {
 	var ip uint32
 	var port int

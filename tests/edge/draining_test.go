@@ -18,7 +18,7 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// A node is one in this process, whose rooms are left soon.
+// A node runs in this process. It gives up empty rooms after 20 ms.
 type node struct {
 	t      *testing.T
 	edge   *api.Server
@@ -43,7 +43,7 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-// gauge adds up the values of a gauge.
+// gauge returns the sum of a gauge over its labels.
 func (n *node) gauge(name string) (sum float64) {
 	n.t.Helper()
 	families, err := n.gauges.Gather()
@@ -60,8 +60,8 @@ func (n *node) gauge(name string) (sum float64) {
 	return sum
 }
 
-// A node drains while clients storm it. However each of them fares, nobody is
-// counted in the end, no room is held, and no goroutine is left.
+// A node drains while clients connect in large numbers. In the end no gauge counts a client,
+// no room is held and no goroutine is left.
 func TestScenario36Draining(t *testing.T) {
 	const drains, storm = 4, 800
 	for range drains {
@@ -71,7 +71,7 @@ func TestScenario36Draining(t *testing.T) {
 			fillNode(t, n)
 			crowd := &crowd{dial: c.dial}
 			var running sync.WaitGroup
-			running.Go(func() { crowd.visit(storm, func(error) {}) }) // who is refused now fails rightly
+			running.Go(func() { crowd.exchange(storm, func(error) {}) }) // from here on a refused client is no failure
 			if !wait.For(func() bool { return crowd.made.Load() > storm/2 }) {
 				t.Error("the storm does not begin")
 			}
@@ -88,7 +88,7 @@ func TestScenario36Draining(t *testing.T) {
 	}
 }
 
-// fillNode publishes what the visits expect to find.
+// fillNode publishes the events that the exchanges expect.
 func fillNode(t *testing.T, n *node) {
 	t.Helper()
 	client := n.http.Client()

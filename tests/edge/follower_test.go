@@ -63,7 +63,7 @@ func followRoom(t testing.TB, o followOptions) *follower {
 	return f
 }
 
-// take does with a message what the options ask for.
+// take handles a message as the options say.
 func (f *follower) take(o followOptions, m follow.Message) error {
 	switch m.Kind {
 	case follow.Opened:

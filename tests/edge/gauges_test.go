@@ -21,33 +21,33 @@ import (
 )
 
 const (
-	// visits is how many connections come and go.
-	visits = 100_000
-	// visited is how many rooms they are about.
+	// exchanges is the number of connections that come and go.
+	exchanges = 100_000
+	// visited is the number of rooms that they use.
 	visited = 300
-	// stallEvery and stallFor are how often and how long Redis answers nobody.
+	// Redis answers nothing for stallFor, once every stallEvery.
 	stallEvery, stallFor = 2 * time.Second, 200 * time.Millisecond
-	// staying is how many followers stay all the while, on each transport.
+	// staying is the number of followers that keep their connections, on each transport.
 	staying = 40
 )
 
-// A visit is one connection, from its first byte to its last.
-type visit struct {
+// An exchange is one connection, from its first byte to its last.
+type exchange struct {
 	name string
 	play func(l *conn, room string) error
 }
 
-// allVisits are the ways in which a connection can go, well or badly.
-func allVisits() []visit {
+// allExchanges returns all kinds of connections, valid and invalid.
+func allExchanges() []exchange {
 	path := func(room string) string { return "/v1/rooms/" + room + "/events" }
-	return slices.Concat([]visit{
+	return slices.Concat([]exchange{
 		{"a publish", func(l *conn, room string) error { return l.expect(post(path(room), `{"data":1}`), http.StatusCreated) }},
 		{"history", func(l *conn, room string) error { return l.expect(request("GET", path(room)), http.StatusOK) }},
 		{"half a header", func(l *conn, room string) error { text := stream(path(room)); return l.send(text[:len(text)/2]) }},
-	}, streamVisits(path), socketVisits(), frameVisits())
+	}, streamExchanges(path), socketExchanges(), frameExchanges())
 }
 
-func streamVisits(path func(room string) string) []visit {
+func streamExchanges(path func(room string) string) []exchange {
 	open := func(path func(room string) string, fields ...string) func(*conn, string) error {
 		return func(l *conn, room string) error {
 			_, _, err := l.openStream(path(room), fields...)
@@ -58,7 +58,7 @@ func streamVisits(path func(room string) string) []visit {
 	refused := func(status int, path string) func(*conn, string) error {
 		return func(l *conn, _ string) error { return l.expect(stream(path), status) }
 	}
-	return []visit{
+	return []exchange{
 		{"a stream that is cut when it stands", open(path)},
 		{"a stream that is cut before its answer", func(l *conn, room string) error { return l.send(stream(path(room))) }},
 		{"a stream that is cut while the log is asked", func(l *conn, room string) error {
@@ -81,8 +81,8 @@ func streamVisits(path func(room string) string) []visit {
 	}
 }
 
-func socketVisits() []visit {
-	return []visit{
+func socketExchanges() []exchange {
+	return []exchange{
 		{"a socket that is cut when it stands", func(l *conn, _ string) error { return l.openSocket() }},
 		{"a socket that is cut before its answer", func(l *conn, _ string) error { return l.send(upgrade()) }},
 		{"a handshake that is refused", func(l *conn, _ string) error {
@@ -109,8 +109,8 @@ func socketVisits() []visit {
 	}
 }
 
-// talk returns a visit to a socket: of what is given, the first of two is said, in
-// the place of ROOM the visit's, and then the second heard.
+// talk returns an exchange on a socket. lines are pairs: a message to send, in which ROOM
+// stands for the exchange's room, and a text to wait for.
 func talk(lines ...string) func(*conn, string) error {
 	return func(l *conn, room string) error {
 		if err := l.openSocket(); err != nil {
@@ -130,8 +130,8 @@ func talk(lines ...string) func(*conn, string) error {
 	}
 }
 
-// frameVisits are those whose frames break the rules: all are closed for it.
-func frameVisits() []visit {
+// frameExchanges break the rules for frames. The server closes each of them.
+func frameExchanges() []exchange {
 	closed := func(text string, want int) func(*conn, string) error {
 		return func(l *conn, _ string) error {
 			if err := l.openSocket(); err != nil {
@@ -147,7 +147,7 @@ func frameVisits() []visit {
 			return err
 		}
 	}
-	return []visit{
+	return []exchange{
 		{"a frame that is too large", closed(ws.Frame(ws.Text, strings.Repeat("x", 140<<10))[:1<<10], 1009)},
 		{"a binary frame", closed(ws.Frame(ws.Binary, "{}"), 1003)},
 		{"a frame without a mask", closed("\x81\x02{}", 1002)},
@@ -173,15 +173,15 @@ func (l *conn) expect(text string, status int) error {
 	return err
 }
 
-// A crowd makes visits.
+// A crowd runs exchanges.
 type crowd struct {
 	dial func() (*conn, error)
 	made atomic.Int64
 }
 
-// visit makes n visits of all kinds, many at once, and hands over what went wrong.
-func (c *crowd) visit(n int, wrong func(error)) {
-	kinds := allVisits()
+// exchange runs n exchanges of all kinds, many at once, and passes each failure to wrong.
+func (c *crowd) exchange(n int, wrong func(error)) {
+	kinds := allExchanges()
 	var running sync.WaitGroup
 	for worker := range atOnce {
 		running.Go(func() {
@@ -197,8 +197,8 @@ func (c *crowd) visit(n int, wrong func(error)) {
 	running.Wait()
 }
 
-// one makes one visit, which ends with a reset or in order.
-func (c *crowd) one(v visit, room string, reset bool) error {
+// one runs one exchange, which ends with a reset or in order.
+func (c *crowd) one(v exchange, room string, reset bool) error {
 	l, err := c.dial()
 	if err != nil {
 		return err
@@ -211,9 +211,9 @@ func (c *crowd) one(v visit, room string, reset bool) error {
 	return v.play(l, room)
 }
 
-// A hundred thousand connections come and go, well and badly, while some stay.
-// Then the gauges are what is there: the connections and rooms of those that
-// stayed, and the channels that Redis knows of; and in the end nothing.
+// A hundred thousand connections come and go, valid and invalid, while some stay. Afterwards
+// the gauges show exactly the connections and rooms that stayed, and Redis has exactly their
+// channels. When those have left too, the gauges are zero.
 func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 	redis := &registry{t: t, client: redistest.StartProcess(t).Client()}
 	s := serve(t, "--redis", "redis://"+redis.client.Options().Addr)
@@ -230,10 +230,10 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 	}
 	wrong := func(err error) { t.Error(err) }
 	crowd := &crowd{dial: c.dial}
-	crowd.visit(visits/50, wrong)
+	crowd.exchange(exchanges/50, wrong)
 	before := redis.without(s.await("only those that stay", atRest))
 	stalled := redis.stallNowAndThen()
-	crowd.visit(visits-visits/50, wrong)
+	crowd.exchange(exchanges-exchanges/50, wrong)
 	stalls := stalled()
 	after := s.await(fmt.Sprintf("only those that stay, and no more than %+v", before), func(h holdings) bool {
 		now := redis.without(h)
@@ -252,20 +252,20 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 		}
 	}
 	s.awaitRest()
-	t.Parallel() // rooms are kept for half a minute: others need not wait for that
+	t.Parallel() // the node keeps rooms for half a minute: other tests need not wait
 	if h := s.await("no room", func(h holdings) bool { return h.rooms == 0 }); redis.channels() != 0 {
 		t.Errorf("%+v, and %d channels in Redis", h, redis.channels())
 	}
 }
 
-// A registry is what Redis knows of a node.
+// A registry shows which channels of a node Redis knows.
 type registry struct {
 	t      *testing.T
 	client *redis.Client
 }
 
-// channels counts the rooms that the node follows. (It follows one more channel,
-// which is no room's.)
+// channels returns the number of rooms that the node follows. The node follows one more
+// channel, which belongs to no room.
 func (r *registry) channels() int {
 	r.t.Helper()
 	names, err := r.client.PubSubShardChannels(context.Background(), "*:c:?*").Result()
@@ -273,8 +273,8 @@ func (r *registry) channels() int {
 	return len(names)
 }
 
-// without returns h without the descriptors of connections to Redis, which the node
-// keeps.
+// without returns h without the descriptors of connections to Redis, because the node keeps
+// those.
 func (r *registry) without(h holdings) holdings {
 	r.t.Helper()
 	list, err := r.client.ClientList(context.Background()).Result()
@@ -283,9 +283,8 @@ func (r *registry) without(h holdings) holdings {
 	return h
 }
 
-// stallNowAndThen has Redis answer nobody for a while, again and again, so that
-// clients leave while the node waits for it. stop ends that, and returns how often
-// it was.
+// stallNowAndThen pauses Redis again and again, so that clients leave while the node waits
+// for it. stop ends that and returns the number of pauses.
 func (r *registry) stallNowAndThen() (stop func() int) {
 	quit, times := make(chan struct{}), make(chan int)
 	go func() {

@@ -22,24 +22,23 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A wrong is a request that can't be served, to the byte, and how it is to be
-// answered.
+// A wrong is an invalid request, as bytes, and the answer it must get.
 type wrong struct {
 	name   string
 	text   string
 	status int
-	code   string // of the problem document; empty where net/http answers by itself
-	cut    bool   // the client's side ends with it
+	code   string // of the problem document; "" where net/http itself answers
+	cut    bool   // the client closes its side after it
 }
 
-// A route is a method and an address of the surface.
+// A route is a method and a path of the API.
 type route struct {
 	method, path string
 	takesBody    bool
 }
 
-// allRoutes returns the surface, as api/openapi.yaml has it. A test of package api
-// holds that to the server.
+// allRoutes returns the routes in api/openapi.yaml. A test of package api compares that file
+// with the server.
 func allRoutes(t *testing.T) (routes []route) {
 	t.Helper()
 	text, err := os.ReadFile("../../api/openapi.yaml")
@@ -70,7 +69,7 @@ func allRoutes(t *testing.T) (routes []route) {
 	return routes
 }
 
-// at returns the route's path with name in the place of its parameter.
+// at returns the route's path with name in place of its parameter.
 func (r route) at(name string) string {
 	before, rest, named := strings.Cut(r.path, "{")
 	if !named {
@@ -85,8 +84,7 @@ func (r route) named() bool {
 	return strings.Contains(r.path, "{room}") || strings.Contains(r.path, "{user}")
 }
 
-// request returns a request to the route that would be served, with other things
-// in the place of its name and body.
+// request returns a valid request to the route, with another name and body.
 func (r route) request(name, body string, fields ...string) string {
 	path := r.at(name)
 	switch {
@@ -98,7 +96,7 @@ func (r route) request(name, body string, fields ...string) string {
 	return request(r.method, path, fields...)
 }
 
-// good is a body that the route takes.
+// good returns a valid body for the route.
 func (r route) good() string {
 	if r.path == "/v1/events" {
 		return `{"events":[{"room":"lobby","data":1}]}`
@@ -106,12 +104,12 @@ func (r route) good() string {
 	return `{"data":1}`
 }
 
-// inData returns a body of the route that has the data.
+// inData returns a body for the route with the data.
 func (r route) inData(data string) string {
 	return strings.Replace(r.good(), `"data":1`, `"data":`+data, 1)
 }
 
-// allWrongs returns what is wrong with requests to the route.
+// allWrongs returns invalid requests to the route.
 func (r route) allWrongs() []wrong {
 	list := []wrong{
 		{name: "headers too long", text: r.request("lobby", r.good(), "X-Long: "+strings.Repeat("x", 70<<10)), status: 431, code: "header-too-large"},
@@ -120,8 +118,8 @@ func (r route) allWrongs() []wrong {
 		{name: "another method", text: request("BREW", r.at("lobby")), status: 405, code: "method-not-allowed"},
 		{name: "an address that goes on", text: request("GET", strings.TrimSuffix(r.at("lobby"), "/")+"/more/and/more"), status: 404, code: "not-found"},
 		{name: "an address that is no URL", text: request("GET", r.at("%zz")+"%zz"), status: 400},
-		// It is longer than the 14 characters by which net/http knows HTTP/2: of a line
-		// that ends before, it leaves something unread, which resets the connection.
+		// The line is longer than the 14 characters by which net/http recognises HTTP/2.
+		// After a shorter line net/http leaves bytes unread, which resets the connection.
 		{name: "no HTTP", text: r.method + r.at("lobby") + " is no HTTP\r\n\r\n", status: 400},
 	}
 	if r.named() {
@@ -136,7 +134,7 @@ func (r route) allWrongs() []wrong {
 	return list
 }
 
-// wrongNames are names that no room and no user has.
+// wrongNames are names that no room and no user can have.
 func (r route) wrongNames() (list []wrong) {
 	for name, text := range map[string]string{
 		"a NUL":              "a%00",
@@ -161,14 +159,14 @@ func (r route) wrongNames() (list []wrong) {
 		list = append(list, wrong{name: "a name with " + name, text: r.request(text, r.good()), status: 400, code: "room-invalid"})
 	}
 	for _, dots := range []string{".", "..", "%2e", "%2E%2e", ".%2e"} {
-		if strings.Contains(r.path, "{room}") { // a user's room is "@..", which is nobody's folder
+		if strings.Contains(r.path, "{room}") { // a user's room is "@..", which is not a parent directory
 			list = append(list, wrong{name: "the name " + dots, text: r.request(dots, r.good()), status: 400, code: "room-invalid"})
 		}
 	}
 	return append(list, wrong{name: "a name with a slash", text: r.request("a/b", r.good()), status: 404, code: "not-found"})
 }
 
-// wrongBodies are bodies that can't be served as a whole.
+// wrongBodies are invalid as a whole.
 func (r route) wrongBodies() []wrong {
 	deep := func(n int) string { return r.inData(strings.Repeat("[", n) + strings.Repeat("]", n)) }
 	body := func(name, body string, status int, code string, fields ...string) wrong {
@@ -217,12 +215,12 @@ func (r route) wrongBodies() []wrong {
 		body("two keys", r.good(), 400, "key-invalid", "Idempotency-Key: a", "Idempotency-Key: b"))
 }
 
-// chunks returns n chunks of a size, and no end.
+// chunks returns n chunks of a size, without the last chunk.
 func chunks(n, size int) string {
 	return strings.Repeat(fmt.Sprintf("%x\r\n%s\r\n", size, strings.Repeat(" ", size)), n)
 }
 
-// wrongFollows are wrong in what they ask for, not in how.
+// wrongFollows have valid syntax and ask for something that does not exist.
 func wrongFollows() []wrong {
 	room, several := "/v1/rooms/lobby/events", "/v1/events"
 	list := []wrong{
@@ -245,7 +243,7 @@ func wrongFollows() []wrong {
 	return list
 }
 
-// wrongHandshakes ask for a WebSocket as none is to be had.
+// wrongHandshakes are upgrades that the server must refuse.
 func wrongHandshakes() []wrong {
 	handshake := func(fields ...string) string { return request("GET", "/v1/ws", fields...) }
 	const connection, up, version, key = "Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=="
@@ -260,7 +258,7 @@ func wrongHandshakes() []wrong {
 	}
 }
 
-// wrongParts are addresses of the console that it does not have.
+// wrongParts are paths that the console does not have.
 func wrongParts() (list []wrong) {
 	for _, name := range []string{"nothing.js", "", ".", "..", "../livez", "%2e%2e%2flivez", "%00", "*", "a%2Fb"} {
 		list = append(list, wrong{name: "GET /console/" + name, text: request("GET", "/console/"+name), status: 404, code: "not-found"})
@@ -268,8 +266,8 @@ func wrongParts() (list []wrong) {
 	return list
 }
 
-// Requests that can't be served get one problem document each, on every route, and
-// store nothing; nor do messages, on a WebSocket.
+// Every route answers an invalid request with one problem document and stores nothing. The
+// same holds for WebSocket messages.
 func TestScenario38Malformed(t *testing.T) {
 	redis := redistest.StartProcess(t)
 	for log, args := range map[string][]string{
@@ -303,7 +301,7 @@ func TestScenario38Malformed(t *testing.T) {
 	}
 }
 
-// owed returns how many problems are to be told, by code, for all that is wrong.
+// owed returns how many problems the server must report, by code.
 func owed(list []wrong) map[string]float64 {
 	problems := make(map[string]float64)
 	for _, w := range list {
@@ -320,7 +318,7 @@ func owed(list []wrong) map[string]float64 {
 	return problems
 }
 
-// eachOf calls check for each of list, several at once.
+// eachOf calls check for each element of list, several at once.
 func eachOf(list []wrong, check func(wrong)) {
 	work := make(chan wrong)
 	var running sync.WaitGroup
@@ -338,7 +336,7 @@ func eachOf(list []wrong, check func(wrong)) {
 	running.Wait()
 }
 
-// check sends the request, and reads all that comes back.
+// check sends the request and reads everything that comes back.
 func (w wrong) check(c *caller) error {
 	l, err := c.dial()
 	if err != nil {
@@ -348,7 +346,7 @@ func (w wrong) check(c *caller) error {
 	var sending sync.WaitGroup
 	defer sending.Wait()
 	defer l.reset()
-	sending.Go(func() { // at the same time, for the answer may come before all is sent
+	sending.Go(func() { // concurrently: the answer may come before everything is sent
 		_ = l.send(w.text)
 		if w.cut {
 			_ = l.CloseWrite()
@@ -377,7 +375,7 @@ func (w wrong) check(c *caller) error {
 	return l.checkEnd(res, w.cut)
 }
 
-// checkProblem returns what is wrong with a problem document.
+// checkProblem returns an error unless the answer is the right problem document.
 func checkProblem(h http.Header, body []byte, status int, code string) error {
 	if kind := h.Get("Content-Type"); kind != "application/problem+json" {
 		return fmt.Errorf("Content-Type %q\n%s", kind, body)
@@ -385,7 +383,8 @@ func checkProblem(h http.Header, body []byte, status int, code string) error {
 	return checkDocument(body, status, code)
 }
 
-// checkDocument returns what is wrong with a problem document.
+// checkDocument returns an error unless the document has the code, status and text of the
+// problem.
 func checkDocument(text []byte, status int, code string) error {
 	var p struct {
 		Type, Title, Detail, Code string
@@ -405,11 +404,11 @@ func checkDocument(text []byte, status int, code string) error {
 	return nil
 }
 
-// checkEnd returns an error unless nothing comes after an answer: the connection
-// ends, or the next request is answered as if there had been none before.
+// checkEnd returns an error if anything follows the answer. The connection must end, or
+// answer the next request as if it were the first.
 func (l *conn) checkEnd(res *http.Response, cut bool) error {
 	if res.Close || cut {
-		rest, _ := io.ReadAll(l.in) // it may be reset, for not all was read
+		rest, _ := io.ReadAll(l.in) // the server may reset the connection, because it has not read everything
 		if len(rest) > 0 {
 			return fmt.Errorf("after the answer comes %.80q", rest)
 		}
@@ -421,8 +420,7 @@ func (l *conn) checkEnd(res *http.Response, cut bool) error {
 	return nil
 }
 
-// wrongEvents are events of a batch that can't be stored, and the codes of their
-// problems.
+// wrongEvents are events of a batch that cannot be stored, with the codes of their problems.
 func wrongEvents() map[string]string {
 	big := strings.Repeat("x", 64<<10)
 	deep := strings.Repeat("[", 65) + strings.Repeat("]", 65)
@@ -450,7 +448,7 @@ func wrongEvents() map[string]string {
 	}
 }
 
-// checkBatch sends them as one batch: each has its result.
+// checkBatch sends them as one batch: each must get its result.
 func checkBatch(t *testing.T, c *caller) {
 	t.Helper()
 	events := wrongEvents()

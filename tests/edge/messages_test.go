@@ -9,13 +9,13 @@ import (
 	"testing"
 )
 
-// A message is what a client says on a WebSocket that can't be served.
+// A message is an invalid WebSocket message.
 type message struct {
 	text string
 	code string
 }
 
-// roomNames are names that no room has, as JSON.
+// roomNames are invalid room names, as JSON.
 func roomNames() []string {
 	return []string{
 		`"a*"`, `"*"`, `".."`, `"."`, `""`, `"a/b"`, `"../../etc"`, `"\u0000"`, `"a\u0000"`, `"%00"`, `"a\nb"`, `"{lobby}"`,
@@ -23,7 +23,7 @@ func roomNames() []string {
 	}
 }
 
-// wrongMessages returns what is wrong with each op.
+// wrongMessages returns invalid messages of each op.
 func wrongMessages() (list []message) {
 	for op, rest := range map[string]string{
 		"subscribe": ``, "unsubscribe": ``, "publish": `,"data":1`,
@@ -74,9 +74,8 @@ func wrongMessages() (list []message) {
 	)
 }
 
-// checkMessages says them all on one socket: each is answered with one error, and
-// the next is heard as if there had been none. Frames that break the rules end a
-// socket each.
+// checkMessages sends all of them on one socket. The server must answer each with one error
+// and then handle the next message as usual. A frame that breaks the rules ends its socket.
 func checkMessages(t *testing.T, c *caller) {
 	t.Helper()
 	l, err := c.dial()
@@ -92,7 +91,7 @@ func checkMessages(t *testing.T, c *caller) {
 			t.Errorf("%.80s: %v", m.text, err)
 		}
 	}
-	for _, v := range frameVisits() {
+	for _, v := range frameExchanges() {
 		l, err := c.dial()
 		if err != nil {
 			t.Fatal(err)
@@ -104,7 +103,7 @@ func checkMessages(t *testing.T, c *caller) {
 	}
 }
 
-// checkMessage says a message and then a ping: there is one answer to each.
+// checkMessage sends a message and then a ping: each must get one answer.
 func (l *conn) checkMessage(m message, number int) error {
 	if err := l.sendText(m.text); err != nil {
 		return err

@@ -19,13 +19,12 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// insideVar says to a test that it runs in namespaces of its own, and where the
-// program is.
+// insideVar tells a test that it runs in network namespaces, and where the program is.
 const insideVar = "TIDEMARK_EDGE_INSIDE"
 
-// inside runs the test once more, in a process that has a network of its own to
-// break, and reports whether this is that process. In the other one it returns
-// when the process has ended; the tests that come after run meanwhile.
+// inside runs the test again, in a process whose network the test can break, and returns
+// true in that process. In the first process it returns false when the second has ended; the
+// tests that follow run meanwhile.
 func inside(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv(insideVar) != "" {
@@ -48,7 +47,7 @@ func inside(t *testing.T) bool {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("no network namespace to be had, which takes root or user namespaces for everyone: %v", err)
 	}
-	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // with all that it has started
+	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // kills its children too
 	t.Parallel()
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("in namespaces: %v", err)
@@ -57,21 +56,21 @@ func inside(t *testing.T) bool {
 	return false
 }
 
-// A namespace is a network of its own, and a thread that is in it.
+// A namespace is a network namespace and a thread inside it.
 type namespace struct {
 	t    *testing.T
 	path string
-	jobs chan func() // of the thread; nil for the process's own network
+	jobs chan func() // run by the thread; nil for the process's own network
 }
 
-// newNamespace returns a new namespace, which ends with the test.
+// newNamespace returns a new namespace. It ends with the test.
 func newNamespace(t *testing.T) *namespace {
 	t.Helper()
 	n := &namespace{t: t, jobs: make(chan func())}
 	entered := make(chan error)
 	var running sync.WaitGroup
 	running.Go(func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
 		err := unix.Unshare(unix.CLONE_NEWNET)
 		n.path = fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), unix.Gettid())
 		entered <- err
@@ -86,7 +85,7 @@ func newNamespace(t *testing.T) *namespace {
 	return n
 }
 
-// do runs f in the namespace, and waits. f must not end the test.
+// do runs f in the namespace and waits. f must not end the test.
 func (n *namespace) do(f func()) {
 	if n.jobs == nil {
 		f()
@@ -115,8 +114,8 @@ func runIP(args string) error {
 	return nil
 }
 
-// dial connects to addr from the namespace. receive bounds the line's receive
-// buffer, in bytes; 0 leaves it to the system.
+// dial connects to addr from the namespace. receive is the size of the receive buffer in
+// bytes; 0 means the system's default.
 func (n *namespace) dial(addr string, receive int) (*conn, error) {
 	dialer := net.Dialer{Timeout: wait.Limit, KeepAlive: -1}
 	if receive > 0 {
@@ -134,8 +133,8 @@ func (n *namespace) dial(addr string, receive int) (*conn, error) {
 	return newConn(conn.(*net.TCPConn)), nil
 }
 
-// An internet is a router between the server's network, which is the process's
-// own, and one for each client.
+// An internet is a router between the server's network, which is the process's own, and the
+// network of each client.
 type internet struct {
 	t              *testing.T
 	server, router *namespace
@@ -155,11 +154,11 @@ func newInternet(t *testing.T) *internet {
 	return i
 }
 
-// A home is a client's network. Each reaches the server at an address of its own,
-// so that the router can drop either direction.
+// A home is a client's network. Each reaches the server at a separate address, so that the
+// router can drop packets in one direction.
 type home struct {
 	*namespace
-	why             string // its connections end
+	why             string // the server must end its connections
 	address, server string
 }
 
@@ -176,8 +175,8 @@ func (i *internet) newHome(why string) *home {
 	return h
 }
 
-// connect lays a line from n to the router. subnet is how its addresses start: n
-// has number 1, the router number 2.
+// connect adds a link from n to the router. subnet is the beginning of its addresses: n has
+// number 1, the router number 2.
 func (i *internet) connect(n *namespace, name, subnet string) {
 	i.t.Helper()
 	far := "to." + subnet

@@ -4,6 +4,6 @@ package edge
 
 import "testing"
 
-// These tests count a process's descriptors in /proc, call from many addresses of
-// loopback and drop packets between network namespaces.
+// These tests count descriptors in /proc, use many loopback addresses and drop packets
+// between network namespaces, which other systems do not offer.
 func TestEdge(t *testing.T) { t.Fatal("the tests of the edge need Linux") }

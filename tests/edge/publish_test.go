@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// publish publishes one event, whose data is the text, and returns its id.
+// publish publishes one event with the text as its data, and returns the id.
 func publish(t testing.TB, s *server, room, text string) string {
 	t.Helper()
 	id, err := publishTo(s.http, s.URL(), room, text, "")
@@ -21,8 +21,8 @@ func publish(t testing.TB, s *server, room, text string) string {
 	return id
 }
 
-// publishTo publishes one event through the node or proxy at url, with a key if
-// there is one. An error says nothing about whether it is in the log.
+// publishTo publishes one event through the node or proxy at url, with a key unless it is
+// "". After an error the event may or may not be in the log.
 func publishTo(client *http.Client, url, room, text, key string) (id string, err error) {
 	body, err := json.Marshal(map[string]string{"data": text})
 	if err != nil {
@@ -52,7 +52,7 @@ func publishTo(client *http.Client, url, room, text, key string) (id string, err
 	return published.ID, err
 }
 
-// A refusal is an answer other than "it is in the log".
+// A refusal is an answer that does not acknowledge the event.
 type refusal struct {
 	status int
 	text   string

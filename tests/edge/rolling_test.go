@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// nodes is how many there are behind nginx, and rounds how often each is
-	// restarted.
+	// nodes is the number of nodes behind nginx; each is restarted rounds times.
 	nodes, rounds = 3, 2
-	// followers of each transport, publishers over REST and over a WebSocket.
+	// rollFollowers is the number of followers on each transport, rollPublishers that of
+	// publishers over REST and over WebSocket.
 	rollFollowers, rollPublishers = 10, 4
-	// pace is how long each publisher waits between two events, and loses how many
-	// there are for each whose answer it does not wait for.
+	// pace is the delay between two events of a publisher. For each event, loses more are
+	// sent without waiting for the answer.
 	pace, loses = 10 * time.Millisecond, 10
 )
 
@@ -33,8 +33,8 @@ type fleet struct {
 	front string // nginx's host:port
 }
 
-// launch starts a fleet, which ends with the test.
-func launch(t *testing.T) *fleet {
+// startCluster starts a fleet, which ends with the test.
+func startCluster(t *testing.T) *fleet {
 	t.Helper()
 	f := &fleet{redis: redistest.StartProcess(t)}
 	for i := range f.nodes {
@@ -67,11 +67,11 @@ func (f *fleet) restart(t *testing.T, i int) {
 	}
 }
 
-// A sender publishes over a connection of its own.
+// A sender publishes over its own connection.
 type sender interface {
-	// send publishes one event. Without an id nobody knows whether it is stored.
+	// send publishes one event. If it returns no id, the event may or may not be stored.
 	send(data, key string) (id string, err error)
-	// lose does the same, and loses the connection with the answer.
+	// lose publishes and drops the connection before it has read the answer.
 	lose(data, key string)
 	close()
 }
@@ -101,7 +101,7 @@ func (s restSender) close() { s.client.CloseIdleConnections() }
 
 type socketSender struct {
 	caller *caller
-	line   *conn // nil while there is none
+	line   *conn // nil before the first use and after an error
 }
 
 func (s *socketSender) send(data, key string) (id string, err error) {
@@ -138,13 +138,12 @@ func (s *socketSender) close() {
 	}
 }
 
-// A persistent publisher repeats what was not answered with an id, with the same
-// key, for as long as it takes.
+// A persistent publisher repeats each event with its key until the answer has an id.
 type persistent struct {
-	name    string
-	sender  sender
-	ledger  *ledger
-	repeats int // owned by run
+	name        string
+	sender      sender
+	receiptBook *receiptBook
+	repeats     int // owned by run
 }
 
 // run publishes until quit is closed.
@@ -172,7 +171,7 @@ func (p *persistent) publish(data string) error {
 	for {
 		id, err := p.sender.send(data, data)
 		if id != "" {
-			p.ledger.note(data, id)
+			p.receiptBook.note(data, id)
 			return nil
 		}
 		if time.Now().After(deadline) {
@@ -183,11 +182,10 @@ func (p *persistent) publish(data string) error {
 	}
 }
 
-// Every node is restarted, one after the other, while publishers repeat with their
-// keys and followers come back with their cursors: nothing is lost, and nothing
-// is there twice.
+// Every node is restarted in turn, while publishers repeat with their keys and followers
+// return with their cursors: no event is missing or repeated.
 func TestScenario39RollingRestart(t *testing.T) {
-	f := launch(t)
+	f := startCluster(t)
 	c := &caller{to: f.front}
 	var follows []*follower
 	for range rollFollowers {
@@ -195,15 +193,15 @@ func TestScenario39RollingRestart(t *testing.T) {
 			follows = append(follows, followRoom(t, followOptions{over: over, room: "lobby", cursor: "earliest", dial: c.dial, resumes: true}))
 		}
 	}
-	l := newLedger()
+	l := newReceiptBook()
 	quit := make(chan struct{})
 	var publishers []*persistent
 	var running sync.WaitGroup
 	for i := range rollPublishers {
 		client := &http.Client{Transport: &http.Transport{}, Timeout: wait.Limit}
 		publishers = append(publishers,
-			&persistent{name: fmt.Sprintf("rest%d/", i), ledger: l, sender: restSender{client, c, "http://" + f.front}},
-			&persistent{name: fmt.Sprintf("socket%d/", i), ledger: l, sender: &socketSender{caller: c}})
+			&persistent{name: fmt.Sprintf("rest%d/", i), receiptBook: l, sender: restSender{client, c, "http://" + f.front}},
+			&persistent{name: fmt.Sprintf("socket%d/", i), receiptBook: l, sender: &socketSender{caller: c}})
 	}
 	for _, p := range publishers {
 		running.Go(func() { p.run(t, quit) })

@@ -26,7 +26,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Protocols that a client offers in its handshake (ALPN, RFC 7301).
+// Protocols that a client offers in its TLS handshake (ALPN, RFC 7301).
 const (
 	overHTTP1 = "http/1.1"
 	overHTTP2 = "h2"
@@ -44,7 +44,7 @@ func serveTLS(t testing.TB, args ...string) *server {
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(pem)
 	config := &tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}
-	once := &http.Transport{DisableKeepAlives: true, TLSClientConfig: config.Clone()} // a transport adds to its own
+	once := &http.Transport{DisableKeepAlives: true, TLSClientConfig: config.Clone()} // a transport modifies its own copy
 	return &server{
 		Server: tidemark.Serve(t, program.Options{}, append(args, "--tls-cert="+cert, "--tls-key="+key)...),
 		t:      t,
@@ -53,7 +53,7 @@ func serveTLS(t testing.TB, args ...string) *server {
 	}
 }
 
-// encrypt begins TLS on l, and returns once the handshake is done from the client's side.
+// encrypt starts TLS on l and returns when the client's side of the handshake is done.
 func (l *conn) encrypt(config *tls.Config, protocol string) (*tls.Conn, error) {
 	config = config.Clone()
 	config.NextProtos = []string{protocol}
@@ -67,7 +67,7 @@ func (l *conn) encrypt(config *tls.Config, protocol string) (*tls.Conn, error) {
 	return conn, nil
 }
 
-// clientHello returns what a client begins its handshake with.
+// clientHello returns the bytes of a ClientHello.
 func clientHello(t testing.TB, config *tls.Config) string {
 	t.Helper()
 	var heard recorder
@@ -77,9 +77,9 @@ func clientHello(t testing.TB, config *tls.Config) string {
 	return string(heard.said)
 }
 
-// A recorder keeps what is first said to it, and is silent.
+// A recorder keeps the bytes of the first write and answers nothing.
 type recorder struct {
-	net.Conn // nil: nothing else is asked for
+	net.Conn // nil: the handshake calls no other method
 	said     []byte
 }
 
@@ -92,11 +92,10 @@ func (r *recorder) Write(b []byte) (int, error) {
 
 func (*recorder) Read([]byte) (int, error) { return 0, io.EOF }
 
-// heap returns how much memory is in use behind a collection, in bytes. The server needs
-// --pprof-listen.
+// heap returns the bytes in use after a garbage collection. The server needs --pprof-listen.
 func (s *server) heap() int {
 	s.t.Helper()
-	for range 2 { // what pools keep goes with the second
+	for range 2 { // the second collection frees what pools keep
 		res, err := s.http.Get("http://" + s.profiles() + "/debug/pprof/heap?gc=1")
 		if err != nil {
 			s.t.Fatal(err)
@@ -107,7 +106,7 @@ func (s *server) heap() int {
 	return int(s.metrics()["go_memstats_heap_alloc_bytes"])
 }
 
-// profiles is where the server serves them.
+// profiles returns the address at which the server serves profiles.
 func (s *server) profiles() string {
 	s.t.Helper()
 	for line := range strings.Lines(s.Stderr.String()) {
@@ -120,7 +119,7 @@ func (s *server) profiles() string {
 	return ""
 }
 
-// awaitHeap waits until no more memory is in use than before, and most beyond it.
+// awaitHeap waits until at most `most` bytes more than before are in use.
 func (s *server) awaitHeap(before, most int) {
 	s.t.Helper()
 	var now int
@@ -131,8 +130,8 @@ func (s *server) awaitHeap(before, most int) {
 	s.t.Logf("%d KiB of memory are in use, %d KiB were before", now>>10, before>>10)
 }
 
-// A guest follows a room over HTTP/1.1 or HTTP/2, on a connection of its own.
-type guest struct {
+// A tlsFollower follows a room over HTTP/1.1 or HTTP/2, on its own connection.
+type tlsFollower struct {
 	s      *server
 	room   string
 	client *http.Client
@@ -140,10 +139,10 @@ type guest struct {
 	blocks *sse.Reader
 }
 
-// newGuest returns a guest that is live.
-func newGuest(s *server, protocol, room string) (*guest, error) {
+// newTLSFollower returns a follower whose stream is open.
+func newTLSFollower(s *server, protocol, room string) (*tlsFollower, error) {
 	transport := &http.Transport{TLSClientConfig: s.tls.Clone(), ForceAttemptHTTP2: protocol == overHTTP2}
-	g := &guest{s: s, room: room, client: &http.Client{Transport: transport, Timeout: wait.Limit}}
+	g := &tlsFollower{s: s, room: room, client: &http.Client{Transport: transport, Timeout: wait.Limit}}
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, s.URL()+"/v1/rooms/"+room+"/events", nil)
 	if err != nil {
 		return nil, err
@@ -161,8 +160,8 @@ func newGuest(s *server, protocol, room string) (*guest, error) {
 	return g, nil
 }
 
-// hears publishes an event, and reads until it comes.
-func (g *guest) hears() error {
+// awaitOwnEvent publishes an event and reads until it arrives.
+func (g *tlsFollower) awaitOwnEvent() error {
 	id, err := publishTo(g.client, g.s.URL(), g.room, "x", "")
 	if err != nil {
 		return err
@@ -178,18 +177,18 @@ func (g *guest) hears() error {
 	}
 }
 
-func (g *guest) leave() {
+func (g *tlsFollower) leave() {
 	_ = g.body.Close()
 	g.client.CloseIdleConnections()
 }
 
-// served has somebody connect, follow, publish and hear it, over each version of HTTP.
+// served connects, follows, publishes and receives the event, over each version of HTTP.
 func (s *server) served() error {
 	var all error
 	for _, protocol := range []string{overHTTP1, overHTTP2} {
-		g, err := newGuest(s, protocol, "lobby")
+		g, err := newTLSFollower(s, protocol, "lobby")
 		if err == nil {
-			err = g.hears()
+			err = g.awaitOwnEvent()
 			g.leave()
 		}
 		if err != nil {
@@ -199,12 +198,12 @@ func (s *server) served() error {
 	return all
 }
 
-// preface is what a client begins HTTP/2 with (RFC 9113, 3.4).
+// preface returns the beginning of an HTTP/2 connection (RFC 9113, 3.4).
 func preface(settings ...http2.Setting) string {
 	return http2.ClientPreface + frames(func(f *http2.Framer) error { return f.WriteSettings(settings...) })
 }
 
-// frames returns the bytes of what is written.
+// frames returns the frames that write writes.
 func frames(write func(*http2.Framer) error) string {
 	var text bytes.Buffer
 	if err := write(http2.NewFramer(&text, nil)); err != nil {
@@ -213,38 +212,38 @@ func frames(write func(*http2.Framer) error) string {
 	return text.String()
 }
 
-// headers returns the frame that asks for an event stream, or begins a publish, on a
-// stream. It depends on no frame before it.
+// headers returns the frame that asks for an event stream, or begins a publish, on a stream.
+// It does not depend on earlier frames.
 func headers(stream uint32, method, path string) string {
 	var block bytes.Buffer
 	encoder := hpack.NewEncoder(&block)
 	for _, field := range [][2]string{{":method", method}, {":scheme", "https"}, {":authority", "tidemark"}, {":path", path}, {"accept", "text/event-stream"}} {
-		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true}) // so that it is not indexed
+		_ = encoder.WriteField(hpack.HeaderField{Name: field[0], Value: field[1], Sensitive: true}) // keeps it out of the index
 	}
 	return frames(func(f *http2.Framer) error {
 		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: stream, BlockFragment: block.Bytes(), EndHeaders: true, EndStream: method == http.MethodGet})
 	})
 }
 
-// follows is the frame that asks for an event stream.
+// follows returns the frame that asks for an event stream.
 func follows(stream uint32) string { return headers(stream, http.MethodGet, "/v1/rooms/lobby/events") }
 
-// cancels is the frame by which a client gives a stream up.
+// cancels returns the frame that cancels a stream.
 func cancels(stream uint32) string {
 	return frames(func(f *http2.Framer) error { return f.WriteRSTStream(stream, http2.ErrCodeCancel) })
 }
 
-// asks is the frame that wants an answer.
+// asks returns a ping, which the server answers.
 func asks() string {
 	return frames(func(f *http2.Framer) error { return f.WritePing(false, [8]byte{1}) })
 }
 
-// goAway is the error code with which the server has sent the client away.
+// A goAway is the error code of the server's GOAWAY frame.
 type goAway http2.ErrCode
 
 func (g goAway) Error() string { return "GOAWAY: " + http2.ErrCode(g).String() }
 
-// awaitPong reads frames until the answer to a ping, or until the server says GOAWAY.
+// awaitPong reads frames until the answer to a ping or a GOAWAY.
 func awaitPong(in io.Reader) error {
 	framer := http2.NewFramer(io.Discard, in)
 	for {

@@ -16,12 +16,12 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// A server is a running tidemark, and a client that looks at what it holds.
+// A server is the program as a process, with a client that reads its metrics.
 type server struct {
 	*program.Server
 	t    testing.TB
 	http *http.Client // each request on a connection of its own
-	tls  *tls.Config  // of its clients; nil where it speaks no TLS
+	tls  *tls.Config  // for its clients; nil without TLS
 }
 
 // URL is the server's address in the form that clients take.
@@ -43,16 +43,16 @@ func serve(t testing.TB, args ...string) *server {
 	}
 }
 
-// holdings are what a server holds for its clients.
+// holdings are the resources that a server holds.
 type holdings struct {
-	sse, sockets         int // connections, as /metrics says
-	subscriptions, rooms int // as /metrics says
-	descriptors          int // as the system says
-	goroutines           int // as /metrics says
+	sse, sockets         int // connections, from /metrics
+	subscriptions, rooms int // from /metrics
+	descriptors          int // from /proc
+	goroutines           int // from /metrics
 }
 
-// holdings returns what the server holds now, which includes the connection that
-// asks.
+// holdings returns the resources that the server holds now, which include the connection of
+// this request.
 func (s *server) holdings() holdings {
 	s.t.Helper()
 	m := s.metrics()
@@ -66,7 +66,7 @@ func (s *server) holdings() holdings {
 	}
 }
 
-// metrics returns the values that /metrics shows, by name and labels.
+// metrics returns the values on /metrics by name and labels.
 func (s *server) metrics() map[string]float64 {
 	s.t.Helper()
 	status, text := s.get("/metrics")
@@ -83,7 +83,7 @@ func (s *server) metrics() map[string]float64 {
 	return values
 }
 
-// get asks for a page.
+// get reads one page of the server.
 func (s *server) get(path string) (status int, text string) {
 	s.t.Helper()
 	res, err := s.http.Get(s.URL() + path)
@@ -98,7 +98,7 @@ func (s *server) get(path string) (status int, text string) {
 	return res.StatusCode, string(body)
 }
 
-// descriptors counts the process's open files and sockets.
+// descriptors counts the open files and sockets of the process.
 func (s *server) descriptors() int {
 	s.t.Helper()
 	open, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
@@ -108,7 +108,7 @@ func (s *server) descriptors() int {
 	return len(open)
 }
 
-// awaitRest waits until nobody is connected, and returns what the server holds then.
+// awaitRest waits until no client is connected, and returns the server's holdings then.
 func (s *server) awaitRest() holdings {
 	s.t.Helper()
 	return s.await("nobody is connected", func(h holdings) bool {
@@ -125,11 +125,11 @@ func (s *server) awaitReturn(before holdings) {
 	})
 }
 
-// await waits until ok holds of what the server holds, which it returns.
+// await waits until ok holds of the server's holdings, and returns them.
 func (s *server) await(what string, ok func(holdings) bool) (h holdings) {
 	s.t.Helper()
 	if !wait.For(func() bool { h = s.holdings(); return ok(h) }) {
-		s.t.Fatalf("want %s; the server holds %+v\n%s", what, h, s.whatItHolds())
+		s.t.Fatalf("want %s; the server holds %+v\n%s", what, h, s.leakReport())
 	}
 	return h
 }

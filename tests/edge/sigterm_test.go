@@ -22,17 +22,17 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A ledger is what publishers were told of what they published.
-type ledger struct {
+// A receiptBook records the answers that publishers got.
+type receiptBook struct {
 	mu      sync.Mutex        // guards the fields below
-	ids     map[string]string // by data; empty where the answer was that it is not in the log
+	ids     map[string]string // by data; "" for an event that was refused
 	refused int
 }
 
-func newLedger() *ledger { return &ledger{ids: make(map[string]string)} }
+func newReceiptBook() *receiptBook { return &receiptBook{ids: make(map[string]string)} }
 
-// note writes down that data was answered, with its id if it has one.
-func (l *ledger) note(data, id string) {
+// note records the answer for data: the event's id, or "" for a refusal.
+func (l *receiptBook) note(data, id string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ids[data] = id
@@ -41,14 +41,14 @@ func (l *ledger) note(data, id string) {
 	}
 }
 
-func (l *ledger) len() int {
+func (l *receiptBook) len() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return len(l.ids)
 }
 
-// acknowledged returns the ids that were answered, in the order of the log.
-func (l *ledger) acknowledged() (ids []string) {
+// acknowledged returns the acknowledged ids in the order of the log.
+func (l *receiptBook) acknowledged() (ids []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, id := range l.ids {
@@ -60,9 +60,9 @@ func (l *ledger) acknowledged() (ids []string) {
 	return ids
 }
 
-// settle compares what was answered with the log: what was acknowledged is there,
-// once; and what is there was acknowledged.
-func (l *ledger) settle(t *testing.T, log []logged) {
+// settle compares the answers with the log: every acknowledged event is in the log once, and
+// every event in the log was acknowledged.
+func (l *receiptBook) settle(t *testing.T, log []logged) {
 	t.Helper()
 	if d := logtest.Compare(l.acknowledged(), idsOf(log)); !d.OK() {
 		t.Errorf("the log against what was acknowledged: %v", d)
@@ -74,7 +74,7 @@ func (l *ledger) settle(t *testing.T, log []logged) {
 	}
 }
 
-// A logged is an event as history has it.
+// A logged is an event in a room's history.
 type logged struct{ ID, Data string }
 
 func idsOf(log []logged) []string {
@@ -85,7 +85,7 @@ func idsOf(log []logged) []string {
 	return ids
 }
 
-// history reads all that the log keeps of room.
+// history returns all events that the log keeps of room.
 func (s *server) history(room string) (all []logged) {
 	s.t.Helper()
 	for next := ""; ; {
@@ -104,9 +104,9 @@ func (s *server) history(room string) (all []logged) {
 	}
 }
 
-// hammer publishes over REST, one event after the other, until it is refused or
-// cut off.
-func hammer(t *testing.T, s *server, name string, l *ledger) {
+// publishUntilRefused publishes over REST, one event after the other, until the node refuses
+// one or ends the connection.
+func publishUntilRefused(t *testing.T, s *server, name string, l *receiptBook) {
 	kept := &http.Transport{}
 	defer kept.CloseIdleConnections()
 	client := &http.Client{Transport: kept, Timeout: wait.Limit}
@@ -127,8 +127,8 @@ func hammer(t *testing.T, s *server, name string, l *ledger) {
 	}
 }
 
-// hammerSocket does the same over a WebSocket.
-func hammerSocket(t *testing.T, c *caller, name string, l *ledger) {
+// publishOnSocketUntilRefused does the same over a WebSocket.
+func publishOnSocketUntilRefused(t *testing.T, c *caller, name string, l *receiptBook) {
 	line, err := c.dial()
 	if err == nil {
 		defer line.Close()
@@ -150,9 +150,9 @@ func hammerSocket(t *testing.T, c *caller, name string, l *ledger) {
 	}
 }
 
-// publish publishes over the socket, with a key if there is one, and returns the
-// id; none says that it was refused because the node is going away. After an
-// error nothing is known.
+// publish publishes over the socket, with a key unless it is "", and returns the id. The id
+// "" means that the node refused the event because it is draining. After an error the
+// outcome is unknown.
 func (l *conn) publish(room, data, key string) (id string, err error) {
 	ask := map[string]string{"op": "publish", "room": room, "data": data}
 	if key != "" {
@@ -165,11 +165,11 @@ func (l *conn) publish(room, data, key string) (id string, err error) {
 	if err := l.sendText(string(text)); err != nil {
 		return "", err
 	}
-	return l.hearPublished()
+	return l.readPublished()
 }
 
-// hearPublished reads the answer to a publish.
-func (l *conn) hearPublished() (id string, err error) {
+// readPublished reads the answer to a publish.
+func (l *conn) readPublished() (id string, err error) {
 	kind, text, err := l.readFrame()
 	if err != nil {
 		return "", err
@@ -181,9 +181,9 @@ func (l *conn) hearPublished() (id string, err error) {
 	return said.ID, nil
 }
 
-// A node that is told to go under load is first not ready any more; then its
-// clients are sent away over some time, each told to come back at another; what
-// it has begun is answered; and it ends in order.
+// A node that receives SIGTERM under load first reports that it is not ready. Then it
+// disconnects its clients over some time and tells each to return after a different delay.
+// It answers all requests that it has begun, and exits with code 0.
 func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 	const clients, publishers = 100, 8 // of each transport
 	redis := redistest.StartProcess(t)
@@ -199,13 +199,13 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 			}}))
 		}
 	}
-	l := newLedger()
+	l := newReceiptBook()
 	var running sync.WaitGroup
 	for i := range publishers {
-		running.Go(func() { hammer(t, s, fmt.Sprintf("rest%d/", i), l) })
-		running.Go(func() { hammerSocket(t, c, fmt.Sprintf("socket%d/", i), l) })
+		running.Go(func() { publishUntilRefused(t, s, fmt.Sprintf("rest%d/", i), l) })
+		running.Go(func() { publishOnSocketUntilRefused(t, c, fmt.Sprintf("socket%d/", i), l) })
 	}
-	slow := beginSlowly(t, c, publishers)
+	slow := beginPublishes(t, c, publishers)
 	if !wait.For(func() bool { return l.len() > 50*publishers }) {
 		t.Fatal("the load does not begin")
 	}
@@ -223,13 +223,13 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 		t.Errorf("exit code %d\n%s", code, s.Stderr)
 	}
 	running.Wait()
-	checkPartings(t, follows)
+	checkRejections(t, follows)
 	again := serve(t, "--redis", redis.URL())
 	l.settle(t, again.history("lobby"))
 	t.Logf("%d publishes acknowledged, %d told that the node is going", len(l.acknowledged()), l.refused)
 }
 
-// ready reports whether the node says that it is: false also where nobody answers.
+// ready reports whether the node says that it is ready. It returns false if nothing answers.
 func ready(s *server) bool {
 	res, err := s.http.Get(s.URL() + "/readyz")
 	if err != nil {
@@ -239,9 +239,9 @@ func ready(s *server) bool {
 	return res.StatusCode == http.StatusOK
 }
 
-// checkPartings fails the test unless each client was sent away once, properly,
-// and all of them over some time.
-func checkPartings(t *testing.T, follows []*follower) {
+// checkRejections fails the test unless each client got exactly one valid drain message, and
+// all of them were spread over some time.
+func checkRejections(t *testing.T, follows []*follower) {
 	t.Helper()
 	var times []time.Time
 	retries := make(map[time.Duration]bool)
@@ -266,15 +266,15 @@ func checkPartings(t *testing.T, follows []*follower) {
 	}
 }
 
-// A slowPublish is one of which the node has taken up the first half.
-type slowPublish struct {
+// A halfPublish is a publish of which the node has read the first half.
+type halfPublish struct {
 	line       *conn
 	data, rest string
 }
 
-// beginSlowly begins n publishes. Each was asked to go on by the handler that reads
-// its body.
-func beginSlowly(t *testing.T, c *caller, n int) (begun []slowPublish) {
+// beginPublishes begins n publishes. The handler that reads the body has sent each client
+// 100 Continue.
+func beginPublishes(t *testing.T, c *caller, n int) (begun []halfPublish) {
 	t.Helper()
 	for i := range n {
 		l, err := c.dial()
@@ -282,7 +282,7 @@ func beginSlowly(t *testing.T, c *caller, n int) (begun []slowPublish) {
 			t.Fatal(err)
 		}
 		t.Cleanup(l.reset)
-		p := slowPublish{line: l, data: fmt.Sprint("slow", i)}
+		p := halfPublish{line: l, data: fmt.Sprint("slow", i)}
 		body := fmt.Sprintf(`{"data":%q}`, p.data)
 		head, _ := strings.CutSuffix(post("/v1/rooms/lobby/events", body, "Expect: 100-continue"), body)
 		if err := l.expect(head, http.StatusContinue); err != nil {
@@ -297,8 +297,8 @@ func beginSlowly(t *testing.T, c *caller, n int) (begun []slowPublish) {
 	return begun
 }
 
-// end sends the other half: the event is stored.
-func (p slowPublish) end(t *testing.T, l *ledger) {
+// end sends the other half and expects that the event is stored.
+func (p halfPublish) end(t *testing.T, l *receiptBook) {
 	t.Helper()
 	if err := p.line.send(p.rest); err != nil {
 		t.Errorf("%s: %v", p.data, err)
@@ -326,8 +326,8 @@ func (l *conn) readReceipt() (id string, err error) {
 	return receipt.ID, err
 }
 
-// Publishes that wait for the log when the signal comes are answered, over either
-// transport, although the time to send their connections away passes meanwhile.
+// Publishes that wait for the log when the signal comes are answered over both transports,
+// although the time to disconnect their clients passes meanwhile.
 func TestScenario39InFlight(t *testing.T) {
 	const publishers = 40 // on each transport
 	redis := redistest.StartProcess(t)
@@ -352,7 +352,7 @@ func TestScenario39InFlight(t *testing.T) {
 	}
 	s.awaitRead(slices.Concat(rest, sockets))
 	s.Signal(syscall.SIGTERM)
-	if !wait.For(func() bool { return sentAway(idle) >= publishers/2 }) {
+	if !wait.For(func() bool { return rejected(idle) >= publishers/2 }) {
 		t.Fatal("the clients that do nothing are not sent away")
 	}
 	must(t, client.Do(ctx, "CLIENT", "UNPAUSE").Err())
@@ -362,7 +362,7 @@ func TestScenario39InFlight(t *testing.T) {
 		if err != nil {
 			t.Errorf("REST: %v", err)
 		}
-		other, err := sockets[i].hearPublished()
+		other, err := sockets[i].readPublished()
 		if err != nil || other == "" {
 			t.Errorf("WebSocket: %v", err)
 		}
@@ -382,10 +382,10 @@ func TestScenario39InFlight(t *testing.T) {
 	}
 }
 
-// A second signal ends a node at once that waits for somebody.
+// A second signal ends a node at once, even while it waits for a client.
 func TestScenario39SecondSignal(t *testing.T) {
 	s := serve(t, "--data", t.TempDir())
-	beginSlowly(t, &caller{to: s.Addr}, 1)
+	beginPublishes(t, &caller{to: s.Addr}, 1)
 	s.Signal(syscall.SIGTERM)
 	if !wait.For(func() bool { return !ready(s) }) {
 		t.Fatal("it is still ready")
@@ -396,15 +396,15 @@ func TestScenario39SecondSignal(t *testing.T) {
 	}
 }
 
-// sentAway counts those that were.
-func sentAway(follows []*follower) (n int) {
+// rejected counts the connections that the server has ended.
+func rejected(follows []*follower) (n int) {
 	for _, f := range follows {
 		n += len(f.rejections())
 	}
 	return n
 }
 
-// awaitRead waits until the server has read all that was sent on the lines.
+// awaitRead waits until the server has read everything sent on the connections.
 func (s *server) awaitRead(lines []*conn) {
 	s.t.Helper()
 	read := func() bool {

@@ -12,21 +12,20 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// touched are the rooms that a request which is not understood rightly might be
-// about.
+// touched are the rooms that a misread request might affect.
 func touched() []string {
 	return []string{"lobby", "@ann", "$all", "a", "b", "r", "sys", "etc", "@lobby", "nowhere"}
 }
 
-// stored is what a server's log holds, as far as one can see.
+// stored is the visible content of a server's log.
 type stored struct {
-	newest    string            // id of the newest event of all
+	newest    string            // of the newest event in any room
 	history   map[string]string // of the touched rooms
 	published map[string]float64
-	keys      map[string]string // in Redis: their values as it dumps them
+	keys      map[string]string // in Redis: by key, as DUMP returns them
 }
 
-// stored looks at the log, and at redis, whether or not the log is in there.
+// stored reads the log through the server, and the keys of redis unless it is nil.
 func (s *server) stored(redis *redistest.Server) stored {
 	s.t.Helper()
 	now := stored{newest: s.newest(), history: make(map[string]string), published: make(map[string]float64), keys: dump(s, redis)}
@@ -42,7 +41,8 @@ func (s *server) stored(redis *redistest.Server) stored {
 	return now
 }
 
-// newest returns where a follow starts now: after the newest event of all.
+// newest returns the position at which a stream starts now: after the newest event of all
+// rooms.
 func (s *server) newest() string {
 	s.t.Helper()
 	l, err := (&caller{to: s.Addr}).dial()
@@ -74,7 +74,7 @@ func dump(s *server, redis *redistest.Server) map[string]string {
 	return values
 }
 
-// unchanged fails the test if anything was stored.
+// unchanged fails the test if the log has changed.
 func (s *server) unchanged(before, after stored) {
 	s.t.Helper()
 	if before.newest != after.newest {
@@ -93,7 +93,7 @@ func (s *server) unchanged(before, after stored) {
 	}
 }
 
-// problems returns how many problems the server told of, by code: those that there were.
+// problems returns how many problems the server has reported, by code.
 func (s *server) problems() map[string]float64 {
 	s.t.Helper()
 	told := make(map[string]float64)

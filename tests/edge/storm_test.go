@@ -15,20 +15,20 @@ import (
 )
 
 const (
-	// held is how many connections stand until they are cut at once.
+	// held is the number of connections that stand until they are cut at once.
 	held = 10_000
-	// arrivals is how many clients connect meanwhile, one after each pause; the cut
-	// comes when a quarter has.
+	// arrivals is the number of clients that connect meanwhile, one after each pause. The
+	// cut comes when a quarter of them has connected.
 	arrivals = 4000
 	pause    = time.Millisecond
-	// prompt bounds how long a client may take to be served. It is no measure of
-	// anything: behind ten thousand others on two busy cores a second is long.
+	// prompt bounds the time until a client is served. It is generous: with ten thousand
+	// others on two busy cores, a second is normal.
 	prompt = 10 * time.Second
 )
 
-// Ten thousand connections are cut at once while a thousand clients a second
-// connect. Each of those is served at once; all that were cut are gone; and who
-// follows all the while gets everything, in order.
+// Ten thousand connections are cut at once while a thousand clients a second connect. Every
+// new client is served promptly, the server frees all cut connections, and the followers
+// that stay receive every event in order.
 func TestScenario37CutAtOnce(t *testing.T) {
 	needDescriptors(t, held+arrivals)
 	s := serve(t, "--data", t.TempDir(), "--retain", "*=100000")
@@ -39,7 +39,7 @@ func TestScenario37CutAtOnce(t *testing.T) {
 	}
 	p := startPublisher(t, s, "busy")
 	before := s.holdings()
-	lines := hold(t, c)
+	lines := openHeld(t, c)
 	s.await("all connections", func(h holdings) bool { return h.sse+h.sockets == held+len(follows) })
 
 	var cutting sync.WaitGroup
@@ -67,7 +67,7 @@ func TestScenario37CutAtOnce(t *testing.T) {
 	t.Logf("%d events to each follower meanwhile; before: %+v, after: %+v", len(published), before, s.holdings())
 }
 
-// needDescriptors fails the test where a process may not have n descriptors.
+// needDescriptors fails the test if a process may not open n descriptors.
 func needDescriptors(t *testing.T, n uint64) {
 	t.Helper()
 	var limit syscall.Rlimit
@@ -79,15 +79,15 @@ func needDescriptors(t *testing.T, n uint64) {
 	}
 }
 
-// hold returns connections that stand, half of them streams and half sockets.
-func hold(t *testing.T, c *caller) []*conn {
+// openHeld returns open connections, half of them streams and half sockets.
+func openHeld(t *testing.T, c *caller) []*conn {
 	t.Helper()
 	lines := make([]*conn, held)
 	var running sync.WaitGroup
 	for worker := range atOnce {
 		running.Go(func() {
 			for i := worker; i < held; i += atOnce {
-				l, err := settleIn(c, i)
+				l, err := openFollower(c, i)
 				if err != nil {
 					t.Error(err)
 					return
@@ -110,8 +110,8 @@ func hold(t *testing.T, c *caller) []*conn {
 	return lines
 }
 
-// settleIn opens a connection that follows a room: by its number, which one and how.
-func settleIn(c *caller, i int) (*conn, error) {
+// openFollower opens a connection that follows a room. i selects the room and the transport.
+func openFollower(c *caller, i int) (*conn, error) {
 	l, err := c.dial()
 	if err != nil {
 		return nil, err
@@ -132,8 +132,8 @@ func settleIn(c *caller, i int) (*conn, error) {
 	return l, nil
 }
 
-// arrive has clients connect, at their times whatever becomes of those before, and
-// returns how long each waited to be served. It calls cut in between.
+// arrive connects clients at fixed times, whether or not earlier ones are served, and
+// returns how long each waited. It calls cut in between.
 func arrive(t *testing.T, c *caller, cut func()) []time.Duration {
 	t.Helper()
 	waits := make([]time.Duration, arrivals)
@@ -146,7 +146,7 @@ func arrive(t *testing.T, c *caller, cut func()) []time.Duration {
 		time.Sleep(time.Until(began.Add(time.Duration(i) * pause)))
 		running.Go(func() {
 			called := time.Now()
-			l, err := settleIn(c, i)
+			l, err := openFollower(c, i)
 			if err != nil {
 				t.Errorf("arrival %d: %v", i, err)
 				return
@@ -163,7 +163,7 @@ func median(waits []time.Duration) time.Duration {
 	return slices.Sorted(slices.Values(waits))[len(waits)/2]
 }
 
-// A publisher publishes into a room, one event after the other, until it is stopped.
+// A publisher publishes into a room, one event after the other, until stop.
 type publisher struct {
 	quit, done chan struct{}
 	ids        []string // owned by its goroutine until done is closed

@@ -15,29 +15,28 @@ import (
 )
 
 const (
-	// dribblers is how many connections say next to nothing at the same time.
-	dribblers = 300
-	// dribbleEvery is how often each of them says something.
-	dribbleEvery = 500 * time.Millisecond
-	// The server's time-outs: each of them far from the others, and from its default.
+	// slowConns is the number of slow connections at the same time.
+	slowConns = 300
+	// sendEvery is the interval at which each of them sends something.
+	sendEvery = 500 * time.Millisecond
+	// The server's time-outs. Each differs clearly from the others and from its default.
 	headerTime, bodyTime, idleTime = 2 * time.Second, 4 * time.Second, 8 * time.Second
-	// prefaceTime and settingsTime are net/http's for the beginning of HTTP/2, and
-	// goodbyeTime is what it gives a client to take GOAWAY.
+	// prefaceTime and settingsTime are limits of net/http for the beginning of HTTP/2. After
+	// goodbyeTime it closes a connection that has not read its GOAWAY.
 	prefaceTime, settingsTime, goodbyeTime = 10 * time.Second, 2 * time.Second, time.Second
 )
 
-// A dribble is a way to hold a connection by saying next to nothing on it, again and
-// again.
-type dribble struct {
+// A slowSend is a way to hold a connection while sending almost nothing.
+type slowSend struct {
 	name     string
-	protocol string        // within TLS; "" for what comes before
-	opening  string        // is said at once
-	again    string        // is said again and again; "" for nothing
-	limit    time.Duration // docs/security.md says that it is gone by then; 0: the test does not wait for that
+	protocol string        // within TLS; "" for plain TCP
+	opening  string        // sent at once
+	again    string        // sent repeatedly; "" for nothing
+	limit    time.Duration // the time within which the server ends it (docs/security.md); 0: the test does not wait for that
 }
 
-func allDribbles(hello string) []dribble {
-	const record = "\x16\x03\x03\x10\x00" // the head of one that has 4,096 bytes
+func allSlowSends(hello string) []slowSend {
+	const record = "\x16\x03\x03\x10\x00" // the header of a record of 4,096 bytes
 	get, publish := stream("/v1/rooms/lobby/events"), post("/v1/rooms/lobby/events", `{"data":1}`)
 	begun := frames(func(f *http2.Framer) error {
 		return f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, EndStream: true})
@@ -47,7 +46,7 @@ func allDribbles(hello string) []dribble {
 	for id := uint32(1); id < 200; id += 2 {
 		unread += follows(id)
 	}
-	return []dribble{
+	return []slowSend{
 		{name: "nothing at all", limit: headerTime},
 		{name: "a ClientHello that does not end", opening: hello[:50], again: "x", limit: headerTime},
 		{name: "a handshake that does not end", opening: hello + record, again: "x", limit: headerTime},
@@ -64,29 +63,29 @@ func allDribbles(hello string) []dribble {
 	}
 }
 
-// A dribbler is one connection that is held so.
-type dribbler struct {
-	dribble
+// A slowConn is one connection that is held in such a way.
+type slowConn struct {
+	slowSend
 	*conn
-	out   io.Writer // what is said on the line, within TLS or not
+	out   io.Writer // writes on the connection, through TLS or directly
 	began time.Time
-	gone  chan time.Duration // gets when it ended; has nothing while it stands
+	gone  chan time.Duration // receives the connection's lifetime when it has ended
 }
 
-// Connections over TLS on which next to nothing is said, in their handshake or behind it,
-// keep nobody from connecting, publishing and following, and are gone in their time.
+// Slow connections over TLS, in their handshake or after it, stop no other client from
+// connecting, publishing and following. The server ends each within its time-out.
 func TestSlowLorisOverTLS(t *testing.T) {
 	s := serveTLS(t, "--data", t.TempDir(), "--header-timeout="+headerTime.String(), "--body-timeout="+bodyTime.String(), "--idle-timeout="+idleTime.String())
 	must(t, s.served())
 	before := s.awaitRest()
-	stays, err := newGuest(s, overHTTP2, "lobby")
+	stays, err := newTLSFollower(s, overHTTP2, "lobby")
 	must(t, err)
 	defer stays.leave()
-	all := besiege(t, s, allDribbles(clientHello(t, s.tls)))
+	all := openSlowConns(t, s, allSlowSends(clientHello(t, s.tls)))
 
 	quit := make(chan struct{})
 	var running sync.WaitGroup
-	running.Go(func() { goOn(all, quit) })
+	running.Go(func() { keepSending(all, quit) })
 	came, slowest := 0, time.Duration(0)
 	for began := time.Now(); time.Since(began) < bodyTime+idleTime+goodbyeTime; came++ {
 		called := time.Now()
@@ -94,10 +93,10 @@ func TestSlowLorisOverTLS(t *testing.T) {
 		slowest = max(slowest, time.Since(called))
 	}
 	t.Logf("%d came meanwhile over each version of HTTP; the slowest two were served within %v", came, slowest)
-	areGone(t, all)
+	checkGone(t, all)
 	close(quit)
 	running.Wait()
-	must(t, stays.hears())
+	must(t, stays.awaitOwnEvent())
 	stays.leave()
 	for _, d := range all {
 		d.reset()
@@ -105,15 +104,15 @@ func TestSlowLorisOverTLS(t *testing.T) {
 	s.awaitReturn(before)
 }
 
-// besiege opens connections of all kinds, each of which ends with the test.
-func besiege(t *testing.T, s *server, kinds []dribble) []*dribbler {
+// openSlowConns opens connections of all kinds. They end with the test.
+func openSlowConns(t *testing.T, s *server, kinds []slowSend) []*slowConn {
 	t.Helper()
 	c := &caller{to: s.Addr}
-	all := make([]*dribbler, dribblers)
+	all := make([]*slowConn, slowConns)
 	var watching sync.WaitGroup
 	t.Cleanup(watching.Wait)
 	for i := range all {
-		d := &dribbler{dribble: kinds[i%len(kinds)], gone: make(chan time.Duration, 1)}
+		d := &slowConn{slowSend: kinds[i%len(kinds)], gone: make(chan time.Duration, 1)}
 		var err error
 		d.conn, err = c.dial()
 		must(t, err)
@@ -133,18 +132,18 @@ func besiege(t *testing.T, s *server, kinds []dribble) []*dribbler {
 	return all
 }
 
-// watch reads until the connection ends, and notes when that is. One that stands for too
-// long has not ended.
-func (d *dribbler) watch() {
+// watch reads until the connection ends and notes when. A read that reaches the deadline is
+// no end.
+func (d *slowConn) watch() {
 	if _, err := io.Copy(io.Discard, d.TCPConn); !errors.Is(err, os.ErrDeadlineExceeded) {
 		d.gone <- time.Since(d.began)
 	}
 	close(d.gone)
 }
 
-// goOn has all say a little more, again and again.
-func goOn(all []*dribbler, quit <-chan struct{}) {
-	tick := time.NewTicker(dribbleEvery)
+// keepSending sends a little more on all connections, again and again.
+func keepSending(all []*slowConn, quit <-chan struct{}) {
+	tick := time.NewTicker(sendEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -154,14 +153,14 @@ func goOn(all []*dribbler, quit <-chan struct{}) {
 		}
 		for _, d := range all {
 			if d.again != "" {
-				_, _ = io.WriteString(d.out, d.again) // an error is the end, which watch sees
+				_, _ = io.WriteString(d.out, d.again) // an error means the end, which watch notices
 			}
 		}
 	}
 }
 
-// areGone fails the test unless each connection has ended within its time.
-func areGone(t *testing.T, all []*dribbler) {
+// checkGone fails the test unless each connection ended within its limit.
+func checkGone(t *testing.T, all []*slowConn) {
 	t.Helper()
 	last := make(map[string]time.Duration)
 	for _, d := range all {

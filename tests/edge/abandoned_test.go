@@ -16,26 +16,26 @@ import (
 )
 
 const (
-	// givenUp is how many upgrades, and how many requests, are given up.
-	givenUp = 10_000
-	// atOnce is how many clients are at it at the same time.
+	// abandonedEach is the number of upgrades, and of requests, that clients abandon.
+	abandonedEach = 10_000
+	// atOnce is the number of clients that run at the same time.
 	atOnce = 64
-	// silent is how many clients send half a header and no more.
+	// silent is the number of clients that send half a header and nothing more.
 	silent = 100
 )
 
-// A retreat is how a client gives up what it asked for.
+// A retreat describes how a client abandons a request.
 type retreat struct {
 	text  string // of the request
-	sent  int    // bytes of it that are sent
-	read  int    // bytes of the answer that are waited for
-	reset bool   // the line is reset, not closed
+	sent  int    // bytes of the request to send
+	read  int    // bytes of the answer to wait for
+	reset bool   // reset the connection instead of closing it
 
-	// after, if set, is sent when the answer's header has come.
+	// after, if set, is sent when the answer's header has arrived.
 	after string
 }
 
-// play calls the server and leaves it.
+// play connects to the server, sends the request and leaves.
 func (r retreat) play(c *caller) error {
 	l, err := c.dial()
 	if err != nil {
@@ -62,29 +62,29 @@ func (r retreat) play(c *caller) error {
 	return nil
 }
 
-// leastAnswer is a number of bytes that every answer's header has.
+// leastAnswer is a number of bytes that the header of every answer has.
 const leastAnswer = 100
 
-// retreatFrom returns a way to give up the request, or what comes after it.
+// retreatFrom returns a way to abandon the request at a random point.
 func retreatFrom(random *rand.Rand, text, after string) retreat {
 	r := retreat{text: text, sent: len(text), reset: random.IntN(2) == 0}
 	switch random.IntN(5) {
-	case 4: // before a word is said
+	case 4: // before the first byte
 		r.sent = 0
-	case 0: // while the request goes out
+	case 0: // while the request is sent
 		r.sent = random.IntN(len(text))
-	case 1: // while the answer is made
-	case 2: // while the answer comes back
+	case 1: // while the server prepares the answer
+	case 2: // while the answer arrives
 		r.read = 1 + random.IntN(leastAnswer)
-	case 3: // in the first thing that is said afterwards
+	case 3: // inside the first message after the answer
 		r.after = after[:random.IntN(len(after)+1)]
 	}
 	return r
 }
 
-// Ten thousand upgrades are given up half-way, and ten thousand requests while
-// their headers go out or come back; a hundred more clients fall silent in the
-// middle of theirs. The server is left as it was before.
+// Clients abandon ten thousand upgrades half-way, and ten thousand requests while their
+// headers are sent or answered. A hundred more clients stop sending in the middle of a
+// header. Afterwards the server holds no more than before.
 func TestScenario34GivenUpHalfWay(t *testing.T) {
 	s := serve(t, "--data", t.TempDir())
 	c := &caller{to: s.Addr}
@@ -112,7 +112,7 @@ func TestScenario34GivenUpHalfWay(t *testing.T) {
 			return retreatFrom(random, streams[i], "").play(c)
 		}
 		text := requests[random.IntN(len(requests))]
-		return retreatFrom(random, text, text).play(c) // the next one on the same line
+		return retreatFrom(random, text, text).play(c) // the next request on the same connection
 	})
 	for _, l := range quiet {
 		if _, err := l.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -125,14 +125,14 @@ func TestScenario34GivenUpHalfWay(t *testing.T) {
 	fill(t, s, "lobby", 1)
 }
 
-// abandon has one after the other given up, many at once.
+// abandon plays n retreats, many at once.
 func abandon(t *testing.T, what string, one func(*rand.Rand) error) {
 	t.Helper()
 	var running sync.WaitGroup
 	for worker := range atOnce {
 		running.Go(func() {
 			random := rand.New(rand.NewPCG(34, uint64(worker)))
-			for i := worker; i < givenUp; i += atOnce {
+			for i := worker; i < abandonedEach; i += atOnce {
 				if err := one(random); err != nil {
 					t.Errorf("%s: %v", what, err)
 					return
@@ -143,7 +143,7 @@ func abandon(t *testing.T, what string, one func(*rand.Rand) error) {
 	running.Wait()
 }
 
-// fallSilent returns lines on which half a header was sent.
+// fallSilent returns connections on which half a header was sent.
 func fallSilent(t *testing.T, c *caller) []*conn {
 	t.Helper()
 	lines := make([]*conn, silent)

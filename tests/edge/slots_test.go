@@ -23,9 +23,9 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Two hundred connections of one user come at once, over both transports, to two nodes
-// on one Redis, which allow five: five stay, and the others are told so. When those
-// have left there is room for five again, and Redis keeps nothing.
+// Two hundred connections of one user come at once, over both transports, to two nodes on
+// one Redis with a limit of five. Five stay and the others get the reason. When the five
+// have left, five others can connect, and Redis keeps no lease.
 func TestConnectionsOfAUser(t *testing.T) {
 	const most, visitors = 5, 200
 	secret := []byte(strings.Repeat("s", access.MinSecret))
@@ -51,7 +51,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 					return
 				}
 				<-begin
-				stays, err := sitDown(l, follow.Transport(i/2%2), token)
+				stays, err := tryConnect(l, follow.Transport(i/2%2), token)
 				if err != nil {
 					t.Errorf("over %v: %v", follow.Transport(i/2%2), err)
 				}
@@ -80,11 +80,11 @@ func TestConnectionsOfAUser(t *testing.T) {
 	}
 }
 
-// errUnclear is what a visitor is told that is neither a welcome nor a refusal.
+// errUnclear reports an answer that neither accepts nor refuses the connection.
 var errUnclear = errors.New("neither let in nor turned away")
 
-// sitDown connects, and reports whether the connection stays.
-func sitDown(l *conn, over follow.Transport, token string) (stays bool, err error) {
+// tryConnect connects, and reports whether the connection stays.
+func tryConnect(l *conn, over follow.Transport, token string) (stays bool, err error) {
 	bearer := "Authorization: Bearer " + token
 	if over == follow.SSE {
 		_, first, err := l.openStream("/v1/rooms/lobby/events", bearer)
@@ -101,7 +101,7 @@ func sitDown(l *conn, over follow.Transport, token string) (stays bool, err erro
 	if err := l.openSocket(bearer); err != nil {
 		return false, err
 	}
-	_ = l.sendText(`{"op":"ping"}`) // it may have been closed already
+	_ = l.sendText(`{"op":"ping"}`) // the server may have closed it already
 	kind, payload, err := l.readFrame()
 	switch {
 	case err != nil:

@@ -17,8 +17,9 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// For the pause a node says that it is going, and serves all who come: streams and
-// publishes, each of which is asked to go on elsewhere. Then it sends its clients away.
+// During the pause a node reports that it is not ready and still serves streams and
+// publishes, each of which tells the client to go elsewhere. Then it disconnects its
+// clients.
 func TestScenario39Pause(t *testing.T) {
 	s := serve(t, "--data", t.TempDir(), "--drain-pause=5s", "--drain-spread=100ms")
 	c := &caller{to: s.Addr}
@@ -43,7 +44,7 @@ func TestScenario39Pause(t *testing.T) {
 	}
 }
 
-// status is what the node answers; 0 where nobody does.
+// status returns the status of the node's answer; 0 if nothing answers.
 func status(s *server, path string) int {
 	res, err := s.http.Get(s.URL() + path)
 	if err != nil {
@@ -53,7 +54,7 @@ func status(s *server, path string) int {
 	return res.StatusCode
 }
 
-// A second signal ends a node at once that pauses.
+// A second signal during the pause ends the node at once.
 func TestScenario39SecondSignalInThePause(t *testing.T) {
 	s := serve(t, "--data", t.TempDir(), "--drain-pause=10m")
 	s.Signal(syscall.SIGTERM)
@@ -66,8 +67,8 @@ func TestScenario39SecondSignalInThePause(t *testing.T) {
 	}
 }
 
-// Streams that share an HTTP/2 connection are each sent away, none ends in order, and a
-// client that takes nothing does not keep the node.
+// A draining node ends every stream of an HTTP/2 connection with a drain message and a
+// reset. A client that reads nothing does not hold up the node.
 func TestScenario39OverHTTP2(t *testing.T) {
 	const streams = 20
 	s := serve(t, "--data", t.TempDir(), "--drain-spread=500ms")
@@ -84,7 +85,7 @@ func TestScenario39OverHTTP2(t *testing.T) {
 		res, err := client.Do(r)
 		must(t, err)
 		defer res.Body.Close()
-		go func() { ended <- readFarewell(sse.NewReader(res.Body)) }()
+		go func() { ended <- readDrain(sse.NewReader(res.Body)) }()
 	}
 	stalled := mustDial(t, &caller{to: s.Addr})
 	must(t, stalled.send(http2.ClientPreface))
@@ -103,9 +104,8 @@ func TestScenario39OverHTTP2(t *testing.T) {
 	}
 }
 
-// readFarewell reads a stream, which has to end with a reset behind the word that the
-// node is going.
-func readFarewell(blocks *sse.Reader) error {
+// readDrain reads a stream to its end, which must be a reset after the drain message.
+func readDrain(blocks *sse.Reader) error {
 	last := ""
 	for {
 		block, err := blocks.Next()

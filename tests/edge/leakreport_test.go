@@ -11,18 +11,17 @@ import (
 	"syscall"
 )
 
-// whatItHolds ends the server, and returns what tells why it holds more than it should:
-// how many goroutines were started where and wait for what, and its connections, by the
-// state that TCP has them in.
-func (s *server) whatItHolds() string {
+// leakReport ends the server and returns a report on what it still holds: its goroutines by
+// state and by the function that started them, and its connections by TCP state.
+func (s *server) leakReport() string {
 	connections := s.states()
-	s.Signal(syscall.SIGQUIT) // on which the runtime writes down all goroutines
+	s.Signal(syscall.SIGQUIT) // on which the runtime prints all goroutines
 	s.Wait()
 	_, dump, _ := strings.Cut(s.Stderr.String(), "SIGQUIT")
 	return "connections by TCP's state: " + listed(connections) + "\ngoroutines: " + listed(goroutines(dump))
 }
 
-// goroutines counts those of a dump, by their state and the function that started them.
+// goroutines counts the goroutines of a dump by state and by the function that started them.
 func goroutines(dump string) map[string]int {
 	counts := make(map[string]int)
 	for text := range strings.SplitSeq(dump, "\n\n") {
@@ -31,7 +30,7 @@ func goroutines(dump string) map[string]int {
 			continue
 		}
 		state, _, _ = strings.Cut(state, "]")
-		state, _, _ = strings.Cut(state, ",") // how long
+		state, _, _ = strings.Cut(state, ",") // removes the time
 		_, by, _ := strings.Cut(text, "created by ")
 		by, _, _ = strings.Cut(by, " in goroutine")
 		counts[state+", created by "+by]++
@@ -39,8 +38,8 @@ func goroutines(dump string) map[string]int {
 	return counts
 }
 
-// states counts the server's connections by TCP's number of their state. See
-// proc_net_tcp in the kernel's documentation, and include/net/tcp_states.h.
+// states counts the server's connections by the number of their TCP state. See proc_net_tcp
+// in the kernel's documentation, and include/net/tcp_states.h.
 func (s *server) states() map[string]int {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/tcp", s.PID()))
 	if err != nil {
