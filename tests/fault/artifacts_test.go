@@ -7,10 +7,10 @@ import (
 	"strings"
 )
 
-// maxSuspects bounds the clients whose journals are kept of a failed run.
+// maxSuspects bounds the number of clients whose journals are kept after a failed run.
 const maxSuspects = 20
 
-// keepArtifacts leaves what is needed to find out why a run failed, and says where.
+// keepArtifacts writes files that explain a failed run, and logs their directory.
 func (w *system) keepArtifacts() {
 	if !w.t.Failed() {
 		return

@@ -17,45 +17,48 @@ import (
 )
 
 const (
-	// bulkAddrs is how many addresses of loopback a herd connects from: each has no
-	// more than 28,000 ports, and those of a test before may still be taken.
+	// bulkAddrs is the number of loopback addresses that bulk clients connect from. Each
+	// address has at most 28,000 ports, and ports of an earlier test may still be taken.
 	bulkAddrs = 16
-	// bulkDials is how many members of a herd connect at a time.
+	// bulkDials is the number of bulk clients that connect at the same time.
 	bulkDials = 32
 	// bulkReadSize bounds one read, in bytes.
 	bulkReadSize = 256 << 10
 )
 
-// A herd is thousands of clients that follow a node's rooms, each on one connection
-// for as long as the herd stands. One goroutine reads for all of them: with one for
-// each, the machine would serve the clients and not the node. What they are told is
-// judged as with all other clients.
+// A bulkClients is thousands of clients that follow a node's rooms, each on one connection.
+// One goroutine reads for all of them with epoll: with a goroutine for each, the machine
+// would spend its time on the clients instead of the node. The checker compares their
+// messages like those of every other client.
+//
+// It therefore has its own reads and chunk decoding. Blocks and frames are parsed by sse and
+// ws.
 type bulkClients struct {
 	t       *testing.T
 	addr    unix.SockaddrInet4 // the node's
 	epoll   int
-	stop    func()        // has read end; call it as often as you like
-	done    chan struct{} // closed when it has, and all connections with it
+	stop    func()        // ends read; may be called repeatedly
+	done    chan struct{} // closed when read has ended and closed all connections
 	clients []*bulkClient
 
 	mu   sync.Mutex // guards the field below
 	byFD map[int32]*bulkClient
 }
 
-// A member is one client of a herd.
+// A bulkClient is one client of a bulkClients.
 type bulkClient struct {
 	*client
-	fd int // fixed by herd.call
+	fd int // fixed by bulkClients.call
 
-	// Owned by herd.read.
-	rest   []byte // what has come and is not whole yet
-	begun  bool   // the header of the answer has come
-	opened int    // over WebSocket, rooms of which the server has said where they stand
+	// Owned by bulkClients.read.
+	rest   []byte // an incomplete block or frame
+	begun  bool   // the header of the answer has arrived
+	opened int    // over WebSocket: the number of rooms whose position the server has named
 	heard  time.Time
 }
 
-// newBulkClients has n clients, half of them on each transport, follow the world's ordinary
-// rooms in turn, and returns when all are live. They stay until the world ends.
+// newBulkClients starts n clients, half of them on each transport, that follow the ordinary
+// rooms in turn. It returns when all are live. They stay until the system ends.
 func (w *system) newBulkClients(n int, to *node) *bulkClients {
 	w.t.Helper()
 	addr, err := net.ResolveTCPAddr("tcp4", to.addr)
@@ -87,7 +90,7 @@ func (w *system) newBulkClients(n int, to *node) *bulkClients {
 	return h
 }
 
-// connect connects all members, some at a time.
+// connect connects all clients, bulkDials at a time.
 func (h *bulkClients) connect() {
 	h.t.Helper()
 	var calling sync.WaitGroup
@@ -107,19 +110,19 @@ func (h *bulkClients) connect() {
 	}
 }
 
-// call connects a member, from one of the addresses, and says what it wants.
+// call connects one client from the given address and sends its request.
 func (h *bulkClients) call(m *bulkClient, from byte) error {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("socket: %w", err)
 	}
 	h.mu.Lock()
-	h.byFD[int32(fd)], m.fd = m, fd // from now on read closes it
+	h.byFD[int32(fd)], m.fd = m, fd // read closes it from here on
 	h.mu.Unlock()
 	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 1, from}}); err != nil {
 		return fmt.Errorf("bind: %w", err)
 	}
-	addr := h.addr // Connect writes to it
+	addr := h.addr // Connect modifies its argument
 	if err := unix.Connect(fd, &addr); err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}
@@ -138,7 +141,7 @@ func (h *bulkClients) call(m *bulkClient, from byte) error {
 	return unix.EpollCtl(h.epoll, unix.EPOLL_CTL_ADD, fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(fd)})
 }
 
-// send writes b, which is little enough to be taken at once.
+// send writes b, which is short enough for one write.
 func (m *bulkClient) send(b []byte) error {
 	n, err := unix.Write(m.fd, b)
 	if err == nil && n < len(b) {
@@ -147,11 +150,11 @@ func (m *bulkClient) send(b []byte) error {
 	return err
 }
 
-// read takes what comes for any member until quit is closed.
+// read handles the data of all clients until quit is closed.
 func (h *bulkClients) read(quit <-chan struct{}) {
 	defer close(h.done)
 	defer h.closeAll()
-	const lookEvery = 50 // milliseconds, for quit
+	const lookEvery = 50 // milliseconds, to notice quit
 	events, buf := make([]unix.EpollEvent, 512), make([]byte, bulkReadSize)
 	for {
 		select {
@@ -188,7 +191,7 @@ func (h *bulkClients) closeAll() {
 	_ = unix.Close(h.epoll)
 }
 
-// readable reads once, and takes what is whole. It may use buf.
+// readable reads once and handles every complete block or frame. It may overwrite buf.
 func (m *bulkClient) readable(buf []byte) error {
 	n, err := unix.Read(m.fd, buf)
 	switch {
@@ -216,7 +219,7 @@ func (m *bulkClient) readable(buf []byte) error {
 	return err
 }
 
-// take takes what of text is whole, and returns the rest.
+// take handles the complete part of text and returns the rest.
 func (m *bulkClient) take(text []byte) (rest []byte, err error) {
 	if !m.begun {
 		header, behind, whole := bytes.Cut(text, []byte("\r\n\r\n"))
@@ -234,7 +237,7 @@ func (m *bulkClient) take(text []byte) (rest []byte, err error) {
 	return m.takeFrames(text)
 }
 
-// answered takes the header of the answer.
+// answered checks the header of the answer.
 func (m *bulkClient) answered(header []byte) error {
 	m.begun = true
 	if m.over == overSSE {
@@ -249,8 +252,8 @@ func (m *bulkClient) answered(header []byte) error {
 	return m.send([]byte(ws.Frame(ws.Text, fmt.Sprintf(`{"op":"subscribe","room":%q,"since":"now","ref":0}`, m.tracks[0].room.name))))
 }
 
-// takeChunks takes the whole chunks of a chunked body (RFC 9112, 7.1). A node writes
-// whole blocks in each.
+// takeChunks handles the complete chunks of a chunked body (RFC 9112, 7.1). A node writes
+// whole blocks into each chunk.
 func (m *bulkClient) takeChunks(text []byte) (rest []byte, err error) {
 	for {
 		size, behind, whole := bytes.Cut(text, []byte("\r\n"))
@@ -275,7 +278,7 @@ func (m *bulkClient) takeChunks(text []byte) (rest []byte, err error) {
 	}
 }
 
-// takeFrames takes the whole frames of a server (RFC 6455, 5.2).
+// takeFrames handles the complete frames of a server (RFC 6455, 5.2).
 func (m *bulkClient) takeFrames(text []byte) (rest []byte, err error) {
 	for {
 		kind, payload, behind, whole := ws.CutFrame(text)

@@ -7,18 +7,17 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// told is what a client is told in a case of TestJudge: an event by its number, or a
-// notice of a gap. Or it is that the client comes back, with the cursor of a room that
-// was behind.
+// A told is one step of a case of TestChecker: an event, a gap notice, or a reconnect with
+// the cursor of a room that lags.
 type told struct {
-	event int // 0: a notice
+	event int // its number; 0 for a notice
 	notice
-	back streams.ID // not zero: the cursor
+	back streams.ID // the cursor of a reconnect; the zero ID for none
 }
 
 func at(n int) streams.ID { return streams.MakeID(uint64(1000*n), 1, 0) }
 
-// gapBetween is a notice that names the events between two others.
+// gapBetween returns a notice for the events between two others.
 func gapBetween(reason string, after, before int) told {
 	return told{notice: notice{after: at(after), before: at(before), reason: reason}}
 }
@@ -30,9 +29,9 @@ func events(numbers ...int) (all []told) {
 	return all
 }
 
-// A harness that sees nothing would find everything in order. The room has five
-// events; it keeps three where a notice says that it was trimmed.
-func TestJudge(t *testing.T) {
+// A checker that detects nothing would pass every run. The room of each case has five
+// events. It keeps three of them where a notice has the reason trimmed.
+func TestChecker(t *testing.T) {
 	join := func(parts ...[]told) (all []told) {
 		for _, p := range parts {
 			all = append(all, p...)
@@ -80,7 +79,8 @@ func TestJudge(t *testing.T) {
 	}
 }
 
-// verdict has a client told, judges it, and names what was counted.
+// verdict passes the steps to a client, checks it, and returns the names of the counters
+// that rose.
 func verdict(t *testing.T, all []told, losses int) string {
 	w := &system{t: t, began: time.Now(), flagged: make(map[*client]string)}
 	r := &room{name: "room", keeps: 3}
@@ -105,7 +105,7 @@ func verdict(t *testing.T, all []told, losses int) string {
 		}
 	}
 	j := checker{w: w, c: c, t: track, known: truth, losses: losses}
-	j.checker()
+	j.check()
 	found := ""
 	for _, count := range []struct {
 		name string
@@ -124,7 +124,7 @@ func verdict(t *testing.T, all []told, losses int) string {
 	return found
 }
 
-// MONITOR's line is read right, and no other is taken for it.
+// stored parses a line of MONITOR about an event, and no other line.
 func TestStored(t *testing.T) {
 	line := `+1795340000.123456 [0 lua] "XADD" "{tidemark:5}:s:room-2" "MAXLEN" "=" "1000" "1795340000123-42" "prev" "0-0" "data" "\"x\""` + "\r\n"
 	stream, position, ok := stored(line)

@@ -16,18 +16,18 @@ import (
 )
 
 const (
-	// openLimit is how long a connection may take until it says where it stands.
-	// A node that is stopped accepts and says nothing.
+	// openLimit is how long a connection may take until the server names its position. A
+	// stopped node accepts connections and sends nothing.
 	openLimit = 15 * time.Second
-	// deadAfter is how long a connection may be silent before the client takes it
-	// for dead: three of the node's keep-alives.
+	// deadAfter is how long a connection may be silent before the client gives it up: three
+	// of the node's keep-alive intervals.
 	deadAfter = 45 * time.Second
-	// Waits between two connections, each from half of it up to all of it. They are
-	// shorter than a browser's, so that there are more of them.
+	// Bounds of the delay between two connections, which varies from half of it to all of
+	// it. They are shorter than a browser's, to get more reconnects.
 	backoffFirst = 20 * time.Millisecond
 	backoffMax   = time.Second
-	// maxJournal bounds what a client writes down of its connections, and maxWrongs
-	// what of a round is wrong with it.
+	// maxJournal bounds the lines of a client's journal, and maxWrongs the errors that it
+	// records in one round.
 	maxJournal = 400
 	maxWrongs  = 20
 )
@@ -38,82 +38,84 @@ type transport int
 const (
 	overSSE transport = iota
 	overWebSocket
-	overEither // whichever comes, at each connection
+	overEither // chosen anew for each connection
 )
 
 func (over transport) String() string { return [...]string{"sse", "websocket", "either"}[over] }
 
-// behavior are how a client behaves.
+// A behavior says how a client behaves.
 type behavior struct {
 	over transport
 
-	// cutEvery is about how long the client keeps a connection; 0 for as long as it
-	// stands. Every other time it cuts in the middle of what it is being sent.
+	// cutEvery is the mean lifetime of a connection; 0 keeps it as long as it stands. Every
+	// second time the client cuts in the middle of a message.
 	cutEvery time.Duration
 
-	// pause is how long a slow client waits before each small read.
+	// pause is the delay of a slow client before each small read.
 	pause time.Duration
 
-	// start is where the first connection starts: "since=now", "last=10".
+	// start is where the first connection starts, as in "since=now" or "last=10".
 	start string
 
-	// at, if set, is where it connects to, instead of nginx.
+	// at, if set, is the address to connect to, in place of nginx.
 	at string
 
-	// until, if set, is when the client goes away. It comes back for the end of the
-	// round, and leaves for good when it was judged.
+	// until, if set, is when the client goes away. It returns for the end of the round, and
+	// leaves for good when it has been checked.
 	until time.Time
 
-	// staged clients go through the line in front of nginx, on which harm is done.
+	// staged clients connect through the link in front of nginx, which has faults.
 	staged bool
 }
 
-// A client follows rooms on one connection at a time, comes back with its cursor
-// whenever it is cut, and checks what it is told as it goes: that ids rise and that
-// nothing comes twice. What it was told is compared with the truth at the end of
-// each round.
+// A client follows rooms on one connection at a time and returns with its cursor whenever
+// the connection ends. It checks at once that ids rise and that no event is repeated. The
+// checker compares the rest at the end of each round.
+//
+// It is not a follow.Client: a round has a million deliveries, so it must record each
+// cheaply, and it keeps cursors for several rooms to check every notice.
 type client struct {
-	// Fixed by newClient, or newHerd.
+	// Fixed by newClient or newBulkClients.
 	behavior
 	w       *system
 	name    string
 	tracks  []*track
-	several bool // rooms; over SSE it also follows everyone's
+	several bool // rooms; over SSE the broadcast room too
 	stop    context.CancelFunc
-	done    chan struct{} // closed when run has returned
+	done    chan struct{} // closed when run returns
 
 	rng *rand.Rand // owned by run
 
-	mu      sync.Mutex // guards the fields below, and what tracks say
+	mu      sync.Mutex // guards the fields below and the tracks
 	conns   []conn     // of this round; the last one may stand
-	open    bool       // it stands, and has said where
+	open    bool       // it stands, and the server has named its position
 	journal []string
-	wrongs  int // written into it in this round
+	wrongs  int // recorded in this round
 }
 
-// A track is what a client was told of one room. Guarded by the client's mu.
+// A track is what a client received of one room. Guarded by the client's mu.
 type track struct {
 	room    *room
-	cursor  streams.ID // to hand back; the zero ID before the first
+	cursor  streams.ID // to return with; the zero ID before the first
 	based   bool
-	base    streams.ID // everything after it is to come
-	settled bool       // base is the end of a round
+	base    streams.ID // every later event must come
+	settled bool       // base is the end of an earlier round
 	last    streams.ID // the newest event
-	excused streams.ID // everything before it has come or is excused by a notice
-	handed  streams.ID // the cursor with which this connection was made
-	joined  bool       // on this connection, the server has said where the room stands
-	floor   streams.ID // on this connection, what comes must be after it
+	excused streams.ID // every earlier event has come or is excused by a notice
+	handed  streams.ID // the cursor at the start of this connection
+	joined  bool       // on this connection, the server has named the room's position
+	floor   streams.ID // on this connection, events must have later ids
 	got     []delivery
 	notices []notice
-	resets  int // notices of that reason, in all rounds
+	resets  int // notices with the reason reset, in all rounds
 }
 
-// A delivery is one event as it was received. It takes 40 bytes, for there are
-// a million in a round.
+// A delivery is one received event. It takes 40 bytes, because a round has a million of
+// them.
 type delivery struct {
 	entry
-	at   time.Duration // since the world began
-	conn int32         // which of the client's conns
+	at   time.Duration // since the system began
+	conn int32         // index in the client's conns
 }
 
 // A notice is one gap notice.
@@ -121,19 +123,19 @@ type notice struct {
 	after, before streams.ID
 	reason        string
 	at            time.Duration
-	place         int // how many deliveries came before it
+	place         int // number of deliveries before it
 	conn          int32
-	cursor        streams.ID // with which the connection was made
-	floor         streams.ID // up to where it had delivered, or that cursor said so
+	cursor        streams.ID // at the start of the connection
+	floor         streams.ID // the last position delivered on the connection, or its cursor
 }
 
 // A conn is one connection of a client.
 type conn struct {
-	live    time.Duration // when its replay was done; 0 for not yet
-	outages int           // times that it was told that the log is away
+	live    time.Duration // when its replay was complete; 0 for not yet
+	outages int           // number of reports that the log does not answer
 }
 
-// newClient starts a client that follows rooms until stop.
+// newClient starts a client that follows rooms until leave.
 func (w *system) newClient(name string, h behavior, rooms ...*room) *client {
 	ctx, stop := context.WithCancel(context.Background())
 	c := &client{behavior: h, name: name, several: len(rooms) > 1, stop: stop, done: make(chan struct{})}
@@ -148,7 +150,7 @@ func (w *system) newClient(name string, h behavior, rooms ...*room) *client {
 	return c
 }
 
-// enlist makes c one of the world's clients.
+// enlist adds c to the system's clients.
 func (w *system) enlist(c *client) *client {
 	c.w, c.rng = w, w.newRand()
 	w.mu.Lock()
@@ -157,13 +159,13 @@ func (w *system) enlist(c *client) *client {
 	return c
 }
 
-// leave has the client go for good, and waits for it.
+// leave ends the client and waits for it.
 func (c *client) leave() {
 	c.stop()
 	<-c.done
 }
 
-// run holds one connection after the other.
+// run opens one connection after the other.
 func (c *client) run(ctx context.Context) {
 	defer close(c.done)
 	wait := backoffFirst
@@ -188,13 +190,13 @@ func (c *client) run(ctx context.Context) {
 	}
 }
 
-// isAway reports whether the client has no wish to be connected now.
+// isAway reports whether the client stays disconnected now.
 func (c *client) isAway() bool {
 	return !c.until.IsZero() && time.Now().After(c.until) && !c.w.settling.Load()
 }
 
-// connection connects, takes what comes until the connection ends, and says why it
-// did. opened reports whether it had said where it stands.
+// connection connects, handles messages until the connection ends, and returns the reason.
+// opened reports whether the server has named a position.
 func (c *client) connection(ctx context.Context) (opened bool, err error) {
 	over := c.transport()
 	addr := c.w.edge.addrFor(c)
@@ -218,8 +220,8 @@ func (c *client) connection(ctx context.Context) (opened bool, err error) {
 	return c.open, err
 }
 
-// transport chooses the transport of the next connection. SSE has one cursor for all
-// rooms, and so is not for a client that has one for some of them only.
+// transport chooses the transport of the next connection. SSE has one cursor for all rooms.
+// A client that has cursors for only some of them cannot use it.
 func (c *client) transport() transport {
 	if c.over != overEither {
 		return c.over
@@ -237,7 +239,7 @@ func (c *client) transport() transport {
 	return transport(c.rng.IntN(2))
 }
 
-// begin notes that a connection is made, and with which cursors.
+// begin records a new connection and its cursors.
 func (c *client) begin(over transport) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -256,8 +258,8 @@ func (c *client) begin(over transport) {
 	c.noteLocked("connects over %v after %v", over, c.cursorsLocked())
 }
 
-// lowerCursorsLocked makes one cursor of those of the rooms: in each partition the
-// earliest. What some rooms had beyond it comes again.
+// lowerCursorsLocked makes one cursor of the rooms' cursors: the earliest in each partition.
+// Events of other rooms after it come again.
 func (c *client) lowerCursorsLocked() {
 	for _, t := range c.tracks {
 		for _, other := range c.tracks {
@@ -277,7 +279,7 @@ func (c *client) end() {
 	c.open = false
 }
 
-// cursorsLocked returns the cursor of the client in the form that it is handed back in.
+// cursorsLocked returns the client's cursor as it is sent to the server.
 func (c *client) cursorsLocked() string {
 	var ids []streams.ID
 	for _, t := range c.tracks {
@@ -294,7 +296,7 @@ func (c *client) cursorsLocked() string {
 	return strings.Join(texts, ".")
 }
 
-// opened notes where the connection stands in a partition.
+// opened records the position at which the connection starts in a partition.
 func (t *track) opened(at streams.ID) {
 	if !t.based {
 		t.based, t.base, t.floor = true, at, at
@@ -302,14 +304,14 @@ func (t *track) opened(at streams.ID) {
 	t.cursor, t.joined = at, true
 }
 
-// moved notes that nothing is to come at or before a position, on this connection
-// and on the next.
+// moved records that no event at or before a position may come, on this connection and on
+// later ones.
 func (t *track) moved(to streams.ID) {
 	t.floor = streams.Later(t.floor, to)
 	t.cursor = streams.Later(t.cursor, to)
 }
 
-// eventLocked takes one event. The caller holds c.mu.
+// eventLocked records one event. The caller holds c.mu.
 func (c *client) eventLocked(t *track, e entry, now time.Duration) {
 	switch {
 	case !t.floor.Before(e.id) && t.has(e.id):
@@ -322,7 +324,7 @@ func (c *client) eventLocked(t *track, e entry, now time.Duration) {
 	t.floor, t.cursor = e.id, e.id
 	if !t.last.Before(e.id) {
 		c.w.counts.again.Add(1)
-		return // the cursor was that of another room, which was behind
+		return // a repeat is right: the cursor was that of another room, which lagged
 	}
 	c.w.counts.delivered.Add(1)
 	t.last = e.id
@@ -334,7 +336,7 @@ func (t *track) has(id streams.ID) bool {
 	return found
 }
 
-// gapLocked takes a gap notice. The caller holds c.mu.
+// gapLocked records a gap notice. The caller holds c.mu.
 func (c *client) gapLocked(t *track, n notice) {
 	n.at, n.place, n.conn, n.cursor, n.floor = c.w.now(), len(t.got), int32(len(c.conns)-1), t.handed, t.floor
 	t.notices = append(t.notices, n)
@@ -345,17 +347,17 @@ func (c *client) gapLocked(t *track, n notice) {
 	c.noteLocked("gap in %s: %s, after %v before %v", t.room.name, n.reason, n.after, n.before)
 }
 
-// liveLocked notes that the replay is done. The caller holds c.mu.
+// liveLocked records that the replay is complete. The caller holds c.mu.
 func (c *client) liveLocked() { c.conns[len(c.conns)-1].live = c.w.now() }
 
-// outageLocked notes that the server said that something is wrong.
+// outageLocked records an error that the server reported. The caller holds c.mu.
 func (c *client) outageLocked(code string) {
 	if code == "log-unavailable" && c.open {
 		c.conns[len(c.conns)-1].outages++
 	}
 }
 
-// outages is how often the present connection was told that the log is away.
+// outages is the number of outages reported on the present connection.
 func (c *client) outages() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -365,7 +367,7 @@ func (c *client) outages() int {
 	return c.conns[len(c.conns)-1].outages
 }
 
-// isOpen reports whether the present connection has said where it stands.
+// isOpen reports whether the server has named the position of the present connection.
 func (c *client) isOpen() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -379,26 +381,25 @@ func (c *client) isLive() bool {
 	return c.open && c.conns[len(c.conns)-1].live > 0
 }
 
-// wrongLocked counts an event that should not have come, and keeps what is needed
-// to find out why it did.
+// wrongLocked counts an event that must not come, and records its context.
 func (c *client) wrongLocked(count *counter, t *track, e entry, what string) {
 	count.Add(1)
 	if c.wrongs++; c.wrongs > maxWrongs {
-		return // there is more to learn from what the journal has besides
+		return // the journal needs room for other entries
 	}
 	c.noteLocked("%s: %v (%v) in %s, on this connection after %v, newest %v", what, e.id, e.mark, t.room.name, t.floor, t.last)
 	c.w.flag(c, what)
 }
 
-// behind is empty if the client was told everything of its rooms up to the targets
-// of the round; else it says what it waits for.
+// behind returns "" if the client has received everything in its rooms up to the targets of
+// the round. Otherwise it names the missing target.
 func (c *client) behind() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, t := range c.tracks {
 		target := *t.room.target.Load()
 		if t.based && !t.base.Before(target) {
-			continue // it is not to come further
+			continue // nothing further is due
 		}
 		if t.last.Before(target) && !target.Before(t.excused) {
 			return fmt.Sprintf("%s is at %v in %s, which goes to %v", c.name, t.last, t.room.name, target)
@@ -420,16 +421,16 @@ func (c *client) noteLocked(format string, args ...any) {
 	c.journal = append(c.journal, fmt.Sprintf("%s conn %d "+format, append([]any{c.w.clock(), len(c.conns) - 1}, args...)...))
 }
 
-// A wire is the client's side of one connection: it reads as the client's habits
-// say, ends when they say so, and measures silence. It belongs to the goroutine
-// that reads; Close may be called from any.
+// A clientConn is the client's side of one connection. It reads and cuts as the client's
+// behavior says, and measures silence. The reading goroutine owns it; Close may be called
+// from any goroutine.
 type clientConn struct {
 	*net.TCPConn
 	c      *client
 	cutAt  time.Time // zero for never
-	budget int       // bytes until it is cut once cutAt has passed; -1 for none
+	budget int       // bytes until the cut, once cutAt has passed; -1 for no bound
 	heard  time.Time
-	opened bool // the server has said where the connection stands
+	opened bool // the server has named the position of the connection
 	slow   bool
 }
 
@@ -448,7 +449,7 @@ func (c *client) newClientConn(tcp *net.TCPConn) *clientConn {
 	}
 	w.slow = c.pause > 0
 	if c.rng.IntN(2) == 0 {
-		_ = tcp.SetLinger(0) // Close resets
+		_ = tcp.SetLinger(0) // makes Close send RST
 	}
 	return w
 }
@@ -480,8 +481,8 @@ func (w *clientConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// readSlowly waits before the next read, and returns how much of p it may fill. At the end
-// of a round the slow read as fast as everybody, on the same connection.
+// readSlowly waits before the next read and returns the part of p that it may fill. At the
+// end of a round slow clients read at full speed on the same connection.
 func (w *clientConn) readSlowly(p []byte) []byte {
 	if w.c.w.settling.Load() {
 		w.slow = false
@@ -491,8 +492,8 @@ func (w *clientConn) readSlowly(p []byte) []byte {
 	return p[:min(len(p), 2<<10)]
 }
 
-// prepare sets the time at which the next read is given up, or says that the wire
-// is to be cut now.
+// prepare sets the deadline of the next read, or returns errCut if the connection is to be
+// cut now.
 func (w *clientConn) prepare() error {
 	limit := time.Now().Add(deadAfter)
 	if !w.opened {

@@ -6,21 +6,21 @@ import (
 	"time"
 )
 
-// The fat room gets fatRate bytes a second in events of fatSize: within a round,
-// more than sockets hold for a client that does not read.
+// Publishers send fatRate bytes a second into the fat room, in events of fatSize. In one
+// round that is more than socket buffers hold for a client that does not read.
 const (
 	fatSize = 32 << 10
 	fatRate = 800 << 10
 	fatKeep = 500 // events
 )
 
-// A crew is the clients and publishers of a run.
+// A clientMix is the number of clients of each kind.
 type clientMix struct {
-	steady, restless, several int // clients for each ordinary room; several: in all
-	slow                      int // clients of the fat room, if there is one, that read less than is published
+	steady, restless, several int // clients per ordinary room; several: clients of more than one room
+	slow                      int // clients of the fat room that read slower than it is published
 }
 
-// startClients starts the clients of a crew. They follow until the world ends.
+// startClients starts the clients of a mix. They follow until the system ends.
 func (w *system) startClients(c clientMix) {
 	for i, r := range w.ordinary() {
 		for k := range c.steady {
@@ -32,8 +32,8 @@ func (w *system) startClients(c clientMix) {
 		}
 	}
 	for k := range c.slow {
-		// Past nginx and at the node that is never killed, so that what they do not
-		// read waits there.
+		// Slow clients connect past nginx to the node that is never killed, so that their
+		// unread bytes wait at that node.
 		h := behavior{over: transport(k % 2), start: "since=now", pause: 50 * time.Millisecond, at: w.nodes[0].addr}
 		w.newClient(clientName("slow", 0, k), h, w.fat)
 		w.newClient(clientName("fast", 0, k), behavior{over: transport(k % 2), start: "since=now"}, w.fat)
@@ -53,8 +53,8 @@ func (w *system) startClients(c clientMix) {
 
 func clientName(kind string, room, k int) string { return kind + "-" + itoa(room) + "-" + itoa(k) }
 
-// publishers returns publishers of all ways for the world's rooms, which together
-// publish about rate events a second.
+// publishers returns publishers of every kind for the system's rooms. Together they publish
+// about rate events a second.
 func (w *system) publishers(rate int) []*publisher {
 	var all []*publisher
 	add := func(how way, batch int, rooms ...*room) { all = append(all, w.newPublisher(how, batch, rooms...)) }
@@ -87,19 +87,19 @@ func (w *system) newPublisher(how way, batch int, rooms ...*room) *publisher {
 	return &publisher{w: w, index: int(w.publisherCount.Add(1)), way: how, rooms: rooms, batch: batch, rng: w.newRand()}
 }
 
-// goBack is how far back some newcomers start.
+// goBack is how far in the past some new clients start.
 const goBack = 2 * time.Second
 
-// newcomers has clients come for the first time, at some moment in the past, until
-// ctx ends. Each goes away after a while.
+// newcomers starts new clients, some at a position in the past, until ctx ends. Each goes
+// away after a while.
 func (w *system) newcomers(ctx context.Context, rng *rand.Rand) {
-	w.rest(ctx, 2*goBack) // the log must be older than what is asked for
+	w.rest(ctx, 2*goBack) // the log must go back that far
 	for k := 0; ctx.Err() == nil; k++ {
 		rooms := w.ordinary()
 		rng.Shuffle(len(rooms), func(i, k int) { rooms[i], rooms[k] = rooms[k], rooms[i] })
 		rooms = rooms[:1+rng.IntN(2)]
 		starts := []string{"since=now", "since=-" + goBack.String()}
-		if len(rooms) == 1 { // of several, each has an opening of its own, and the cursor is the earliest
+		if len(rooms) == 1 { // with several rooms, each has its own start, and the cursor is the earliest
 			starts = append(starts, "last=30")
 		}
 		w.newClient(clientName("newcomer", 0, k), behavior{

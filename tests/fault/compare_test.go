@@ -11,23 +11,23 @@ import (
 )
 
 const (
-	// settleLimit is how long clients may take to come to the end of their rooms
-	// once all is mended. It is only reached if something never comes.
+	// settleLimit is how long clients may take to reach the end of their rooms once all
+	// faults have ended. Only a missing event makes a run reach it.
 	settleLimit = 90 * time.Second
-	// maxPast is how many events of earlier rounds are remembered of a room, for
-	// clients that come with a position from before this one.
+	// maxPast is the number of earlier events that a room remembers, for clients that return
+	// with a position from before this round.
 	maxPast = 5000
 )
 
-// A known is an event that everybody who follows its room is to be told of.
+// A known is an event that every follower of its room must receive.
 type known struct {
 	entry
-	ackedAt time.Duration // when its publisher was told; 0 for not in this round
-	lost    bool          // its publisher was told that it is logged, and the log does not have it
+	ackedAt time.Duration // when its publisher was answered; 0 for not in this round
+	lost    bool          // it was acknowledged and is not in the log
 }
 
-// settle ends a round: publishers have stopped and all is mended. It waits until
-// every client has come to the end of its rooms, and counts what went wrong.
+// settle ends a round: publishers have stopped and all faults have ended. It waits until
+// every client has reached the end of its rooms, and counts the errors.
 func (w *system) settle() {
 	w.t.Helper()
 	began := time.Now()
@@ -44,7 +44,7 @@ func (w *system) settle() {
 		c.mu.Lock()
 		for _, t := range c.tracks {
 			j := checker{w: w, c: c, t: t, known: all[t.room], losses: lossy[t.room.partition]}
-			j.checker()
+			j.check()
 		}
 		c.wrongs = 0
 		c.conns = c.conns[max(0, len(c.conns)-1):]
@@ -56,8 +56,8 @@ func (w *system) settle() {
 	w.stopAway()
 }
 
-// awaitClients waits until every client has come to the end of its rooms. What one
-// has not got by then is missing.
+// awaitClients waits until every client has reached the end of its rooms. Events that are
+// still outstanding then count as missing.
 func (w *system) awaitClients() {
 	deadline := time.Now().Add(settleLimit)
 	for _, c := range w.allClients() {
@@ -76,13 +76,13 @@ func (w *system) awaitClients() {
 	}
 }
 
-// gather returns what there is to know of a room, in the order of ids: what is in
-// the log, and what publishers were told is. It sets the target of the round.
+// gather returns the known events of a room in the order of ids: those in the log and those
+// that were acknowledged. It sets the target of the round.
 func (w *system) gather(r *room) []known {
 	w.t.Helper()
 	logged := w.readLog(r, r.end)
 	acked := r.takeAcked()
-	trimmed := streams.ID{} // what lies before has fallen off the log
+	trimmed := streams.ID{} // the log has trimmed everything before it
 	if len(logged) >= r.keeps {
 		trimmed = logged[0].id
 	}
@@ -114,8 +114,8 @@ func (w *system) gather(r *room) []known {
 	return append(slices.Clone(r.past), round...)
 }
 
-// lossy says for each partition how often its log really lost events in this
-// round: all that was injected, if something is known to be gone.
+// lossy returns for each partition how often its log lost events in this round: all injected
+// losses, if an event is known to be gone.
 func (w *system) lossy(all map[*room][]known) map[streams.Partition]int {
 	gone := make(map[streams.Partition]bool)
 	for r, events := range all {
@@ -170,12 +170,13 @@ func (w *system) lostIn(p streams.Partition, all map[*room][]known) (n int) {
 	return n
 }
 
-// certainLossLocked reports whether the log was made to lose events of p for sure.
+// certainLossLocked reports whether an injected fault has certainly cost p events.
 func (w *system) certainLossLocked(p streams.Partition) bool {
 	return slices.ContainsFunc(w.losses, func(l loss) bool { return l.certain && l.hits(p) })
 }
 
-// hasUnknown reports whether the client got an event that nobody knows of any more.
+// hasUnknown reports whether the client received an event that neither the log nor a
+// publisher knows.
 func (t *track) hasUnknown(events []known) bool {
 	for _, d := range t.got {
 		if !isKnown(events, d.id) {
@@ -190,10 +191,10 @@ func isKnown(events []known, id streams.ID) bool {
 	return found
 }
 
-// pass moves a room to the next round.
+// pass prepares a room for the next round.
 func (w *system) pass(r *room, events []known, lossy bool) {
 	r.end = *r.target.Load()
-	if lossy { // what earlier rounds knew may be gone as well
+	if lossy { // events of earlier rounds may be gone too
 		events = nil
 		for _, e := range w.readLog(r, streams.ID{}) {
 			events = append(events, known{entry: e})
@@ -202,7 +203,7 @@ func (w *system) pass(r *room, events []known, lossy bool) {
 	r.past = slices.Clone(events[max(0, len(events)-maxPast):])
 }
 
-// stopAway has those leave for good who had gone away and came back to be judged.
+// stopAway ends the clients that had gone away and returned to be checked.
 func (w *system) stopAway() {
 	away := func(c *client) bool { return !c.until.IsZero() }
 	for _, c := range w.allClients() {
@@ -215,8 +216,8 @@ func (w *system) stopAway() {
 	w.clients = slices.DeleteFunc(w.clients, away)
 }
 
-// A judge compares what a client was told of one room in this round with what is
-// known of it. Its methods are called with the client's mu held.
+// A checker compares the messages that a client received about one room in this round with
+// the known events. Its methods are called with the client's mu held.
 type checker struct {
 	w      *system
 	c      *client
@@ -224,10 +225,10 @@ type checker struct {
 	known  []known
 	losses int // of the room's partition in this round
 
-	used []bool // of each notice: an event that did not come is excused by it
+	used []bool // by notice: it excuses an event that did not come
 }
 
-func (j *checker) checker() {
+func (j *checker) check() {
 	t := j.t
 	j.used = make([]bool, len(t.notices))
 	if t.based {
@@ -238,10 +239,10 @@ func (j *checker) checker() {
 	t.got, t.notices = t.got[:0], t.notices[:0]
 }
 
-// limit is how far the client should have come.
+// limit is the position that the client must have reached.
 func (j *checker) limit() streams.ID { return *j.t.room.target.Load() }
 
-// compare walks along what is known and what was received, both in the order of ids.
+// compare merges the known and the received events, both in the order of ids.
 func (j *checker) compare() {
 	got, limit := j.t.got, j.limit()
 	from := sort.Search(len(j.known), func(i int) bool { return j.t.base.Before(j.known[i].id) })
@@ -265,8 +266,8 @@ func (j *checker) compare() {
 	}
 }
 
-// received notes how long an event took on a connection that was live when its
-// publisher was answered.
+// received measures the delay of an event on a connection that was live when its publisher
+// was answered.
 func (j *checker) received(d delivery, k known) {
 	if d.mark != k.mark {
 		j.wrong(&j.w.counts.unexpected, "unexpected: %v under the id %v of %v", d.mark, d.id, k.mark)
@@ -277,15 +278,15 @@ func (j *checker) received(d delivery, k known) {
 	}
 }
 
-// unknown judges an event that is neither in the log nor was acknowledged: one that
-// the log has lost before its publisher was answered, or a made-up one.
+// unknown handles an event that is neither in the log nor acknowledged: the log lost it
+// before its publisher was answered, or it was made up.
 func (j *checker) unknown(d delivery) {
 	if j.losses == 0 {
 		j.wrong(&j.w.counts.unexpected, "unexpected: %v (%v) came, and is not in the log", d.id, d.mark)
 	}
 }
 
-// missed judges an event that did not come. Its place was before got[next].
+// missed handles an event that did not come. Its place was before got[next].
 func (j *checker) missed(k known, next int) {
 	excused := false
 	for n := range j.t.notices {
@@ -300,19 +301,19 @@ func (j *checker) missed(k known, next int) {
 }
 
 // excuses reports whether the n-th notice excuses an event that did not come before
-// got[next]: it names it, and stands where the event should have been. That the log
-// went back may be found out later, and told then; so may an event be that a node
-// found behind what it had handed over.
+// got[next]: the notice names the event and stands in its place. It may also stand later: a
+// node may find out later that the log went back, or that it has already delivered a newer
+// event.
 func (t *track) excuses(n int, id streams.ID, next int) bool {
 	g := t.notices[n]
 	inPlace := g.place == next || g.place > next && g.reason != "trimmed"
 	return inPlace && g.after.Before(id) && id.Before(g.before)
 }
 
-// trimmed reports whether an event that the n-th notice names had fallen off the log
-// when the notice came, and had not been delivered on its connection: one that came
-// back with the cursor of a room that was behind may have had it on another. It may
-// come yet: another node may have it in memory.
+// trimmed reports whether the n-th notice is right. It names an event that the log had
+// trimmed when the notice came and that was not delivered on its connection. A client that
+// returned with the cursor of a lagging room may have received the event on an earlier
+// connection. The event may still come, from the memory of another node.
 func (j *checker) trimmed(n int) bool {
 	g := j.t.notices[n]
 	from := streams.Later(g.after, g.floor)
@@ -325,21 +326,22 @@ func (j *checker) trimmed(n int) bool {
 	return sort.Search(len(later), func(i int) bool { return later[i].id.Millis() > now }) >= j.t.room.keeps
 }
 
-// notices tells those that were owed from those that were not.
+// notices counts the notices that were owed and those that were not.
 func (j *checker) notices() {
 	resets := 0
 	for n, g := range j.t.notices {
 		owed := false
 		switch g.reason {
 		case "trimmed":
-			owed = j.trimmed(n) || j.losses > 1 // of two losses, the first is told so
+			owed = j.trimmed(n) || j.losses > 1 // of two losses, the first may be reported as trimmed
 		case "reset":
 			if !j.again(n) {
 				resets++
 			}
 			owed = resets <= j.losses
 		case "unknown":
-			// A log that was two for a while has events behind what was delivered.
+			// A log with two primaries for a while has events before the newest delivered
+			// one.
 			owed = j.w.dropsFrames || j.losses > 0 && j.used[n]
 		}
 		if owed {
@@ -350,10 +352,10 @@ func (j *checker) notices() {
 	}
 }
 
-// again reports whether the n-th notice is an earlier one, told again because the
-// client came back with a cursor from before it: over WebSocket a notice moves no
-// cursor, and of several rooms the cursor is the earliest. Or with the same cursor, one
-// of what the log has lost, for clients here never take theirs back.
+// again reports whether the n-th notice repeats an earlier one because the client returned
+// with a cursor from before it. Over WebSocket a notice moves no cursor, and with several
+// rooms the cursor is the earliest. A notice with the same cursor repeats a loss, because
+// these clients never move their cursors back.
 func (j *checker) again(n int) bool {
 	g := j.t.notices[n]
 	return slices.ContainsFunc(j.t.notices[:n], func(old notice) bool {
@@ -361,7 +363,7 @@ func (j *checker) again(n int) bool {
 	})
 }
 
-// around names what came at a place, for people.
+// around describes the delivery at a place.
 func (j *checker) around(place int) string {
 	if place < 0 || place >= len(j.t.got) {
 		return "nothing"
@@ -373,7 +375,7 @@ func (j *checker) around(place int) string {
 func (j *checker) wrong(count *counter, format string, args ...any) {
 	count.Add(1)
 	if j.c.wrongs++; j.c.wrongs > maxWrongs {
-		return // there is more to learn from what the journal has besides
+		return // the journal needs room for other entries
 	}
 	j.c.noteLocked(string(j.t.room.name)+": "+format, args...)
 	what, _, _ := strings.Cut(format, ":")

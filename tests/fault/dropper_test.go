@@ -15,8 +15,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A dropper is a proxy to Redis that swallows messages of one room's channel and
-// leaves all else as it is: what no real Redis does, and what no connection shows.
+// A dropper is a proxy to Redis that drops the messages of one room's channel and forwards
+// everything else. No real Redis does this, and no connection error reveals it.
 type dropper struct {
 	listener net.Listener
 	target   string
@@ -43,7 +43,7 @@ func newDropper(t *testing.T, target string) *dropper {
 
 func (d *dropper) addr() string { return d.listener.Addr().String() }
 
-// drop swallows the messages of room from now on; "" swallows none.
+// drop makes the proxy drop the messages of room; "" ends that.
 func (d *dropper) drop(room streams.Room) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -91,7 +91,7 @@ func (d *dropper) forward(client, server net.Conn) {
 	up.Wait()
 }
 
-// answers passes on what Redis says, one value at a time.
+// answers forwards the answers of Redis, one value at a time.
 func (d *dropper) answers(client io.Writer, server io.Reader) {
 	in := bufio.NewReader(server)
 	var value []byte
@@ -120,7 +120,7 @@ func (d *dropper) drops(value []byte) bool {
 
 var errRESP = errors.New("not RESP2")
 
-// appendValue reads one value of RESP2, with all that is in it.
+// appendValue reads one value of RESP2 with all of its elements.
 func appendValue(b []byte, in *bufio.Reader) ([]byte, error) {
 	line, err := in.ReadString('\n')
 	if err != nil {
@@ -148,7 +148,7 @@ func appendValue(b []byte, in *bufio.Reader) ([]byte, error) {
 	return b, nil
 }
 
-// dropping is a standalone Redis that nodes reach through a dropper each.
+// dropping is a standalone Redis that each node reaches through a dropper.
 type dropping struct {
 	*standalone
 	droppers []*dropper

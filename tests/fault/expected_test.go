@@ -11,8 +11,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A mark tells which event of a room it is: its publisher, and the publisher's own
-// number. It is the beginning of the event's data, "17.42.xxxx".
+// A mark identifies an event of a room: its publisher and the publisher's sequence number.
+// The event's data begin with it, as in "17.42.xxxx".
 type mark uint64
 
 func makeMark(publisher, number int) mark { return mark(publisher)<<40 | mark(number) }
@@ -22,8 +22,7 @@ func (m mark) number() int    { return int(m & (1<<40 - 1)) }
 
 func (m mark) String() string { return itoa(m.publisher()) + "." + itoa(m.number()) }
 
-// appendData appends the data of an event: the mark, and as much more as the
-// event is to be long.
+// appendData appends the data of an event: the mark and padding bytes.
 func (m mark) appendData(b []byte, padding int) []byte {
 	b = append(b, '"')
 	b = strconv.AppendInt(b, int64(m.publisher()), 10)
@@ -34,7 +33,7 @@ func (m mark) appendData(b []byte, padding int) []byte {
 	return append(b, '"')
 }
 
-// parseMark reads the mark at the beginning of an event's data.
+// parseMark parses the mark at the beginning of an event's data.
 func parseMark(data []byte) (m mark, ok bool) {
 	if len(data) == 0 || data[0] != '"' {
 		return 0, false
@@ -47,7 +46,7 @@ func parseMark(data []byte) (m mark, ok bool) {
 	return makeMark(publisher, number), ok
 }
 
-// digits reads a number up to its dot.
+// digits parses a number up to its dot.
 func digits(b []byte) (n int, rest []byte, ok bool) {
 	for i, c := range b {
 		switch {
@@ -61,7 +60,7 @@ func digits(b []byte) (n int, rest []byte, ok bool) {
 	return 0, nil, false
 }
 
-// A room is what all publishers together know of one room.
+// A room holds what all publishers know about one room: the expected events.
 type room struct {
 	// Fixed by newRoom.
 	name      streams.Room
@@ -69,19 +68,19 @@ type room struct {
 	keeps     int // events
 
 	mu    sync.Mutex // guards the field below
-	acked []ack      // of this round, in the order of the answers
+	acked []ack      // in this round, in the order of the answers
 
-	// Owned by whoever settles the round.
-	past []known    // the newest of earlier rounds
+	// Owned by the goroutine that settles the round.
+	past []known    // the newest events of earlier rounds
 	end  streams.ID // where the last round ended
 
-	target atomic.Pointer[streams.ID] // the end of this round, while it is settled
+	target atomic.Pointer[streams.ID] // the end of this round, set by settle
 }
 
-// An ack is one event that a publisher was told is logged.
+// An ack is one acknowledged event.
 type ack struct {
 	entry
-	at time.Duration // since the world began
+	at time.Duration // since the system began
 }
 
 func (r *room) ack(a ack) {
@@ -90,7 +89,7 @@ func (r *room) ack(a ack) {
 	r.acked = append(r.acked, a)
 }
 
-// takeAcked returns what was acknowledged in this round, in the order of ids.
+// takeAcked returns the events acknowledged in this round, in the order of ids.
 func (r *room) takeAcked() []ack {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -106,7 +105,7 @@ func utoa(n uint64) string { return strconv.FormatUint(n, 10) }
 func atou(s string) uint64 {
 	n, err := strconv.ParseUint(s, 10, 64)
 	if err != nil {
-		panic(err) // Redis says nothing else
+		panic(err) // Redis sends numbers here
 	}
 	return n
 }

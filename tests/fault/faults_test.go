@@ -11,15 +11,15 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// A fault is one kind of harm.
+// A fault is one kind of fault to inject.
 type fault struct {
 	name string
 
-	// do does the harm, waits, and mends it.
+	// do injects the fault, waits, and ends it.
 	do func(w *system, r *rand.Rand)
 }
 
-// inject does fault to the world, and writes it down.
+// inject runs a fault and records it in the timeline.
 func (w *system) inject(f fault, r *rand.Rand) {
 	w.logf("begins: %s", f.name)
 	w.mu.Lock()
@@ -29,7 +29,7 @@ func (w *system) inject(f fault, r *rand.Rand) {
 	w.logf("ends: %s", f.name)
 }
 
-// between returns a random time.
+// between returns a random duration.
 func between(r *rand.Rand, least, most time.Duration) time.Duration {
 	return least + time.Duration(r.Int64N(int64(most-least)))
 }
@@ -37,11 +37,11 @@ func between(r *rand.Rand, least, most time.Duration) time.Duration {
 // someNode picks a node.
 func (w *system) someNode(r *rand.Rand) *node { return w.nodes[r.IntN(len(w.nodes))] }
 
-// killableNode picks a node that may be killed: any but the first, which lives through
-// the run so that what it leaves behind in all that time shows.
+// killableNode picks any node but the first, which lives through the whole run so that a
+// leak becomes visible.
 func (w *system) killableNode(r *rand.Rand) *node { return w.nodes[1+r.IntN(len(w.nodes)-1)] }
 
-// edgeFaults are what happens between clients and nodes.
+// edgeFaults are faults between clients and nodes.
 func edgeFaults() []fault {
 	return []fault{
 		{"nginx and a node: slow", func(w *system, r *rand.Rand) {
@@ -70,7 +70,7 @@ func edgeFaults() []fault {
 	}
 }
 
-// nodeFaults are what happens to nodes.
+// nodeFaults are faults of nodes.
 func nodeFaults() []fault {
 	return []fault{
 		{"node stops for a while", func(w *system, r *rand.Rand) {
@@ -93,21 +93,21 @@ func nodeFaults() []fault {
 	}
 }
 
-// applyFor does m for a time.
+// applyFor applies a condition for a time.
 func (l *link) applyFor(m condition, d time.Duration) {
 	l.inject(m)
 	time.Sleep(d)
 	l.heal()
 }
 
-// closeFor refuses all for a time.
+// closeFor refuses all connections for a time.
 func (l *link) closeFor(d time.Duration) {
 	l.close()
 	time.Sleep(d)
 	l.open()
 }
 
-// linkFaults are what happens between a node and its Redis.
+// linkFaults are faults between a node and its Redis.
 func linkFaults() []fault {
 	return []fault{
 		{"node and Redis: slow", func(w *system, r *rand.Rand) {
@@ -168,7 +168,7 @@ func (s *standalone) faults() []fault {
 	)
 }
 
-// say has Redis do something, and takes no failure for an answer.
+// say sends Redis a command, which must succeed.
 func (s *standalone) say(w *system, words ...any) { say(w, s.direct, words...) }
 
 func say(w *system, c redis.UniversalClient, words ...any) {
@@ -189,8 +189,7 @@ func (s *standalone) lossFaults() []fault {
 	}
 }
 
-// lose notes that something is about to be done that may cost the log events of
-// every partition.
+// lose records that the next step may cost the log events of every partition.
 func (w *system) lose(certain bool) {
 	w.loseOf(certain, func(streams.Partition) bool { return true })
 }

@@ -5,20 +5,19 @@ import (
 )
 
 const (
-	// poolFiles is how many more connections to Redis a node may open under load and
-	// keep: 10 for each processor and each of the servers of a Cluster. It is little
-	// beside the thousands of clients that have come and gone.
+	// poolFiles is the number of additional connections to Redis that a node may open under
+	// load and keep: 10 for each processor and each server of a Cluster. Compared with
+	// thousands of clients it is small.
 	poolFiles = 150
-	// poolGoroutines is how many more goroutines it may have: some of the runtime's and of
-	// libraries begin when there is something to do for the first time.
+	// poolGoroutines is the number of additional goroutines that a node may keep: the
+	// runtime and libraries start some on first use.
 	poolGoroutines = 5
-	// heapLeft is how much more memory than at its start a node may use when
-	// allClients has left, and so its hot tails are gone: what a runtime that has
-	// been busy does not give back at once.
+	// heapLeft is the additional memory in bytes that a node may use when all clients have
+	// left and their hot tails are gone: a busy runtime does not return all memory at once.
 	heapLeft = 48 << 20
 )
 
-// takeFootprints notes what each node holds before anybody connects.
+// takeFootprints records the resources of each node before any client connects.
 func (w *system) takeFootprints() {
 	w.t.Helper()
 	for _, n := range w.nodes {
@@ -29,8 +28,8 @@ func (w *system) takeFootprints() {
 	}
 }
 
-// checkLeaks has everybody leave, and waits until each node holds what it did
-// before they came.
+// checkLeaks disconnects all clients and waits until each node holds no more than before
+// they came.
 func (w *system) checkLeaks() {
 	w.t.Helper()
 	w.stopClients()
@@ -51,15 +50,14 @@ func (w *system) checkLeaks() {
 				w.t.Errorf("node %s is left with %+v, it began with %+v", n.name, after, n.before)
 				break
 			}
-			time.Sleep(time.Second) // a node that is asked all the time does not tidy up
+			time.Sleep(time.Second) // constant requests would keep the node from freeing memory
 		}
 		w.logf("node %s began with %+v and is left with %+v", n.name, n.before, after)
 	}
 }
 
-// within reports whether a node that holds f holds nothing of anybody that it held
-// not before. Rooms, and with them their hot tails, are given up half a minute after
-// the last client has left, for which a cut does not wait.
+// within reports whether f holds no more than before. A node gives up rooms and their hot
+// tails half a minute after the last client has left. A cut does not wait for that.
 func (f footprint) within(before footprint) bool {
 	if thorough() && (f.rooms > 0 || f.heap > before.heap+heapLeft) {
 		return false

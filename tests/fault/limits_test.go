@@ -8,12 +8,12 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// These are what a node with default settings keeps to. A cut is run by machines
-// that do other things as well, with nodes that are ten times slower.
+// A node with default settings keeps these limits. A cut runs on busy machines with nodes
+// that are ten times slower.
 const (
 	tailLimit = 10 * time.Second
 	backLimit = 5 * time.Second
-	leniency  = 4 // of the cut
+	leniency  = 4 // factor for the cut
 )
 
 func (w *system) within(what string, took, limit time.Duration) {
@@ -27,8 +27,8 @@ func (w *system) within(what string, took, limit time.Duration) {
 	}
 }
 
-// The last event of a room is lost on its way to the nodes, and then the room is
-// quiet. It comes all the same, on every connection.
+// The last event of a room is lost on its way to the nodes, and then the room is quiet.
+// Every connection still receives the event.
 func TestTailOfQuietRoom(t *testing.T) {
 	t.Parallel()
 	log := &dropping{standalone: newStandalone(t, "always")}
@@ -49,8 +49,8 @@ func TestTailOfQuietRoom(t *testing.T) {
 	w.conclude()
 }
 
-// loseTail publishes an event that no node hears of, and waits until all who follow
-// its room have it.
+// loseTail publishes an event whose message no node receives, and waits until all followers
+// of its room have it.
 func (w *system) loseTail(log *dropping, r *room) {
 	w.t.Helper()
 	before := make([]int64, len(log.droppers))
@@ -82,8 +82,8 @@ func (w *system) loseTail(log *dropping, r *room) {
 	}
 }
 
-// Redis goes away in each of the ways in which it does, and returns: connections
-// that stand get live events again.
+// Redis fails in every way that it can, and returns: standing connections receive live
+// events again.
 func TestLiveAfterReturn(t *testing.T) {
 	t.Parallel()
 	log := newStandalone(t, "always")
@@ -100,8 +100,8 @@ func TestLiveAfterReturn(t *testing.T) {
 	w.conclude()
 }
 
-// absences are ways for Redis to be away, each for several times. What says nothing
-// is noticed by its silence, so that a black hole must last for longer than that.
+// absences are the ways for Redis to be away, each for several durations. A node detects a
+// silent Redis by a time-out, so a black hole must last longer than that.
 func (w *system) absences(log *standalone) []fault {
 	lasting := []time.Duration{500 * time.Millisecond}
 	silent := []time.Duration{7 * time.Second}

@@ -16,16 +16,16 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A line is a proxy between two parties of a world, on which harm can be done. Its
-// methods are for one goroutine at a time.
+// A link is a proxy between two parts of a system. It can apply a condition to the traffic.
+// Its methods are for one goroutine at a time.
 type link struct {
 	t      *testing.T
 	proxy  *toxiproxy.Proxy
-	addr   string          // host:port to connect to; it stays
+	addr   string          // host:port to connect to; it never changes
 	toxics [2]*switchToxic // one for each direction
 }
 
-// newLink starts a line to target, host:port, which ends with the test.
+// newLink starts a link to target, host:port. It ends with the test.
 func newLink(t *testing.T, target string) *link {
 	t.Helper()
 	server := toxiproxy.NewServer(toxiproxy.NewMetricsContainer(nil), zerolog.Nop())
@@ -45,7 +45,7 @@ func newLink(t *testing.T, target string) *link {
 	return l
 }
 
-// close ends all connections, and none is accepted any more.
+// close ends all connections and refuses new ones.
 func (l *link) close() { l.proxy.Stop() }
 
 func (l *link) open() {
@@ -62,7 +62,7 @@ func (l *link) cut() {
 	l.open()
 }
 
-// inject does m to both directions, from now on, and heal takes it away.
+// inject applies m to both directions until heal.
 func (l *link) inject(m condition) {
 	for _, x := range l.toxics {
 		x.set(m)
@@ -71,32 +71,32 @@ func (l *link) inject(m condition) {
 
 func (l *link) heal() { l.inject(condition{}) }
 
-// A mood is what a line does to what goes through it. The zero mood does nothing.
+// A condition is the treatment of traffic on a link. The zero condition forwards everything
+// at once.
 type condition struct {
-	delay time.Duration // give or take half of it
-	rate  int           // bytes a second; 0 for any number
+	delay time.Duration // varies by half of it
+	rate  int           // bytes a second; 0 for no limit
 
-	// hole swallows everything. Connections that have lost something end when the
-	// condition changes.
+	// hole drops everything. Connections that have lost bytes end when the condition
+	// changes.
 	hole bool
 
-	over chan struct{} // closed when the mood changes
+	over chan struct{} // closed when the condition changes
 }
 
 func slow(ms int) condition      { return condition{delay: time.Duration(ms) * time.Millisecond} }
 func throttled(kb int) condition { return condition{rate: kb << 10} }
 func blackHole() condition       { return condition{hole: true} }
 
-// switchToxicName is what toxiproxy calls moody.
+// switchToxicName is the name by which toxiproxy knows switchToxic.
 const switchToxicName = "moody"
 
-// switchToxic is a toxic that stays on its line and changes its mood. toxiproxy's own have
-// to be added and removed, and a connection that breaks while they are keeps both
-// that and the whole line waiting for ever.
+// switchToxic is a toxic that stays on its link and changes its condition. toxiproxy's own
+// toxics must be added and removed; if a connection breaks meanwhile, it and the whole link
+// hang for ever.
 type switchToxic struct{ condition atomic.Pointer[condition] }
 
-// GetBufferSize implements toxics.BufferedToxic: what is delayed must not hold up
-// what comes after it.
+// GetBufferSize implements toxics.BufferedToxic: delayed chunks must not hold up later ones.
 func (x *switchToxic) GetBufferSize() int { return 1024 }
 
 func (x *switchToxic) set(m condition) {
@@ -132,11 +132,11 @@ func (x *switchToxic) Pipe(stub *toxics.ToxicStub) {
 		}
 	}
 	stub.Close()
-	for range stub.Input { // or whoever still writes would wait for ever
+	for range stub.Input { // drains the writer, which would hang otherwise
 	}
 }
 
-// hold waits for as long as the mood holds c, or lasts.
+// hold waits for the delay of c, or until the condition changes.
 func (m *condition) hold(c *stream.StreamChunk) {
 	wait := time.Duration(0)
 	if m.delay > 0 {

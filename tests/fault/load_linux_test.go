@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// hot is how many events a node keeps in memory of each room that it follows.
+	// hot is the number of events of each followed room that a node keeps in memory.
 	hot = 1000
-	// heldPadding is the size of the events, in bytes and about: that of most.
+	// heldPadding is the approximate size of the events in bytes: that of most real ones.
 	heldPadding = 100
-	// visitorsAtOnce is how many clients come and go all the while, and so are never counted on.
+	// visitorsAtOnce is the number of clients that come and go during the test.
 	visitorsAtOnce = 20
 )
 
-// Ten thousand connections follow, and two thousand events a second are published, for
-// five minutes: everybody gets everything, and after the first minute the node's memory
-// is flat. When all have left, it holds what it did before.
+// Ten thousand connections follow, and publishers send two thousand events a second for five
+// minutes. Every client receives everything, and after the first minute the node's memory
+// does not grow. When all have left, the node holds no more than before.
 func TestLoadHeld(t *testing.T) {
 	l := theHeldLoad()
 	w := newSystem(t, fmt.Sprintf("%s connections", grouped(int64(l.connections))), newStandalone(t, "never"), plan{nodes: 1, rooms: l.rooms})
@@ -47,8 +47,8 @@ func TestLoadHeld(t *testing.T) {
 	w.conclude()
 }
 
-// fill publishes as many events into each ordinary room as a node keeps in memory, so
-// that from then on it keeps no more, and has everybody get them.
+// fill publishes as many events into each ordinary room as a node keeps in memory, so that
+// later events do not raise memory, and waits until all clients have them.
 func (w *system) fill(n *node) {
 	w.t.Helper()
 	const batch, atOnce = 250, 4
@@ -74,8 +74,8 @@ func (w *system) fill(n *node) {
 	end()
 }
 
-// steady returns publishers that publish straight to a node, into all ordinary rooms
-// alike: half of the events over REST, one by one, half over WebSockets.
+// steady returns publishers that publish directly to a node, evenly into all ordinary rooms:
+// half of the events one by one over REST, half over WebSockets.
 func (w *system) steady(n *node, rate int) (all []*publisher) {
 	const frames = 4 // at a time
 	for _, r := range w.ordinary() {

@@ -24,13 +24,13 @@ var (
 	keepIn   = flag.String("fault.dir", "", "where to leave what tells why a run failed (default: a new directory)")
 )
 
-// tidemark is the real program: race-built in the cut; without in the full run,
-// where it would be ten times slower and so deliver a tenth.
+// tidemark is the real program. It is race-built in the cut only: in the full run that would
+// be ten times slower and so deliver a tenth.
 var tidemark program.Program
 
-// Whatever a test starts must have ended when the last one is done, but for what
-// toxiproxy does not end itself: where one side of a connection breaks, goroutines for
-// the other may stay behind, blocked on a channel that nobody reads.
+// TestMain fails if a goroutine is left when all tests have ended, except for toxiproxy's:
+// when one side of a connection breaks, its goroutines for the other side may stay blocked
+// on a channel without a reader.
 func TestMain(m *testing.M) {
 	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
 	goleak.VerifyTestMain(testmain.Func(func() int { return run(m) }),
@@ -42,7 +42,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	flag.Parse()
 	toxics.Register(switchToxicName, new(switchToxic))
-	_ = flag.Set("test.parallel", "4") // those that run in parallel mostly wait
+	_ = flag.Set("test.parallel", "4") // parallel tests mostly wait
 	if *seed == 0 {
 		*seed = rand.Uint64N(1 << 32)
 	}
@@ -59,10 +59,10 @@ func run(m *testing.M) int {
 	return code
 }
 
-// thorough reports whether this is more than a cut.
+// thorough reports whether this is a full run or a soak.
 func thorough() bool { return *full || *soak > 0 }
 
-// inCut is a time of the cut, or the one of the full run.
+// inCut returns the first duration in a cut and the second in a full run.
 func inCut(cut, full time.Duration) time.Duration {
 	if thorough() {
 		return full

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// A heldLoad is what one node has to bear, and for how long.
+// A heldLoad is the load of one node and its duration.
 type heldLoad struct {
 	connections, rooms int
 	rate               int           // publishes a second
-	settles            time.Duration // after which memory is to be flat
-	lasts              time.Duration // with that
-	every              time.Duration // at which memory is looked at
-	growth             float64       // bytes by which the heap may seem to grow in all that time
+	settles            time.Duration // time until memory must stop growing
+	lasts              time.Duration // in all, including settles
+	every              time.Duration // interval between two measurements
+	growth             float64       // bytes by which the measured heap may grow
 }
 
-// theHeldLoad is that of the full run, or what the cut has of it: race-built nodes share
-// the machine with other tests there, and can have no more than 8,128 goroutines.
+// theHeldLoad returns the load of the full run, or that of the cut: there race-built nodes
+// share the machine with other tests and can have at most 8,128 goroutines.
 //
 // In four minutes the full run publishes 480,000 events and delivers 19 million. 100 bytes
-// kept of each event are 48 MB, 1 byte of each delivery 19, 64 KiB a second 15: all more
-// than the heap may seem to grow. The cut finds no more than what keeps events whole.
+// kept of each event would be 48 MB, 1 byte of each delivery 19 MB, 64 KiB a second 15 MB:
+// all exceed the allowed growth. The cut detects only a node that keeps whole events.
 func theHeldLoad() heldLoad {
 	if thorough() {
 		return heldLoad{
@@ -34,24 +34,24 @@ func theHeldLoad() heldLoad {
 	}
 }
 
-// A memory is what a node uses at a moment.
+// A memory is a node's memory at a moment.
 type memory struct {
 	At       time.Duration
-	Resident float64 // bytes, as the system says
+	Resident float64 // bytes, from the kernel
 
-	// Heap is half of the size at which the node will collect garbage next: what the last
-	// collection has left, about, and so without the garbage of the moment.
+	// Heap is half of the heap size at which the next garbage collection starts. That is
+	// about the size after the last collection, without the garbage since.
 	Heap float64
 }
 
-// A hold is what became of a held load.
+// A hold is the result of a held load.
 type hold struct {
 	Connections int
 	Rate        float64 // events published a second
-	First, Last memory  // the lines through what was seen, where they begin and end
+	First, Last memory  // the ends of the fitted lines
 }
 
-// watch looks at a node's memory while the load lasts.
+// watch measures a node's memory while the load lasts.
 func watch(n *node, l heldLoad) *hold {
 	n.t.Helper()
 	var seen []memory
@@ -70,7 +70,7 @@ func watch(n *node, l heldLoad) *hold {
 	return &hold{First: first, Last: last}
 }
 
-// ends returns where the lines begin and end that fit best what was seen (least squares).
+// ends returns the ends of the lines that fit the measurements best (least squares).
 func ends(seen []memory) (first, last memory) {
 	first.At, last.At = seen[0].At, seen[len(seen)-1].At
 	first.Resident, last.Resident = fit(seen, func(m memory) float64 { return m.Resident })
@@ -90,7 +90,7 @@ func fit(seen []memory, of func(memory) float64) (first, last float64) {
 	return at(seen[0].At.Seconds()), at(seen[len(seen)-1].At.Seconds())
 }
 
-// checkFlat fails the test where the node's memory grows.
+// checkFlat fails the test if the node's memory grows.
 func (w *system) checkFlat(l heldLoad) {
 	w.t.Helper()
 	h := w.held
@@ -100,7 +100,7 @@ func (w *system) checkFlat(l heldLoad) {
 		w.t.Errorf("the heap grows by %s in %v", megabytes(grown), h.Last.At-h.First.At)
 	}
 	if !thorough() {
-		return // what is resident goes up and down with the collector, by more than in such a short time counts
+		return // resident memory varies with the collector by more than so short a run can show
 	}
 	if grown := h.Last.Resident - h.First.Resident; grown > 4*l.growth {
 		w.t.Errorf("resident memory grows by %s in %v", megabytes(grown), h.Last.At-h.First.At)

@@ -5,22 +5,22 @@ import (
 	"time"
 )
 
-// Faults of all kinds, some at a time, on each shape of Redis.
+// Faults of all kinds, several at a time, on each topology of Redis.
 func TestMixedStandalone(t *testing.T) { mixed(t, newStandalone(t, "always")) }
 func TestMixedSentinel(t *testing.T)   { mixed(t, newSentinel(t, "replicated")) }
 func TestMixedCluster(t *testing.T)    { mixed(t, newCluster(t)) }
 
-// A load is how much a run of mixed faults has to do, and for how long.
+// A load is the amount and duration of a run of mixed faults.
 type load struct {
 	plan
 	clientMix
-	rate   int           // events a second that publishers try
-	rounds int           // in which nothing is to be lost
-	lasts  time.Duration // of each
+	rate   int           // events a second to publish
+	rounds int           // without a loss
+	lasts  time.Duration // per round
 }
 
-// theLoad is that of the cut, of the full run or of a soak. In the cut, race-built
-// nodes share the machine with other tests.
+// theLoad returns the load of the cut, the full run or a soak. In the cut, race-built nodes
+// share the machine with other tests.
 func theLoad() load {
 	l := load{
 		plan:      plan{nodes: 2, rooms: 4, tiny: 1, fat: true},
@@ -35,13 +35,13 @@ func theLoad() load {
 		l.rate, l.rounds, l.lasts = 700, 5, 35*time.Second
 	}
 	if *soak > 0 {
-		l.rounds = max(1, int(*soak/(3*l.lasts))) // three shapes share it
+		l.rounds = max(1, int(*soak/(3*l.lasts))) // three topologies share the time
 	}
 	return l
 }
 
-// mixed runs rounds in which nothing is to be lost, and then one in which the log
-// loses events for sure.
+// mixed runs rounds in which the log must lose nothing, and then one in which it certainly
+// loses events.
 func mixed(t *testing.T, log deployment) {
 	l := theLoad()
 	w := newSystem(t, log.topology(), log, l.plan)
@@ -62,8 +62,8 @@ func mixed(t *testing.T, log deployment) {
 	w.conclude()
 }
 
-// checkSlowFellBehind fails the test unless slow clients filled their queues, and went on
-// from the log. A cut may be too short for that on a machine that does other things.
+// checkSlowFellBehind fails the test unless slow clients have filled their queues and
+// continued from the log. A cut on a busy machine may be too short for that.
 func (w *system) checkSlowFellBehind() {
 	w.t.Helper()
 	m, err := w.nodes[0].metrics()

@@ -19,8 +19,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// An edge is nginx in front of the nodes, with deploy/nginx.conf, and a line in
-// front of nginx for those of the clients whose own network is bad.
+// An edge is nginx in front of the nodes, with deploy/nginx.conf, and a link in front of
+// nginx for the clients whose own network has faults.
 type edge struct {
 	t       *testing.T
 	dir     string
@@ -28,12 +28,12 @@ type edge struct {
 	url     string
 	clients *link // in front of nginx
 
-	cmd    *exec.Cmd     // the master, which leads a process group of its own
-	exited chan struct{} // closed once it has been waited for
+	cmd    *exec.Cmd     // the primary process of nginx, which leads its own process group
+	exited chan struct{} // closed when the process has ended
 	log    lockedBuffer
 }
 
-// newEdge starts nginx in front of nodes; it ends with the test.
+// newEdge starts nginx in front of nodes. It ends with the test.
 func newEdge(t *testing.T, nodes []*node) *edge {
 	t.Helper()
 	e := &edge{t: t, dir: t.TempDir(), addr: redistest.FreeAddr(t)}
@@ -45,7 +45,7 @@ func newEdge(t *testing.T, nodes []*node) *edge {
 	return e
 }
 
-// addrFor is where a client connects to.
+// addrFor returns the address that a client connects to.
 func (e *edge) addrFor(c *client) string {
 	switch {
 	case c.at != "":
@@ -56,7 +56,7 @@ func (e *edge) addrFor(c *client) string {
 	return e.addr
 }
 
-// configure writes deploy/nginx.conf with other addresses and directories.
+// configure writes deploy/nginx.conf with the test's addresses and directories.
 func (e *edge) configure(nodes []*node) {
 	e.t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "deploy", "nginx.conf"))
@@ -70,7 +70,7 @@ func (e *edge) configure(nodes []*node) {
 	conf := string(text)
 	for old, new := range map[string]string{
 		"listen 8080;":                                   "listen " + e.addr + ";",
-		"worker_shutdown_timeout 60s;":                   "worker_shutdown_timeout 1s;", // after a reload, old workers cut their clients soon
+		"worker_shutdown_timeout 60s;":                   "worker_shutdown_timeout 1s;", // after a reload, old workers soon end their clients
 		"server node1:8080 max_fails=1 fail_timeout=2s;": servers.String(),
 		"server node2:8080 max_fails=1 fail_timeout=2s;": "",
 		"http {\n": "http {\n" + e.temporaryPaths(),
@@ -87,16 +87,16 @@ func (e *edge) configure(nodes []*node) {
 
 func (e *edge) conf() string { return filepath.Join(e.dir, "nginx.conf") }
 
-// head is what nginx must be told to run as part of a test.
+// head returns the settings with which nginx runs as part of a test.
 func (e *edge) head() string {
 	text := "daemon off;\nerror_log stderr notice;\npid " + e.dir + "/pid;\n"
 	if os.Geteuid() == 0 {
-		text = "user root;\n" + text // its directory is ours alone
+		text = "user root;\n" + text // only root can read its directory
 	}
 	return text
 }
 
-// temporaryPaths keeps nginx out of the directories of the machine's own.
+// temporaryPaths returns settings that keep nginx out of the system's directories.
 func (e *edge) temporaryPaths() string {
 	var text strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {
@@ -143,19 +143,19 @@ func (e *edge) kill() {
 	<-e.exited
 }
 
-// reload has nginx start new workers, and the old ones cut their clients.
+// reload makes nginx start new workers; the old ones end their clients.
 func (e *edge) reload() {
 	if err := e.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		e.t.Errorf("reload nginx: %v", err)
 	}
 }
 
-// newHTTP returns a client for publishers. It keeps connections, as they do.
+// newHTTP returns a client for publishers. It keeps connections open.
 func newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 100, DisableCompression: true}}
 }
 
-// A lockedBuffer is written by a process while others read.
+// A lockedBuffer is written by a process while other goroutines read it.
 type lockedBuffer struct {
 	mu  sync.Mutex // guards the field below
 	buf bytes.Buffer

@@ -17,7 +17,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A node is one tidemark process after the other, at one address.
+// A node is a sequence of tidemark processes at one address.
 type node struct {
 	t       *testing.T
 	name    string
@@ -26,17 +26,17 @@ type node struct {
 	addr    string    // its own
 	link    *link     // between nginx and it
 	redis   *link     // between it and Redis; nil where there are several Redis servers
-	before  footprint // what it held before anybody connected
-	probe   *client   // follows the room of probes here, over no line
+	before  footprint // its resources before any client connected
+	probe   *client   // follows the room of probes on this node, directly
 
-	interruptions atomic.Int64 // times that the process was stopped, killed or drained, and was well again
+	interruptions atomic.Int64 // number of stops, kills and drains, and of recoveries from them
 
 	mu     sync.Mutex // guards the fields below
 	server *program.Server
 	logs   []*program.Output // of all processes so far
 }
 
-// newNode starts a node; it ends with the test.
+// newNode starts a node. It ends with the test.
 func newNode(t *testing.T, p program.Program, name string, flags ...string) *node {
 	t.Helper()
 	n := &node{t: t, name: name, program: p, addr: redistest.FreeAddr(t)}
@@ -46,11 +46,11 @@ func newNode(t *testing.T, p program.Program, name string, flags ...string) *nod
 	return n
 }
 
-// addrFor is where nginx connects to.
+// addrFor returns the address that nginx connects to.
 func (n *node) addrFor() string { return n.link.addr }
 
-// start starts the process, and returns once it listens. Starting, as resume, ends
-// a trouble.
+// start starts the process, and returns when it listens. start and resume end an
+// interruption.
 func (n *node) start() {
 	n.t.Helper()
 	s := n.program.Serve(n.t, program.Options{}, n.flags...)
@@ -73,7 +73,7 @@ func (n *node) kill() {
 	n.process().Kill()
 }
 
-// drain ends the process in order, and waits for it.
+// drain ends the process with SIGTERM and waits for it.
 func (n *node) drain() {
 	n.interruptions.Add(1)
 	n.process().Signal(syscall.SIGTERM)
@@ -82,7 +82,7 @@ func (n *node) drain() {
 	}
 }
 
-// pause stops the process where it is, and resume has it go on.
+// pause stops the process with SIGSTOP, and resume continues it.
 func (n *node) pause() {
 	n.interruptions.Add(1)
 	n.process().Signal(syscall.SIGSTOP)
@@ -93,7 +93,7 @@ func (n *node) resume() {
 	n.interruptions.Add(1)
 }
 
-// log is what all processes of the node have written.
+// log returns the output of all processes of the node.
 func (n *node) log() string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -104,7 +104,7 @@ func (n *node) log() string {
 	return all.String()
 }
 
-// ready reports whether the node says that it should be sent clients.
+// ready reports whether the node says that it is ready.
 func (n *node) ready() bool {
 	c := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + n.addr + "/readyz")
@@ -115,10 +115,10 @@ func (n *node) ready() bool {
 	return resp.StatusCode == http.StatusOK
 }
 
-// A footprint is what a node holds.
+// A footprint is the resources that a node holds.
 type footprint struct{ goroutines, files, connections, subscriptions, rooms, heap int }
 
-// footprint returns what the node says that it holds.
+// footprint reads the node's resources from its metrics.
 func (n *node) footprint() (footprint, error) {
 	m, err := n.metrics()
 	return footprint{
@@ -131,7 +131,7 @@ func (n *node) footprint() (footprint, error) {
 	}, err
 }
 
-// metrics returns what the node says of itself: each metric by its name and labels.
+// metrics returns the node's metrics by name and labels.
 func (n *node) metrics() (map[string]float64, error) {
 	c := http.Client{Timeout: wait.Limit, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + n.addr + "/metrics")

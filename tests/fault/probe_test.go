@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// measureRecovery measures how long it takes until each of nodes delivers live again on a
-// connection that stands, from now on: the moment at which its Redis is there. What
-// happens to the node itself meanwhile makes its measurement void.
+// measureRecovery measures how long each node takes, from this call, until it delivers live
+// again on a standing connection. Call it when the node's Redis is back. An interruption of
+// the node itself in the meantime voids its measurement.
 func (w *system) measureRecovery(nodes ...*node) {
 	since := w.now()
 	done := make(chan struct{})
@@ -16,7 +16,7 @@ func (w *system) measureRecovery(nodes ...*node) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			took, ok := w.awaitProbe(n, since)
-			if ok && n.interruptions.Load() == interruptions && interruptions%2 == 1 { // odd: it runs
+			if ok && n.interruptions.Load() == interruptions && interruptions%2 == 1 { // odd: the process runs
 				w.logf("%s delivers live again after %v", n.name, took.Round(time.Millisecond))
 				longest(&w.counts.back, took)
 			}
@@ -45,7 +45,7 @@ func (w *system) awaitProbe(n *node, since time.Duration) (took time.Duration, o
 	return 0, false
 }
 
-// received returns when the client got an event of one of its rooms in this round.
+// received returns when the client received an event of one of its rooms in this round.
 func (c *client) received(t *track, m mark) (at time.Duration, ok bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

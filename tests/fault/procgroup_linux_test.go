@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// ownGroup makes the process the leader of a group of its own, which can be killed as
-// a whole, and ends it with this one, also where that has no time for cleaning up.
+// ownGroup makes the process the leader of its own process group, so that the whole group
+// can be killed. The kernel ends it with this process, even if this process cannot clean up.
 func ownGroup(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 }

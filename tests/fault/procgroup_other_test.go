@@ -7,6 +7,6 @@ import (
 	"syscall"
 )
 
-// ownGroup makes the process the leader of a group of its own, which can be killed as
-// a whole.
+// ownGroup makes the process the leader of its own process group, so that the whole group
+// can be killed.
 func ownGroup(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} }

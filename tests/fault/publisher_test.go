@@ -22,16 +22,17 @@ import (
 )
 
 const (
-	// attemptLimit bounds one attempt of a publish: longer than the 5 s in which a
-	// node answers, whatever its log does.
+	// attemptLimit bounds one attempt of a publish. It is longer than the 5 s within which a
+	// node always answers.
 	attemptLimit = 7 * time.Second
-	// finishLimit is how long a publisher tries to get the last answers once all
-	// is mended. It is only reached if they never come.
+	// finishLimit is how long a publisher tries to get the last answers once all faults have
+	// ended. Only a missing answer makes a run reach it.
 	finishLimit = time.Minute
-	// Waits between two attempts, each from half of it up to all of it.
+	// Bounds of the delay between two attempts, which varies from half of it to all of it.
 	retryFirst = 20 * time.Millisecond
 	retryMax   = 400 * time.Millisecond
-	// window is how many frames a publisher on a WebSocket sends ahead of answers.
+	// window is the number of frames that a publisher on a WebSocket sends ahead of the
+	// answers.
 	window = 8
 )
 
@@ -42,31 +43,31 @@ const (
 	oneByOne  way = iota // POST to the room
 	inBatches            // POST /v1/events, several events of one room
 	overRooms            // POST /v1/events, one event to several rooms
-	onSocket             // frames on a WebSocket, several under way
+	onSocket             // frames on a WebSocket, several in flight
 )
 
 // A publisher publishes numbered events into its rooms, and repeats each with its
-// idempotency key until it is told that it is logged.
+// idempotency key until it is acknowledged.
 type publisher struct {
 	w       *system
 	index   int
 	way     way
-	rooms   []*room // one, except overRooms
+	rooms   []*room // one room, except with overRooms
 	batch   int     // events at a time
 	every   time.Duration
-	padding int // of each event, in bytes; 0 for various
+	padding int // per event, in bytes; 0 varies it
 
-	url string // of a node, past nginx; "" for nginx
+	url string // of a node, bypassing nginx; "" for nginx
 
-	// heard, if set, is told of each answer and how long it took.
+	// heard, if set, is called with each answer and the time it took.
 	heard func(resp *http.Response, took time.Duration)
 
 	rng  *rand.Rand
-	next int       // number
-	due  time.Time // when the next publish is
+	next int       // of the latest event
+	due  time.Time // the time of the next publish
 }
 
-// run publishes until ctx ends, and then sees to it that everything is answered.
+// run publishes until ctx ends, and then until every event is acknowledged.
 func (p *publisher) run(ctx context.Context) {
 	var socket publishSocket
 	defer socket.close()
@@ -77,7 +78,7 @@ func (p *publisher) run(ctx context.Context) {
 	}
 }
 
-// publish publishes once, and returns when all of it is acknowledged.
+// publish publishes one batch, and returns when all of it is acknowledged.
 func (p *publisher) publish(socket *publishSocket) {
 	marks := make([]mark, p.batch)
 	for i := range marks {
@@ -88,8 +89,8 @@ func (p *publisher) publish(socket *publishSocket) {
 	p.untilAcknowledged(marks, socket)
 }
 
-// pause waits until the next publish is due, give or take a half. What an outage has
-// delayed is made good, but for what was due more than catchUp ago.
+// pause waits until the next publish is due, plus or minus a half. After an outage the
+// publisher catches up on publishes of the last catchUp.
 func (p *publisher) pause(ctx context.Context) {
 	const catchUp = 2 * time.Second
 	now := time.Now()
@@ -100,11 +101,11 @@ func (p *publisher) pause(ctx context.Context) {
 	p.w.rest(ctx, p.due.Sub(now))
 }
 
-// untilAcknowledged publishes marks, again and again until all are answered.
+// untilAcknowledged publishes marks repeatedly until all are acknowledged.
 func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
 	padding := p.sized()
 	wait := retryFirst
-	var since time.Time // when all was mended
+	var since time.Time // when all faults had ended
 	for {
 		left, err := p.attempt(marks, padding, socket)
 		if err == nil && len(left) == 0 {
@@ -124,14 +125,15 @@ func (p *publisher) untilAcknowledged(marks []mark, socket *publishSocket) {
 	}
 }
 
-// publishProbe publishes one event into the room of probes, through a node and past
-// nginx, as soon as that takes it.
+// publishProbe publishes one event into the room of probes through a node, bypassing nginx,
+// as soon as the node accepts it.
 func (w *system) publishProbe(n *node) (m mark, ok bool) {
 	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
 	return w.publishOne(p)
 }
 
-// publishOne publishes one event into the publisher's room, however often it takes.
+// publishOne publishes one event into the publisher's room, with as many attempts as
+// necessary.
 func (w *system) publishOne(p *publisher) (m mark, ok bool) {
 	w.mu.Lock()
 	w.probed++
@@ -152,7 +154,7 @@ func (w *system) publishOne(p *publisher) (m mark, ok bool) {
 	return 0, false
 }
 
-// sized is how much longer than its mark an event is: most are small.
+// sized returns the padding of the next events: most are small.
 func (p *publisher) sized() int {
 	if p.padding > 0 {
 		return p.padding
@@ -166,7 +168,7 @@ func (p *publisher) sized() int {
 	return 20
 }
 
-// attempt publishes marks once, and returns those that are not acknowledged.
+// attempt publishes marks once, and returns those that were not acknowledged.
 func (p *publisher) attempt(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), attemptLimit)
 	defer cancel()
@@ -187,10 +189,10 @@ func (p *publisher) attempt(marks []mark, padding int, socket *publishSocket) (l
 
 func (p *publisher) key(m mark) string { return p.w.keys + "-" + m.String() }
 
-// errAnswer is an answer that says to come again.
+// errAnswer reports an answer after which the publisher must repeat.
 var errAnswer = errors.New("not acknowledged")
 
-// do sends a request to a node and reads the answer's JSON into said.
+// do sends a request to a node and decodes the answer's JSON into said.
 func (p *publisher) do(ctx context.Context, path, key string, body []byte, said any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, cmp.Or(p.url, p.w.edge.url)+path, bytes.NewReader(body))
 	if err != nil {
@@ -237,7 +239,7 @@ func (p *publisher) acknowledged(r *room, m mark, id streams.ID) {
 	p.w.counts.acknowledged.Add(1)
 }
 
-// An outcome is what a batch's answer says of one event in one room.
+// An outcome is the answer for one event of a batch in one room.
 type outcome struct {
 	ID    streams.ID
 	Room  streams.Room
@@ -245,8 +247,8 @@ type outcome struct {
 	Rooms []outcome
 }
 
-// postBatch publishes marks in one batch. A mark that failed in some rooms is
-// repeated in all: those that have it say so.
+// postBatch publishes marks in one batch. A mark that failed in some rooms is repeated in
+// all of them; the others return the first result.
 func (p *publisher) postBatch(ctx context.Context, marks []mark, padding int) (left []mark, err error) {
 	var said struct{ Results []outcome }
 	if err := p.do(ctx, "/v1/events", "", p.batchBody(marks, padding), &said); err != nil {
@@ -304,7 +306,7 @@ func (p *publisher) batchBody(marks []mark, padding int) []byte {
 	return append(b, `]}`...)
 }
 
-// A publishSocket is a WebSocket that is opened when it is needed.
+// A publishSocket is a WebSocket that is opened on first use.
 type publishSocket struct{ conn *ws.Conn }
 
 func (s *publishSocket) close() {
@@ -314,8 +316,8 @@ func (s *publishSocket) close() {
 	}
 }
 
-// send publishes marks over the socket, several under way at a time. After an
-// error the socket is new.
+// send publishes marks over the socket, several in flight. After an error it closes the
+// socket.
 func (p *publisher) send(marks []mark, padding int, socket *publishSocket) (left []mark, err error) {
 	if socket.conn == nil {
 		if socket.conn, err = dialSocket(cmp.Or(strings.TrimPrefix(p.url, "http://"), p.w.edge.addr)); err != nil {
@@ -346,8 +348,8 @@ func dialSocket(addr string) (*ws.Conn, error) {
 	return socket, err
 }
 
-// exchange writes a frame for each mark, at most window ahead of the answers, and
-// says which were acknowledged.
+// exchange writes a frame for each mark, at most window ahead of the answers, and returns
+// which marks were acknowledged.
 func (p *publisher) exchange(conn *ws.Conn, marks []mark, padding int) (acked []bool, err error) {
 	acked = make([]bool, len(marks))
 	deadline := time.Now().Add(attemptLimit)
@@ -366,7 +368,7 @@ func (p *publisher) exchange(conn *ws.Conn, marks []mark, padding int) (acked []
 				return
 			}
 			if conn.WriteMessage(websocket.TextMessage, p.publishFrame(m, i, padding)) != nil {
-				return // the reader hears of it too
+				return // the reader receives the error too
 			}
 		}
 	})

@@ -14,9 +14,9 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A witness sees what each of several Redis servers stores, by MONITOR, and so knows
-// of events that a server has had and that no server has any more, though no
-// publisher was answered and no client got them. Nodes may have known them.
+// A recorder records what each of several Redis servers stores, with MONITOR. It knows
+// events that a server had and no server has any more, even if no publisher was answered and
+// no client received them. Nodes may have known them.
 type recorder struct {
 	mu   sync.Mutex                     // guards the field below
 	seen map[string]map[streams.ID]bool // of this round, by stream
@@ -37,7 +37,7 @@ func newRecorder(t *testing.T, servers []*redistest.Server) *recorder {
 	return w
 }
 
-// watch follows one server, whenever it runs.
+// watch records one server whenever it runs.
 func (w *recorder) watch(ctx context.Context, addr string) {
 	for ctx.Err() == nil {
 		if conn, err := net.Dial("tcp", addr); err == nil {
@@ -95,7 +95,7 @@ func stored(line string) (stream, position string, ok bool) {
 	return parts[0], parts[4], strings.HasPrefix(parts[0], "{"+prefix+":")
 }
 
-// takeSeen returns what was stored in a room since it was asked last, wherever it is now.
+// takeSeen returns the events stored in a room since the last call, even if they are gone.
 func (w *recorder) takeSeen(r *room) map[streams.ID]bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

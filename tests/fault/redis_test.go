@@ -9,22 +9,21 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// prefix is that of the nodes' keys in Redis.
+// prefix is the prefix of the nodes' keys in Redis.
 const prefix = "tidemark"
 
-// An entry is one event as the log has it.
+// An entry is one event in the log.
 type entry struct {
 	id   streams.ID
 	mark mark
 }
 
-// streamOf is the key of a room's stream: see ARCHITECTURE.md.
+// streamOf returns the key of a room's stream: see ARCHITECTURE.md.
 func streamOf(r *room) string {
 	return "{" + prefix + ":" + itoa(int(r.partition)) + "}:s:" + string(r.name)
 }
 
-// readStream returns what the log has of a room after a position, read from Redis
-// past all nodes and lines.
+// readStream returns the events of a room after a position, read directly from Redis.
 func readStream(ctx context.Context, c redis.UniversalClient, r *room, after streams.ID) ([]entry, error) {
 	const page = 2000
 	var all []entry
@@ -37,7 +36,7 @@ func readStream(ctx context.Context, c redis.UniversalClient, r *room, after str
 		for _, m := range messages {
 			data, _ := m.Values["data"].(string)
 			after = parsePosition(m.ID, r.partition)
-			number, _ := parseMark([]byte(data)) // of what is no event of ours, zero: nobody was told of it
+			number, _ := parseMark([]byte(data)) // an event of another origin gets the zero mark, which no client received
 			all = append(all, entry{after, number})
 		}
 		if len(messages) < page {
@@ -46,7 +45,7 @@ func readStream(ctx context.Context, c redis.UniversalClient, r *room, after str
 	}
 }
 
-// position is an id as Redis names it.
+// position returns an id as Redis writes it.
 func position(id streams.ID) string { return utoa(id.Millis()) + "-" + utoa(id.Seq()) }
 
 func parsePosition(s string, p streams.Partition) streams.ID {

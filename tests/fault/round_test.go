@@ -7,17 +7,16 @@ import (
 	"time"
 )
 
-// A round is a time in which publishers publish, clients follow and faults are
-// injected.
+// A round is a period in which publishers publish, clients follow and faults are injected.
 type round struct {
 	lasts      time.Duration
 	publishers []*publisher
 	tracks     [][]fault     // each track injects one fault at a time, at random
-	calm       time.Duration // about how long a track rests between two
-	once       []fault       // these are injected once each, in the midst of it
+	calm       time.Duration // mean pause of a track between two faults
+	once       []fault       // injected once each, evenly spread over the round
 }
 
-// run runs a round to its end, and compares.
+// run runs a round to its end and compares.
 func (w *system) run(r round) {
 	w.t.Helper()
 	end := w.begin(r.publishers)
@@ -40,15 +39,15 @@ func (w *system) run(r round) {
 	end()
 }
 
-// begin has publishers publish. end waits until all nodes are ready and everything
-// is acknowledged, and compares; call it when all is mended.
+// begin starts publishers. end waits until all nodes are ready and every event is
+// acknowledged, and compares. Call end when all faults have ended.
 func (w *system) begin(publishers []*publisher) (end func()) {
 	ctx, stop := context.WithCancel(context.Background())
 	var publishing sync.WaitGroup
 	for _, p := range publishers {
 		publishing.Go(func() { p.run(ctx) })
 	}
-	w.t.Cleanup(stop) // where a test ends before its round
+	w.t.Cleanup(stop) // for a test that ends before its round
 	return func() {
 		w.t.Helper()
 		w.awaitReady()
@@ -61,7 +60,7 @@ func (w *system) begin(publishers []*publisher) (end func()) {
 
 // injectAtRandom injects one fault after the other until ctx ends.
 func (w *system) injectAtRandom(ctx context.Context, faults []fault, calm time.Duration, rng *rand.Rand) {
-	deck := []int(nil) // each fault comes once before any comes again
+	deck := []int(nil) // each fault comes once before any comes twice
 	for {
 		w.rest(ctx, between(rng, calm/2, calm*3/2))
 		if ctx.Err() != nil {
@@ -75,7 +74,7 @@ func (w *system) injectAtRandom(ctx context.Context, faults []fault, calm time.D
 	}
 }
 
-// rest waits, but not beyond ctx.
+// rest sleeps for d, or until ctx ends.
 func (w *system) rest(ctx context.Context, d time.Duration) {
 	select {
 	case <-time.After(d):

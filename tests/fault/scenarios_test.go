@@ -14,7 +14,7 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// few is a crew that leaves the machine idle.
+// few is a client mix that leaves the machine mostly idle.
 var few = clientMix{steady: 4, several: 3}
 
 // awaitLive waits until every client is live.
@@ -25,9 +25,9 @@ func (w *system) awaitLive() {
 	}
 }
 
-// Redis is there and says nothing: publishes fail within their time limit and say
-// when to come again, nodes are not ready, connections stay and are told once, and
-// everything comes when Redis answers again.
+// Redis accepts connections and answers nothing. Publishes fail within their time limit with
+// a delay for the retry, nodes are not ready, and connections stay and are told once. When
+// Redis answers again, every event arrives.
 func TestScenario06BlackHole(t *testing.T) {
 	t.Parallel()
 	w := newSystem(t, "06: Redis black-holed", newStandalone(t, "always"), plan{nodes: 2, rooms: 2})
@@ -64,8 +64,8 @@ func TestScenario06BlackHole(t *testing.T) {
 	w.conclude()
 }
 
-// checkRefused publishes through n until that succeeds, and fails the test unless it
-// was first refused as it should be.
+// checkRefused publishes through n until that succeeds, and fails the test unless n first
+// refused correctly.
 func (w *system) checkRefused(n *node) {
 	refused := 0
 	p := &publisher{w: w, rooms: []*room{w.probes}, url: "http://" + n.addr}
@@ -91,7 +91,7 @@ func (w *system) checkNoReconnects(connects int64) {
 	}
 }
 
-// Nodes and Redis are killed at random. What was acknowledged is in the log.
+// Nodes and Redis are killed at random. Every acknowledged event is in the log.
 func TestScenario07Killed(t *testing.T) {
 	t.Parallel()
 	t.Run("redis", func(t *testing.T) {
@@ -131,7 +131,7 @@ func (w *system) killing(tracks ...[]fault) {
 	w.conclude()
 }
 
-// embedded is the embedded log, of one node.
+// embedded is the embedded log of one node.
 type embedded struct {
 	dir  string
 	node *node
@@ -183,8 +183,8 @@ func (e *embedded) read(ctx context.Context, r *room, after streams.ID) ([]entry
 	}
 }
 
-// Redis's clock is ahead of the nodes', steps back and forth, and stays behind. In
-// the full run one node's own clock is 5 s ahead as well.
+// Redis's clock is ahead of the nodes' clocks, steps back and forth, and stays behind. In
+// the full run one node's clock is 5 s ahead too.
 func TestScenario09Clocks(t *testing.T) {
 	t.Parallel()
 	log := newSteppable(t)
@@ -204,7 +204,7 @@ func TestScenario09Clocks(t *testing.T) {
 	w.conclude()
 }
 
-// Redis cuts nodes off for what it holds for them, again and again, while clients
+// Redis disconnects nodes again and again because their output buffers are full. Clients
 // stay connected.
 func TestScenario13OutputBuffer(t *testing.T) {
 	t.Parallel()
@@ -225,7 +225,7 @@ func TestScenario13OutputBuffer(t *testing.T) {
 	w.conclude()
 }
 
-// feedLosses is how often the nodes have lost their live feed.
+// feedLosses is the number of times that the nodes have lost their live feed.
 func (w *system) feedLosses() (n int) {
 	w.t.Helper()
 	for _, node := range w.nodes {
@@ -238,8 +238,8 @@ func (w *system) feedLosses() (n int) {
 	return n
 }
 
-// What Redis loses is told, with the reason reset, to those who follow and to those
-// who come back; what it keeps is not. Live delivery goes on by itself.
+// Connected and returning clients are told which events Redis lost, with the reason reset,
+// and of nothing else. Live delivery resumes by itself.
 func TestScenario14RedisReturns(t *testing.T) {
 	t.Parallel()
 	again := func(s *standalone) {
@@ -270,7 +270,7 @@ func TestScenario14RedisReturns(t *testing.T) {
 		w := newSystem(t, "14: Redis restarts from an old snapshot", log, plan{nodes: 2, rooms: 3})
 		w.duringRedisFault(func() {
 			log.say(w, "SAVE")
-			time.Sleep(500 * time.Millisecond) // in which something is published
+			time.Sleep(500 * time.Millisecond) // publishes continue meanwhile
 			w.lose(true)
 			again(log)
 		})
@@ -286,22 +286,22 @@ func TestScenario14RedisReturns(t *testing.T) {
 	})
 }
 
-// duringRedisFault does something to Redis while few clients follow; none may have to connect
-// again by itself.
+// duringRedisFault runs a fault of Redis while a few clients follow. No client may have to
+// reconnect.
 func (w *system) duringRedisFault(happens func()) {
 	w.t.Helper()
 	w.startClients(few)
 	w.newClient("restless", behavior{over: overEither, start: "since=now", cutEvery: time.Second}, w.ordinary()[0])
 	end := w.begin(w.publishers(200))
 	w.awaitLive()
-	time.Sleep(time.Second) // in which something is published
+	time.Sleep(time.Second) // publishes continue meanwhile
 	happens()
 	w.measureRecovery(w.nodes...)
 	end()
 }
 
-// checkLossReported fails the test unless the log really lost events, and every client was
-// told of it in each of its rooms.
+// checkLossReported fails the test unless the log has lost events and every client was told
+// so in each of its rooms.
 func (w *system) checkLossReported() {
 	w.t.Helper()
 	if w.counts.lost.Load() == 0 {
@@ -318,7 +318,8 @@ func (w *system) checkLossReported() {
 	}
 }
 
-// A node starts while Redis is down: it lives, is not ready, and joins by itself.
+// A node that starts while Redis is down stays up, is not ready, and becomes ready by
+// itself.
 func TestScenario15StartsWithoutRedis(t *testing.T) {
 	t.Parallel()
 	log := newStandalone(t, "always")

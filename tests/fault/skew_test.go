@@ -10,10 +10,9 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// addSkewed starts a node whose clock is 5 s ahead of the machine's, and has nginx
-// know of it. No library can come between a Go program and the time, so that the
-// node is built with a package time that adds them: the first time that takes the
-// compiler some minutes.
+// addSkewed starts a node whose clock is 5 s ahead of the machine's, and adds it to nginx.
+// No library can intercept the clock of a Go program, so the node is built with a modified
+// package time. The first build takes some minutes.
 func (w *system) addSkewed(name string) {
 	w.t.Helper()
 	out, err := exec.Command("go", "env", "GOROOT").Output()

@@ -15,29 +15,29 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// A manner is a way to hold a connection of a node by saying next to nothing: one byte
-// each second.
+// An attack is a way to hold a connection of a node while sending one byte a second.
 type attack struct {
 	name    string
-	opening string // is said at once
-	after   string // is said when the header of an answer has come; "" for nothing
-	stalls  bool   // nothing is read
+	opening string // sent at once
+	after   string // sent when the header of the answer has arrived; "" for nothing
+	stalls  bool   // the client reads nothing
 
-	// limit is what docs/protocol.md says of how long such a connection lasts; 0 where
-	// the cut does not wait for it.
+	// limit is the lifetime of such a connection (docs/protocol.md); 0 where the cut does
+	// not wait for it.
 	limit time.Duration
 }
 
 const (
 	silentPeer = 105 * time.Second
-	// slowSlack is what it takes until a stream that is not read has filled what lies between,
-	// and to see that a connection has ended: the second byte after the end fails.
+	// slowSlack is the time until an unread stream has filled all buffers, and until the
+	// test notices the end of a connection: the second byte after the end fails.
 	slowSlack = 15 * time.Second
-	// slowBuffer of one who reads nothing is soon full, in bytes.
+	// slowBuffer is the receive buffer, in bytes, of a client that reads nothing.
 	slowBuffer = 2 << 10
 )
 
-// slowTimeouts are a node's, for headers and bodies: in the full run, its defaults.
+// slowTimeouts returns a node's limits for headers and bodies: in the full run, its
+// defaults.
 func slowTimeouts() (header, body time.Duration) {
 	return inCut(2*time.Second, 10*time.Second), inCut(4*time.Second, 30*time.Second)
 }
@@ -46,7 +46,7 @@ func attacks() []attack {
 	header, body := slowTimeouts()
 	const upgrade = "GET /v1/ws HTTP/1.1\r\nHost: tidemark\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
-	const longMessage = "\x81\xfe\xff\xff\x00\x00\x00\x00" // a text frame of 65,535 bytes, its mask zero
+	const longMessage = "\x81\xfe\xff\xff\x00\x00\x00\x00" // a text frame of 65,535 bytes with a zero mask
 	const batch = "POST /v1/events HTTP/1.1\r\nHost: tidemark\r\nContent-Type: application/json\r\nContent-Length: 60000\r\n\r\n"
 	waited := inCut(0, silentPeer)
 	const follow = "GET /v1/rooms/room-0/events HTTP/1.1\r\nHost: tidemark\r\n"
@@ -59,16 +59,16 @@ func attacks() []attack {
 	}
 }
 
-// A loris is one connection that is held in such a manner.
+// A slowConn is one connection that is held by an attack.
 type slowConn struct {
 	*net.TCPConn
 	attack
 	began time.Time
-	gone  time.Duration // after it began; 0 while it stands
+	gone  time.Duration // its lifetime; 0 while it stands
 }
 
-// Thousands of connections on which next to nothing is said stop nobody from connecting,
-// publishing and following; and each is gone when its time is over.
+// Thousands of slow connections stop no client from connecting, publishing and following.
+// The node ends each when its limit has passed.
 func TestSlowLoris(t *testing.T) {
 	t.Parallel()
 	sockets := 500
@@ -101,7 +101,7 @@ func TestSlowLoris(t *testing.T) {
 	}
 	w.checkGone(all)
 	for _, l := range all {
-		l.Close() // those for which the cut does not wait
+		l.Close() // those that the cut does not wait for
 	}
 	end()
 	w.checkLeaks()
@@ -115,7 +115,7 @@ func longestLimit() (longest time.Duration) {
 	return longest
 }
 
-// openSlowConns opens n connections of all manners.
+// openSlowConns opens count connections of all kinds of attack.
 func (w *system) openSlowConns(n *node, count int) []*slowConn {
 	w.t.Helper()
 	const atOnce = 32
@@ -124,7 +124,7 @@ func (w *system) openSlowConns(n *node, count int) []*slowConn {
 	for worker := range atOnce {
 		opening.Go(func() {
 			for i := worker; i < count; i += atOnce {
-				l, err := openSlowConns(n.addr, kinds[i%len(kinds)], byte(1+i%atOnce))
+				l, err := openSlowConn(n.addr, kinds[i%len(kinds)], byte(1+i%atOnce))
 				if err != nil {
 					w.t.Errorf("%s: %v", kinds[i%len(kinds)].name, err)
 					return
@@ -152,8 +152,8 @@ func (w *system) openSlowConns(n *node, count int) []*slowConn {
 	return all
 }
 
-// openSlowConns opens one connection, from one of the addresses of loopback.
-func openSlowConns(addr string, m attack, from byte) (*slowConn, error) {
+// openSlowConn opens one connection, from the given loopback address.
+func openSlowConn(addr string, m attack, from byte) (*slowConn, error) {
 	dialer := net.Dialer{Timeout: wait.Limit, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 2, from)}}
 	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
@@ -169,7 +169,7 @@ func openSlowConns(addr string, m attack, from byte) (*slowConn, error) {
 	}
 	if err == nil && m.after != "" {
 		_ = l.SetReadDeadline(time.Now().Add(wait.Limit))
-		_, err = http.ReadResponse(bufio.NewReader(l), nil) // and nothing behind its header
+		_, err = http.ReadResponse(bufio.NewReader(l), nil) // reads the header only
 		if err == nil {
 			_, err = l.Write([]byte(m.after))
 		}
@@ -177,7 +177,7 @@ func openSlowConns(addr string, m attack, from byte) (*slowConn, error) {
 	return l, err
 }
 
-// keepSending sends a byte each second on every connection that stands, until ctx ends.
+// keepSending sends a byte a second on every standing connection until ctx ends.
 func keepSending(ctx context.Context, all []*slowConn) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -199,8 +199,8 @@ func keepSending(ctx context.Context, all []*slowConn) {
 	}
 }
 
-// arrive has clients come to a node one after the other, each of which has to be live
-// before the next comes, and returns how many there were and the longest that one took.
+// arrive starts clients one after the other. Each must be live before the next starts. It
+// returns their number and the longest wait.
 func (w *system) arrive(n *node, lasts time.Duration) (arrived int, slowest time.Duration) {
 	w.t.Helper()
 	const pause, stay = 500 * time.Millisecond, 10 * time.Second
@@ -217,7 +217,7 @@ func (w *system) arrive(n *node, lasts time.Duration) (arrived int, slowest time
 	return arrived, slowest
 }
 
-// checkGone fails the test unless each connection has ended within its time.
+// checkGone fails the test unless each connection ended within its limit.
 func (w *system) checkGone(all []*slowConn) {
 	w.t.Helper()
 	var stand []string

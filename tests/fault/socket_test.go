@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
-// errNotSubscribed is the answer of a node that has no log to start from.
+// errNotSubscribed is the error of a node that could not read the log to start.
 var errNotSubscribed = errors.New("not subscribed")
 
 // followSocket follows the client's rooms over WebSocket until the connection ends.
@@ -28,7 +28,7 @@ func (c *client) followSocket(w *clientConn) error {
 	return c.readSocket(w, socket)
 }
 
-// subscribe asks for each room, after its own cursor.
+// subscribe asks for each room after its own cursor.
 func (c *client) subscribe(socket *ws.Conn) error {
 	for i, t := range c.tracks {
 		ask := map[string]any{"op": "subscribe", "room": t.room.name, "ref": i}
@@ -50,7 +50,7 @@ func (c *client) subscribe(socket *ws.Conn) error {
 	return nil
 }
 
-// readSocket takes frames until the connection ends.
+// readSocket handles frames until the connection ends.
 func (c *client) readSocket(w *clientConn, socket *ws.Conn) error {
 	var buf bytes.Buffer
 	opened := 0
@@ -76,8 +76,7 @@ func (c *client) readSocket(w *clientConn, socket *ws.Conn) error {
 	}
 }
 
-// takeFrame takes one frame. opened counts the rooms for which the server has said
-// where they stand.
+// takeFrame handles one frame. opened counts the rooms whose position the server has named.
 func (c *client) takeFrame(text []byte, opened *int) error {
 	now := c.w.now()
 	c.mu.Lock()
@@ -129,9 +128,8 @@ func (c *client) takeFrame(text []byte, opened *int) error {
 	return nil
 }
 
-// takeEventLocked takes an event from behind the beginning of its room's name. It
-// takes the members in the order in which a node writes them, which is what makes
-// it fast.
+// takeEventLocked handles an event; text starts at its room's name. For speed it relies on
+// the order in which a node writes the members.
 func (c *client) takeEventLocked(text []byte, now time.Duration) error {
 	name, rest, ok := bytes.Cut(text, []byte(`","id":"`))
 	t := c.trackOf(name)
@@ -154,7 +152,7 @@ func (c *client) takeEventLocked(text []byte, now time.Duration) error {
 	return nil
 }
 
-// positionLocked moves each room on to the position that is good for all of them.
+// positionLocked moves each room to a position that holds for all of them.
 func (c *client) positionLocked(cursor []byte) error {
 	for _, t := range c.tracks {
 		if !t.joined {

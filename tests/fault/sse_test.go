@@ -32,13 +32,13 @@ func (c *client) followStream(w *clientConn) error {
 	return c.readStream(w, resp.Body)
 }
 
-// A statusError is an answer that is no stream.
+// A statusError is the status of an answer other than a stream.
 type statusError int
 
 func (s statusError) Error() string { return "answered " + itoa(int(s)) }
 
-// refused is for answers of nginx without a node. What a node itself refuses for
-// good would be a mistake here.
+// refused handles such an answer. nginx sends one while no node answers. A node itself must
+// not refuse these requests.
 func (c *client) refused(resp *http.Response) error {
 	if resp.StatusCode < 500 {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, 1<<10))
@@ -47,7 +47,7 @@ func (c *client) refused(resp *http.Response) error {
 	return statusError(resp.StatusCode)
 }
 
-// streamRequest is the request with which the client comes, or comes back.
+// streamRequest returns the request of the next connection.
 func (c *client) streamRequest() string {
 	c.mu.Lock()
 	cursor := c.cursorsLocked()
@@ -72,8 +72,7 @@ func (c *client) streamRequest() string {
 	return "GET " + path + "?" + query.Encode() + " HTTP/1.1\r\nHost: tidemark\r\nAccept: text/event-stream\r\n" + header + "\r\n"
 }
 
-// readStream takes blocks until the stream ends. What is left of one that did not
-// come to its end is forgotten.
+// readStream handles blocks until the stream ends. It discards an incomplete block.
 func (c *client) readStream(w *clientConn, body io.Reader) error {
 	buf := make([]byte, 0, 8<<10)
 	for {
@@ -95,7 +94,7 @@ func (c *client) readStream(w *clientConn, body io.Reader) error {
 	}
 }
 
-// takeBlocks takes the whole blocks of text, and returns what follows them.
+// takeBlocks handles the complete blocks of text and returns the rest.
 func (c *client) takeBlocks(text []byte) (rest []byte, err error) {
 	now := c.w.now()
 	c.mu.Lock()
@@ -146,7 +145,7 @@ func (c *client) takeBlockLocked(b sse.Raw, now time.Duration) error {
 	return c.movedLocked(b.ID)
 }
 
-// takeNewsLocked takes a block of Tidemark's own.
+// takeNewsLocked handles a block that is not an event of a room.
 func (c *client) takeNewsLocked(kind string, b sse.Raw) error {
 	switch kind {
 	case "open":
@@ -198,7 +197,7 @@ func (c *client) movedLocked(cursor []byte) error {
 	return nil
 }
 
-// takeGapLocked takes the notice that both transports tell in the same words.
+// takeGapLocked handles a gap notice, which is the same on both transports.
 func (c *client) takeGapLocked(text []byte) error {
 	var said struct {
 		Room, Reason  string
@@ -215,8 +214,7 @@ func (c *client) takeGapLocked(text []byte) error {
 	return nil
 }
 
-// component returns the position in a partition of a cursor over the partitions of
-// the client's rooms.
+// component returns the part for partition p of a cursor over several partitions.
 func (c *client) component(cursor []byte, p streams.Partition) (streams.ID, error) {
 	for len(cursor) > streams.IDLen {
 		if cursor[streams.IDLen] != '.' {
@@ -248,8 +246,8 @@ func (c *client) trackOf(name []byte) *track {
 	return nil
 }
 
-// unwrap reads {"room":"…","data":…}. It takes the members in the order in which a
-// node writes them, which is what makes it fast.
+// unwrap parses {"room":"…","data":…}. For speed it relies on the order in which a node
+// writes the members.
 func unwrap(text []byte) (room, data []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(text, []byte(`{"room":"`))
 	if !ok {

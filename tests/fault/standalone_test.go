@@ -19,9 +19,9 @@ type standalone struct {
 
 var _ deployment = (*standalone)(nil)
 
-// newStandalone starts a Redis that syncs its file as fsync says: always, everysec, or
-// never, for one without a file. With everysec it answers before it has written while
-// a sync takes long, so that being killed may cost it events.
+// newStandalone starts a Redis that syncs its file as fsync says: always, everysec, or never
+// for a Redis without a file. With everysec Redis may answer before it has written, so that
+// a kill may cost events.
 func newStandalone(t *testing.T, fsync string) *standalone { return startStandalone(t, fsync, false) }
 
 // newSteppable is newStandalone for a Redis whose clock can be stepped.
@@ -41,8 +41,8 @@ func (s *standalone) topology() string        { return "standalone" }
 func (s *standalone) keepsAcknowledged() bool { return s.fsync == "always" }
 func (s *standalone) partitions() int         { return 1 }
 
-// takeSeen implements deployment: what one Redis has stored, publishers or clients
-// know of, or it was made to lose for sure.
+// takeSeen implements deployment. Every event of a single Redis is known to a publisher or a
+// client, unless a fault certainly lost it.
 func (s *standalone) takeSeen(*room) map[streams.ID]bool { return nil }
 
 func (s *standalone) reach(t *testing.T) ([]string, *link) {

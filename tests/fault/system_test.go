@@ -19,62 +19,62 @@ import (
 // counter counts from any goroutine.
 type counter = atomic.Int64
 
-// counts are what a run has come to.
+// counts are the results of a run.
 type counts struct {
 	published, acknowledged, repeats counter
 	connects, resumes                counter
-	delivered, again                 counter // again: what a levelled cursor brought a second time
+	delivered, again                 counter // again: repeats that a lowered cursor causes
 	missing, repeated, outOfOrder    counter
-	unexpected                       counter // neither in the log nor acknowledged, or under another's id
+	unexpected                       counter // neither in the log nor acknowledged, or with another event's id
 	lost, storedTwice                counter // acknowledged and not in the log; twice in the log
-	owed, unowed                     counter // notices of gaps
+	owed, unowed                     counter // gap notices
 	silence, lag, back, tail         counter // the longest, in nanoseconds
 }
 
-// A world is one Redis with the nodes on it, nginx before them, and everybody who
-// publishes and follows. Its parts end with the test.
+// A system is one Redis, the nodes on it, nginx in front of them, and all publishers and
+// clients. Its parts end with the test.
 type system struct {
 	t     *testing.T
 	name  string
-	own   bool // it has a column of its own in the table
+	own   bool // it has its own column in the table
 	seed  uint64
-	keys  string // makes idempotency keys differ from those of other worlds
+	keys  string // makes idempotency keys differ from those of other systems
 	began time.Time
 	log   deployment
 	flags []string // of all nodes
 	nodes []*node
 	edge  *edge
 	http  *http.Client
-	rooms []*room // in which is published, everyone's included
+	rooms []*room // all rooms with publishers, including the broadcast room
 
 	broadcast      *room
 	fat            *room // of large events; nil for none
-	probes         *room // in which only the world itself publishes
+	probes         *room // only the system itself publishes here
 	publisherCount atomic.Int64
 	probed         int           // guarded by mu
-	clockSlack     time.Duration // how far ids may be from the time of day
-	dropsFrames    bool          // single frames of Redis are swallowed
+	clockSlack     time.Duration // maximum difference of ids from the time of day
+	dropsFrames    bool          // single messages of Redis are dropped
 	held           *hold         // of a run that holds a load
 
 	counts   counts
-	settling atomic.Bool // all is mended: clients hurry and cut nothing
+	settling atomic.Bool // all faults have ended: clients read at full speed and cut nothing
 
 	mu       sync.Mutex // guards the fields below
 	rng      *rand.Rand
 	clients  []*client
-	flagged  map[*client]string // of whom something is wrong, and what
-	timeline []string           // what was done to whom, and when
+	flagged  map[*client]string // clients with errors, and the first error of each
+	timeline []string           // the injected faults, with times
 	injected map[string]int     // faults, by name
 	losses   []loss             // of this round
 }
 
-// A loss is something that was done to the log and may have cost it events.
+// A loss is a fault that may have cost the log events.
 type loss struct {
-	certain bool                         // it has
-	hits    func(streams.Partition) bool // whether a partition is concerned
+	certain bool                         // it certainly has
+	hits    func(streams.Partition) bool // whether it affects a partition
 }
 
-// A plan says what a world is made of.
+// A plan describes the parts of a system.
 type plan struct {
 	nodes int
 	rooms int  // ordinary ones
@@ -83,10 +83,10 @@ type plan struct {
 	flags []string
 }
 
-// tinyKeep is how many events a tiny room keeps.
+// tinyKeep is the number of events that a tiny room keeps.
 const tinyKeep = 300
 
-// newSystem starts a world on a log of its own.
+// newSystem starts a system on its own log.
 func newSystem(t *testing.T, name string, log deployment, p plan) *system {
 	t.Helper()
 	w := &system{
@@ -132,7 +132,7 @@ func (w *system) addNode(name string, flags []string) *node {
 	return w.addNodeOf(tidemark, name, flags)
 }
 
-// addNodeOf starts a node of another program than the others.
+// addNodeOf starts a node of another build of the program.
 func (w *system) addNodeOf(p program.Program, name string, flags []string) *node {
 	w.t.Helper()
 	reach, link := w.log.reach(w.t)
@@ -157,22 +157,22 @@ func (w *system) newRand() *rand.Rand {
 	return rand.New(rand.NewPCG(w.seed, w.rng.Uint64()))
 }
 
-// now is the time since the world began.
+// now is the time since the system began.
 func (w *system) now() time.Duration { return time.Since(w.began) }
 
-// clock is the time of day, as nodes write it.
+// clock is the time of day, as in the logs of nodes.
 func (w *system) clock() string { return w.timeOf(w.now()) }
 
 func (w *system) timeOf(d time.Duration) string { return w.began.Add(d).UTC().Format("15:04:05.000") }
 
-// logf writes into the diary what is done to whom.
+// logf adds a line to the timeline.
 func (w *system) logf(format string, args ...any) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.timeline = append(w.timeline, w.clock()+" "+fmt.Sprintf(format, args...))
 }
 
-// flag keeps a client for the evidence.
+// flag marks a client whose journal keepArtifacts keeps.
 func (w *system) flag(c *client, what string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -181,10 +181,10 @@ func (w *system) flag(c *client, what string) {
 	}
 }
 
-// noteSilence notes how long a connection said nothing.
+// noteSilence records how long a connection was silent.
 func (w *system) noteSilence(d time.Duration) { longest(&w.counts.silence, d) }
 
-// longest keeps the longest time in c.
+// longest sets c to d if d is longer.
 func longest(c *counter, d time.Duration) {
 	for {
 		old := c.Load()
@@ -201,7 +201,7 @@ func (w *system) allClients() []*client {
 	return append([]*client(nil), w.clients...)
 }
 
-// stopClients has all clients go for good.
+// stopClients ends all clients.
 func (w *system) stopClients() {
 	var leaving sync.WaitGroup
 	for _, c := range w.allClients() {
@@ -210,7 +210,7 @@ func (w *system) stopClients() {
 	leaving.Wait()
 }
 
-// ordinary are the rooms in which publishers publish, but everyone's and the fat one.
+// ordinary returns the rooms with publishers, except the broadcast room and the fat one.
 func (w *system) ordinary() []*room {
 	return slices.DeleteFunc(slices.Clone(w.rooms), func(r *room) bool {
 		return r == w.broadcast || r == w.probes || r == w.fat
@@ -225,28 +225,27 @@ func (w *system) awaitReady() {
 	}
 }
 
-// A deployment is the log of a world: Redis in one of the shapes that people run, or
-// the embedded one.
+// A deployment is the log of a system: Redis in one of its topologies, or the embedded log.
 type deployment interface {
 	topology() string
 	partitions() int
 
-	// reach returns the flags by which a node finds the log, and the line that it
-	// leads over, if there is one of its own.
+	// reach returns the flags by which a node finds the log, and the link to it if the node
+	// has its own.
 	reach(t *testing.T) (flags []string, link *link)
 
-	// keepsAcknowledged reports whether what publishers were told is logged is safe
-	// from all faults but losers.
+	// keepsAcknowledged reports whether acknowledged events survive all faults but
+	// lossFaults.
 	keepsAcknowledged() bool
 
-	// read returns what the log has of a room after a position, past all lines.
+	// read returns the events of a room after a position, read directly.
 	read(ctx context.Context, r *room, after streams.ID) ([]entry, error)
 
-	// takeSeen returns what was stored in a room in this round, also what is gone,
-	// where publishers and clients may not know of it all.
+	// takeSeen returns the events that were stored in a room in this round, including lost
+	// ones that no publisher or client may know.
 	takeSeen(r *room) map[streams.ID]bool
 
-	// faults are those that can be done to the log, and to the nodes' ways to it.
+	// faults are the faults of the log and of the nodes' connections to it.
 	faults() []fault
 
 	// lossFaults are faults that cost the log events, or may.

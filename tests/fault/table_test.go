@@ -13,29 +13,29 @@ import (
 	"time"
 )
 
-// A result is one row of the table: what a run has come to.
+// A result is one row of the table: the outcome of a run.
 type result struct {
 	Run      string
-	Own      bool // it has a column of its own
+	Own      bool // it has its own column
 	Shape    string
 	Seed     uint64
 	Nodes    int
 	Lasted   seconds
-	Failures int // of all kinds: what must be 0 and is not
+	Failures int // 1 if any error was found
 
 	Published, Acknowledged       int64
-	Delivered                     int64 // and compared with what was published
+	Delivered                     int64 // and compared with the published events
 	Missing, Repeated, OutOfOrder int64
 	Unexpected                    int64 // neither in the log nor acknowledged
 	Lost, StoredTwice             int64 // acknowledged and not in the log; twice in the log
-	Owed, Unowed                  int64 // notices of gaps
+	Owed, Unowed                  int64 // gap notices
 	Connects, Resumes, Repeats    int64
-	Silence, Lag, Back, Tail      seconds // the longest; 0 where it was not measured
+	Silence, Lag, Back, Tail      seconds // the longest; 0 if it was not measured
 	Faults                        map[string]int
 	Held                          *hold // of a run that holds a load
 }
 
-// seconds is a time that is written as a number of seconds.
+// seconds is a duration that is written as a number of seconds.
 type seconds float64
 
 func secondsOf(d time.Duration) seconds { return seconds(d.Seconds()) }
@@ -47,11 +47,11 @@ func (s seconds) String() string {
 	return fmt.Sprintf("%.1f s", float64(s))
 }
 
-// results are those of this run of the tests: a package variable, for TestMain
-// writes them when the tests are done.
+// results are the results of this run of the tests. It is a package variable because
+// TestMain writes them when the tests have ended.
 var results table
 
-// A table is what runs have come to.
+// A table collects the results of runs.
 type table struct {
 	mu   sync.Mutex // guards the field below
 	rows []result
@@ -63,7 +63,7 @@ func (t *table) add(r result) {
 	t.rows = append(t.rows, r)
 }
 
-// conclude makes a row of the world's run, and fails the test for what must not be.
+// conclude adds a row for the system's run, and fails the test if any error was counted.
 func (w *system) conclude() {
 	w.t.Helper()
 	c := &w.counts
@@ -92,7 +92,7 @@ func (w *system) conclude() {
 	w.t.Logf("%d published, %d delivered and compared in %v: %.0f/s", r.Published, r.Delivered, r.Lasted, float64(r.Delivered)/float64(r.Lasted))
 }
 
-// publish prints the table, and writes it where the flags say.
+// publish prints the table, and writes it to the files that the flags name.
 func (t *table) publish() error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -113,7 +113,7 @@ func (t *table) publish() error {
 		os.WriteFile(*reportTo+".md", []byte(text), 0o644))
 }
 
-// A line of the table has what each run has of one thing.
+// A property is one line of the table: one value of each run.
 type property struct {
 	name  string
 	value func(r result) string
@@ -123,7 +123,7 @@ func number(of func(r result) int64) func(result) string {
 	return func(r result) string { return grouped(of(r)) }
 }
 
-// grouped is a number as people read it: 12,345.
+// grouped formats a number as 12,345.
 func grouped(n int64) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {
@@ -161,7 +161,7 @@ var properties = []property{
 	{"faults injected", func(r result) string { return itoa(r.total()) }},
 }
 
-// held is for what only a run that holds a load has.
+// held returns the value of a run that holds a load.
 func held(of func(*hold) string) func(result) string {
 	return func(r result) string {
 		if r.Held == nil {
@@ -178,7 +178,7 @@ func (r result) total() (n int) {
 	return n
 }
 
-// columns are the runs that have one of their own, and all others as one.
+// columns returns the runs with their own columns, and all others as one.
 func (t *table) columns() []result {
 	var columns []result
 	others := result{Run: "named scenarios", Shape: "each its own"}
@@ -195,7 +195,7 @@ func (t *table) columns() []result {
 	return columns
 }
 
-// merge adds another run: sums where things are counted, else the longest.
+// merge adds another run: it sums counts and keeps the longest durations.
 func (r *result) merge(other result) {
 	r.Nodes = max(r.Nodes, other.Nodes)
 	r.Lasted += other.Lasted
@@ -217,7 +217,7 @@ func (r *result) merge(other result) {
 	r.Faults = faults
 }
 
-// markdown is the table: a column for each run, and below it the faults.
+// markdown returns the table, with a column for each run, and the faults below it.
 func (t *table) markdown() string {
 	columns := t.columns()
 	var b strings.Builder
@@ -254,7 +254,7 @@ type times struct {
 	times int
 }
 
-// faults are those of all runs, by name.
+// faults returns the faults of all runs by name.
 func (t *table) faults() []times {
 	all := make(map[string]int)
 	for _, r := range t.rows {

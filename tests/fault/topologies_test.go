@@ -13,7 +13,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// behindLinks starts servers that are to be found behind lines, each behind its own.
+// behindLinks starts servers that clients reach through a link each.
 type behindLinks struct {
 	t     *testing.T
 	links map[string]*link // by the server's own address
@@ -72,9 +72,9 @@ func (s *sentinel) read(ctx context.Context, r *room, after streams.ID) ([]entry
 	return readStream(ctx, s.direct[s.servers.Primary()], r, after)
 }
 
-// promoted waits for the replica to take over from old and for old to be its replica
-// in turn, and measures how long the nodes take from there: before, there is nobody
-// to replicate to.
+// promoted waits until the replica has taken over from old and old has become its replica.
+// From there it measures the recovery of the nodes: before, the primary has no replica to
+// replicate to.
 func (s *sentinel) promoted(w *system, old *redistest.Server, again func()) {
 	ctx, cancel := settled()
 	defer cancel()
@@ -92,7 +92,7 @@ func (s *sentinel) promoted(w *system, old *redistest.Server, again func()) {
 func (s *sentinel) faults() []fault {
 	return append(primaryFaults(s.behindLinks, s.primaries),
 		fault{"Sentinel: failover ordered", func(w *system, r *rand.Rand) {
-			w.loseTwice() // what the old primary still takes meanwhile
+			w.loseTwice() // the old primary may accept events meanwhile
 			ctx, cancel := settled()
 			defer cancel()
 			if _, err := s.servers.Failover(ctx); err != nil {
@@ -131,24 +131,24 @@ func (s *sentinel) lossFaults() []fault {
 	}}}
 }
 
-// loseTwice is lose where there are two primaries for a while. A node may find that
-// an event of the old one is gone, and then hear from it once more.
+// loseTwice is lose for a period with two primaries. A node may find that an event of the
+// old one is gone, and then receive another from it.
 func (w *system) loseTwice() {
 	w.lose(false)
 	w.lose(false)
 }
 
-// lag stops a replica and keeps from it what is published for a while: without its
-// connection, nothing waits for it in a socket.
+// lag stops a replica and cuts its connection, so that it misses the next publishes: they do
+// not wait for it in a socket.
 func lag(w *system, primary redis.UniversalClient, replica *redistest.Server) {
 	replica.Pause()
 	say(w, primary, "CLIENT", "KILL", "TYPE", "replica")
 	time.Sleep(600 * time.Millisecond)
 }
 
-// cluster is three primaries, each with a replica, and 16 partitions over them.
-// Nodes publish with durability logged: a failover may cost acknowledged events,
-// and who has missed them must be told.
+// cluster is three primaries, each with a replica, and 16 partitions over them. Nodes
+// publish with durability logged: a failover may cost acknowledged events, and the affected
+// clients must be told.
 type cluster struct {
 	*behindLinks
 	*recorder
@@ -259,8 +259,8 @@ func (c *cluster) lossFaults() []fault {
 	}}}
 }
 
-// primaryFaults are what happens between everybody and one of the primaries. They
-// are too short for a failover, or leave it at that: a black hole may lead to one.
+// primaryFaults are faults between everything else and one of the primaries. They are
+// shorter than a failover takes. A black hole may cause one.
 func primaryFaults(b *behindLinks, primary func(*rand.Rand) *redistest.Server) []fault {
 	return []fault{
 		{"primary: slow", func(w *system, r *rand.Rand) {
