@@ -18,7 +18,7 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
-// accessSecret is what tokens are signed with.
+// accessSecret signs the tokens of these tests.
 var accessSecret = []byte("a secret of thirty-two bytes, or more")
 
 // allowing returns the token of a user who may follow rooms.
@@ -31,7 +31,7 @@ func allowing(t *testing.T, rooms ...string) string {
 	return token
 }
 
-// put publishes n events past the edge, whose data have the word in them.
+// put publishes count events directly into the service. Their data contain the word.
 func put(t *testing.T, n *node, room, word string, count int) (ids []string) {
 	t.Helper()
 	drafts := make([]streams.Draft, count)
@@ -115,9 +115,9 @@ func converse(t *testing.T, socket *ws.Conn, message string, kinds ...string) (a
 	}
 }
 
-// A permission is taken away while its client is offline. However the client asks for
-// the room then, on whichever node and transport, it gets nothing of it; when it may
-// again, it gets exactly what it missed.
+// A client loses a permission while it is offline. Whichever way, node and transport it then
+// uses to ask for the room, it gets nothing of it. When the permission is back, it gets
+// exactly the missed events.
 func TestScenario33PermissionTakenAway(t *testing.T) {
 	verifier, err := access.Open(access.Options{Secrets: [][]byte{accessSecret}})
 	if err != nil {
@@ -125,7 +125,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 	}
 	t.Cleanup(verifier.Close)
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.api.Access = verifier })
+		w := newSystem(t, log, func(s *setup) { s.api.Access = verifier })
 		first, second := w.nodes[0], w.nodes[1]
 		before := put(t, first, "den", "seen", 3)
 		both := allowing(t, "den", "hall")
@@ -169,7 +169,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 	})
 }
 
-// refusedEverywhere asks for den in every way there is.
+// refusedEverywhere asks for den in every possible way and expects a refusal.
 func refusedEverywhere(t *testing.T, n *node, token, cursor, early string) {
 	t.Helper()
 	const room = "/v1/rooms/den/events"

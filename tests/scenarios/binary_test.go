@@ -35,24 +35,25 @@ const (
 	perLife    = 150 // events acknowledged before the next kill
 )
 
-// An attempt is a publish whose answer did not come.
+// An attempt is a publish that was not answered.
 type attempt struct{ data, key string }
 
-// The program dies with SIGKILL while publishers hammer it. They repeat what was
-// not answered with the same key: one event, one id. What was answered is there,
-// once, and the followers, who come back with their cursors, have heard just
-// what the log has.
+// The program is killed with SIGKILL while publishers publish at full speed. They repeat
+// unanswered events with the same key: each is stored once, with one id. Every acknowledged
+// event is in the log once, and followers that return with their cursors have received
+// exactly the log.
 func TestScenario01KilledBetweenLogAndAnswer(t *testing.T) {
 	eachLife(t, func(t *testing.T, log string, over follow.Transport) { killAndRepeat(t, log, over, true) })
 }
 
-// The same without keys: every 201 is there, once. What was not answered is there
-// or not.
+// The same without keys: every acknowledged event is in the log once. Unanswered events may
+// be there or not.
 func TestKillNineWhilePublishing(t *testing.T) {
 	eachLife(t, func(t *testing.T, log string, over follow.Transport) { killAndRepeat(t, log, over, false) })
 }
 
-// eachLife is matrix for the program, which has no certificate here.
+// eachLife runs a test on each log and transport of the program, which has no certificate
+// here.
 func eachLife(t *testing.T, test func(t *testing.T, log string, over follow.Transport)) {
 	eachLog(t, func(t *testing.T, log string) {
 		eachOf(t, func(t *testing.T, over follow.Transport) { test(t, log, over) }, follow.SSE, follow.WebSocket, follow.H2C)
@@ -62,9 +63,9 @@ func eachLife(t *testing.T, test func(t *testing.T, log string, over follow.Tran
 func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) {
 	flags := []string{"--data", t.TempDir()}
 	if log == onRedis {
-		flags = []string{"--redis", redistest.Shared(t).URL(), "--redis-prefix", fmt.Sprint("killed", worlds.Add(1))}
+		flags = []string{"--redis", redistest.Shared(t).URL(), "--redis-prefix", fmt.Sprint("killed", systems.Add(1))}
 	}
-	w := &world{t: t, log: log, http: newHTTP()}
+	w := &system{t: t, log: log, http: newHTTP()}
 	t.Cleanup(w.http.CloseIdleConnections)
 	follower := newClient(t, over, "room")
 	unanswered := make([]*attempt, publishers)
@@ -108,7 +109,7 @@ func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) 
 		t.Error("no publish was cut: the test tests nothing")
 	}
 	kept := all
-	if !keyed { // events that nobody was told of may be there
+	if !keyed { // unacknowledged events may be in the log
 		kept = present(all, w.truth.of("room"))
 		noneTwice(t, all)
 	}
@@ -127,7 +128,7 @@ func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) 
 	again.exactly(all)
 }
 
-// present returns those of events that are in wanted.
+// present returns the events that are also in wanted.
 func present(events, wanted []sent) []sent {
 	known := make(map[sent]bool)
 	for _, s := range wanted {
@@ -142,7 +143,8 @@ func present(events, wanted []sent) []sent {
 	return both
 }
 
-// noneTwice fails the test if two events have the same data: one was stored twice.
+// noneTwice fails the test if two events have the same data, because one was then stored
+// twice.
 func noneTwice(t *testing.T, events []sent) {
 	t.Helper()
 	seen := make(map[string]string)
@@ -154,9 +156,9 @@ func noneTwice(t *testing.T, events []sent) {
 	}
 }
 
-// hammer publishes, after pending if there is such a thing, until the node dies,
-// and returns what was not answered then.
-func (w *world) hammer(addr, name string, pending *attempt, keyed bool, acknowledged chan<- struct{}) *attempt {
+// hammer publishes at full speed, beginning with pending unless it is nil, until the node
+// dies. It returns the unanswered attempt.
+func (w *system) hammer(addr, name string, pending *attempt, keyed bool, acknowledged chan<- struct{}) *attempt {
 	if pending != nil && keyed && !w.repeat(addr, *pending) {
 		return pending
 	}
@@ -176,14 +178,14 @@ func (w *world) hammer(addr, name string, pending *attempt, keyed bool, acknowle
 		w.truth.add(sent{"room", a.id, next.data})
 		select {
 		case acknowledged <- struct{}{}:
-		default: // nobody counts any more
+		default: // the test has counted enough
 		}
 	}
 }
 
-// repeat publishes an attempt until it is answered twice, with one id. It reports
-// false if the node died meanwhile.
-func (w *world) repeat(addr string, a attempt) bool {
+// repeat publishes an attempt until it has two answers, which must have one id. It returns
+// false if the node dies meanwhile.
+func (w *system) repeat(addr string, a attempt) bool {
 	first, err := w.try(addr, "room", a.data, a.key)
 	if err != nil {
 		return false

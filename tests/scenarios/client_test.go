@@ -170,10 +170,10 @@ func (c *client) liveIn(all []follow.Message) bool {
 	return lives == c.opens()
 }
 
-// compared counts the deliveries that were compared with what was published.
+// compared counts the deliveries that were compared with the published events.
 var compared atomic.Int64
 
-// difference compares the events among got with want.
+// difference compares the events in got with want.
 func (c *client) difference(want []sent, got []follow.Message) logtest.Difference {
 	var wanted, gotten []sent
 	for _, s := range want {
@@ -188,8 +188,7 @@ func (c *client) difference(want []sent, got []follow.Message) logtest.Differenc
 	return logtest.Compare(wanted, gotten)
 }
 
-// comparable shortens what need not be shown, and drops what the transport does
-// not tell.
+// comparable removes padding, and ids that the transport does not send.
 func (c *client) comparable(s sent) sent {
 	if c.wide && c.over.Streams() {
 		s.id = ""
@@ -198,8 +197,8 @@ func (c *client) comparable(s sent) sent {
 	return s
 }
 
-// exactly fails the test unless all that was heard is want: each event once, in
-// order, and no notice of a gap.
+// exactly fails the test unless the client received exactly want, in order, without a gap
+// notice.
 func (c *client) exactly(want []sent) {
 	c.t.Helper()
 	c.exactlyIn(want, c.all())
@@ -215,17 +214,17 @@ func (c *client) exactlyIn(want []sent, got []follow.Message) {
 	}
 }
 
-// exactlyEach is exactly for rooms whose order among each other is not promised.
-func (c *client) exactlyEach(w *world) {
+// exactlyEach is exactly for rooms without a common order.
+func (c *client) exactlyEach(w *system) {
 	c.t.Helper()
 	for _, room := range c.rooms {
 		c.exactlyIn(w.truth.of(room), only(c.all(), room))
 	}
 }
 
-// exactlyAll is exactly for all events of the client's rooms: over SSE in one
-// order, over WebSocket in that of each room.
-func (c *client) exactlyAll(w *world) {
+// exactlyAll is exactly for all events of the client's rooms: in one order over SSE, in the
+// order of each room over WebSocket.
+func (c *client) exactlyAll(w *system) {
 	c.t.Helper()
 	if c.over.Streams() && !c.wide {
 		c.exactly(w.truth.of(c.rooms...))
@@ -234,34 +233,33 @@ func (c *client) exactlyAll(w *world) {
 	c.exactlyEach(w)
 }
 
-// span fails the test unless a connection heard just what the log has between
-// where it opened and its last cursor.
+// span fails the test unless a connection received exactly the events of the log between its
+// first and its last cursor.
 func (c *client) span(all []sent) {
 	c.t.Helper()
 	got := c.all()
 	if len(got) == 0 || got[0].Kind != follow.Opened {
-		return // cut before it was told anything
+		return // cut before the first message
 	}
 	want := after(all, got[0].Cursor)
 	want = want[:len(want)-len(after(want, c.at()))]
 	c.exactlyIn(want, got)
 }
 
-// only returns what was heard of a room.
+// only returns the messages about a room.
 func only(all []follow.Message, room string) []follow.Message {
 	return slices.DeleteFunc(slices.Clone(all), func(h follow.Message) bool { return h.Room != room })
 }
 
-// gaps returns the notices of gaps.
+// gaps returns the gap notices.
 func gaps(all []follow.Message) []follow.Message {
 	return slices.DeleteFunc(slices.Clone(all), func(h follow.Message) bool { return h.Kind != follow.Gap })
 }
 
-// unexcused returns want without the events that a notice in got excuses. A
-// notice excuses what lies within its bounds and comes after all that was heard
-// of the room before it.
+// unexcused returns want without the events that a notice in got excuses. A notice excuses
+// the events within its bounds that come after all events of the room before it.
 func unexcused(want []sent, got []follow.Message) []sent {
-	last := make(map[string]string) // newest id heard of each room
+	last := make(map[string]string) // newest received id of each room
 	excused := make(map[sent]bool)
 	for _, h := range got {
 		switch h.Kind {
@@ -278,8 +276,8 @@ func unexcused(want []sent, got []follow.Message) []sent {
 	return slices.DeleteFunc(slices.Clone(want), func(s sent) bool { return excused[s] })
 }
 
-// toldAll fails the test unless each of want was either heard, once and in order,
-// or excused in its place.
+// toldAll fails the test unless each event of want was either received once and in order, or
+// excused by a notice in its place.
 func (c *client) toldAll(want []sent) {
 	c.t.Helper()
 	got := c.all()

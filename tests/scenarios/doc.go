@@ -1,8 +1,8 @@
-// Package scenarios holds Tidemark to docs/delivery.md: each test is one way in
-// which systems of this kind are known to lose events, run on whole nodes (log,
-// service, edge, real sockets, real Redis) over every log and both transports.
+// Package scenarios checks the promises of docs/delivery.md. Each test is one known way for
+// such systems to lose events. It runs on whole nodes (log, service, edge, real sockets,
+// real Redis), on both logs and over every transport.
 //
-// What is received is compared with what was published as sequences. Missing,
-// repeated and out of order are counted apart, for a set of received numbers is
-// blind to two of the three.
+// Tests compare the received and the published events as sequences. They count missing,
+// repeated and out-of-order events separately, because a set of received numbers shows only
+// the first of the three.
 package scenarios

@@ -12,21 +12,21 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// A faultyLog is a node's real log, of which a test can lose live events, break
-// the feeds, hold and count reads, and count the events in memory.
+// A faultyLog is a node's real log. A test can make it lose live events and break feeds,
+// hold and count reads, and count the events in memory.
 type faultyLog struct {
 	streams.Log
 
-	// lose, if set, says which live events do not arrive. They are logged.
+	// lose, if set, selects live events that do not arrive. They stay in the log.
 	lose atomic.Pointer[func(*streams.Event) bool]
 
-	// gate, if set, is waited for before each read of events.
+	// gate, if set, blocks each read of events until it is closed.
 	gate atomic.Pointer[chan struct{}]
 
 	reads  atomic.Int64 // calls of After and Before
-	looks  atomic.Int64 // calls of Edges for some room
-	counts atomic.Bool  // count events in memory from now on
-	held   atomic.Int64 // events that the node got and still holds
+	looks  atomic.Int64 // calls of Edges for at least one room
+	counts atomic.Bool  // count the events in memory
+	held   atomic.Int64 // events that the node received and still holds
 
 	mu    sync.Mutex // guards the field below
 	feeds map[*faultyFeed]bool
@@ -57,7 +57,7 @@ func (l *faultyLog) Before(ctx context.Context, room streams.Room, before stream
 	return events, err
 }
 
-// admit counts a read, and holds it while the test wants it held.
+// admit counts a read, and blocks it while reads are held.
 func (l *faultyLog) admit(ctx context.Context) error {
 	l.reads.Add(1)
 	gate := l.gate.Load()
@@ -79,7 +79,7 @@ func (l *faultyLog) holdReads() (release func()) {
 	return sync.OnceFunc(func() { close(gate) })
 }
 
-// count counts events until nobody holds them any more.
+// count starts counting each event until the garbage collector frees it.
 func (l *faultyLog) count(events ...*streams.Event) {
 	if !l.counts.Load() {
 		return
@@ -90,7 +90,7 @@ func (l *faultyLog) count(events ...*streams.Event) {
 	}
 }
 
-// loseWhere loses live events for which lost holds; nil loses none.
+// loseWhere loses the live events that lost selects; nil loses none.
 func (l *faultyLog) loseWhere(lost func(*streams.Event) bool) {
 	if lost == nil {
 		l.lose.Store(nil)
@@ -99,14 +99,14 @@ func (l *faultyLog) loseWhere(lost func(*streams.Event) bool) {
 	l.lose.Store(&lost)
 }
 
-// breakFeeds breaks the live side as the loss of its connection does.
+// breakFeeds breaks the live side like a lost connection.
 func (l *faultyLog) breakFeeds() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for f := range l.feeds {
 		select {
 		case f.breaks <- struct{}{}:
-		default: // about to break already
+		default: // it is already breaking
 		}
 	}
 }
@@ -127,7 +127,7 @@ func (l *faultyLog) Feed(p streams.Partition) streams.Feed {
 	return f
 }
 
-// A faultyFeed is one real feed after the other.
+// A faultyFeed is a sequence of real feeds.
 type faultyFeed struct {
 	// Fixed by faultyLog.Feed.
 	log     *faultyLog
@@ -194,9 +194,9 @@ func (f *faultyFeed) run() {
 	}
 }
 
-// again replaces the feed by a new one, as one does that has lost its connection.
+// again replaces the feed by a new one, as after a lost connection.
 func (f *faultyFeed) again() <-chan streams.FeedMessage {
-	f.inner.Close() // nobody but run replaces it
+	f.inner.Close() // only run replaces it
 	f.say(streams.FeedMessage{Lost: true})
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -214,8 +214,8 @@ func (f *faultyFeed) say(s streams.FeedMessage) {
 	}
 }
 
-// A muteProxy forwards TCP connections to a server whose answers it can hold
-// back: a reply that never comes, without a connection that ends.
+// A muteProxy forwards TCP connections to a server and can hold back its answers: a reply
+// that never comes, on a connection that does not end.
 type muteProxy struct {
 	listener net.Listener
 	target   string
@@ -241,7 +241,7 @@ func newMuteProxy(t *testing.T, target string) *muteProxy {
 
 func (p *muteProxy) addr() string { return p.listener.Addr().String() }
 
-// mute holds back what the server says, until the function returned is called.
+// mute holds back the server's answers until the returned function is called.
 func (p *muteProxy) mute() (unmute func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -280,7 +280,7 @@ func (p *muteProxy) accept() {
 	}
 }
 
-// await returns once nothing is held back.
+// await returns when answers are no longer held back.
 func (p *muteProxy) await() {
 	p.mu.Lock()
 	open := p.open

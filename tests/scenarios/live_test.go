@@ -15,13 +15,13 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// The live side of the nodes is killed again and again while clients stay
-// connected and publishing goes on: all arrives, in order, on the connections
-// that were open all along. On Redis by CLIENT KILL; the embedded log has no
-// connection to kill, so its feed is broken in the same manner.
+// The nodes' live side is killed again and again while clients stay connected and publishing
+// continues. Every event arrives, in order, on the connections that were open throughout. On
+// Redis CLIENT KILL does it; the embedded log has no connection to kill, so the test breaks
+// its feed.
 func TestScenario11FeedKilled(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.faulty = true
 			if log == onRedis {
 				s.redis = redistest.Start(t)
@@ -36,7 +36,7 @@ func TestScenario11FeedKilled(t *testing.T) {
 			c.connect(w.nodes[i%2].at)
 			clients = append(clients, c)
 		}
-		kill := func() int64 { // how many were there to be killed
+		kill := func() int64 { // number of connections to kill
 			for _, n := range w.nodes {
 				n.faults.breakFeeds()
 			}
@@ -96,17 +96,17 @@ func (c *client) stayed() {
 	}
 }
 
-// The last frames of a burst are lost, and then the room is silent: the tail
-// check finds them, with nothing else published. The check needs two looks to be
-// sure and the repair one more, so two periods and no third are what it takes.
+// The last messages of a burst are lost, and then the room is silent. The tail check finds
+// them although nothing else is published. It needs two looks to be sure, and the repair one
+// more, so the events must arrive within two periods.
 func TestScenario12LostThenSilence(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.faulty, s.node.CheckEvery = true, 500*time.Millisecond })
+		w := newSystem(t, log, func(s *setup) { s.faulty, s.node.CheckEvery = true, 500*time.Millisecond })
 		deaf, whole := followOn(t, w.nodes[0], over, "room"), followOn(t, w.nodes[1], over, "room")
 		faults := w.nodes[0].faults
 		want := 0
 		for round := range 3 {
-			lost := 3 * round // in the first round, all of them
+			lost := 3 * round // all of them in the first round
 			faults.loseWhere(func(e *streams.Event) bool {
 				return strings.HasSuffix(string(e.Data), `lost"`) // the data is a JSON string
 			})
@@ -132,11 +132,11 @@ func TestScenario12LostThenSilence(t *testing.T) {
 	})
 }
 
-// A node that has just started publishes at its first moment: clients on the
-// others get it, and so does its own first client.
+// A node publishes at its first moment: clients on the other nodes receive the event, and so
+// does its own first client.
 func TestScenario16FirstMoment(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.nodes = 1 })
+		w := newSystem(t, log, func(s *setup) { s.nodes = 1 })
 		old := followOn(t, w.nodes[0], over, "room")
 		for i := range 10 {
 			fresh := w.startNode(fmt.Sprint("fresh ", i))
@@ -159,12 +159,12 @@ func TestScenario16FirstMoment(t *testing.T) {
 	})
 }
 
-// A hundred at once join, leave and publish on one room, which the nodes also
-// leave as soon as nobody is in it. Nobody misses what was published while he was
-// there, nobody gets it twice, and in the end each node has one subscription.
+// A hundred clients join, leave and publish in one room at the same time, which the nodes
+// also leave as soon as it is empty. No client misses or repeats an event published while it
+// was there, and in the end each node has one subscription.
 func TestScenario17JoinLeavePublish(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.node.Linger, s.node.CheckEvery = time.Nanosecond, 10*time.Millisecond
 		})
 		var visits [50][8]*client
@@ -186,7 +186,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 						t.Errorf("connect: %v", err)
 						return
 					}
-					stay := 1 + (i+k)%12 // what was heard before leaving
+					stay := 1 + (i+k)%12 // messages to receive before leaving
 					if !c.wait(func(all []follow.Message) bool { return len(all) > stay }) {
 						t.Errorf("nothing is heard in the room: %v", c.Record().Err)
 					}
@@ -218,7 +218,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 }
 
 // awaitSubscriptions waits until Redis counts n subscriptions to a room.
-func (w *world) awaitSubscriptions(room string, n int64) {
+func (w *system) awaitSubscriptions(room string, n int64) {
 	w.t.Helper()
 	if w.log != onRedis {
 		return
@@ -233,11 +233,11 @@ func (w *world) awaitSubscriptions(room string, n int64) {
 	})
 }
 
-// Many publish at once on several nodes: every connection sees one order, that of
-// the log.
+// Many clients publish on several nodes at the same time: every connection receives the
+// events in the order of the log.
 func TestScenario18OneOrder(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.nodes = 3 })
+		w := newSystem(t, log, func(s *setup) { s.nodes = 3 })
 		var clients []*client
 		for i := range 12 {
 			rooms := [][]string{{"one"}, {"two"}, {"one", "two"}, {"two", "one", "three"}}[i%4]
@@ -261,13 +261,13 @@ func TestScenario18OneOrder(t *testing.T) {
 	})
 }
 
-// smallSocket is a socket buffer that is soon full, in bytes. TCP over loopback
-// sends up to 64 KiB at once, and crawls where the buffers are smaller than that.
+// smallSocket is the size in bytes of a socket buffer that fills quickly. TCP over loopback
+// sends up to 64 KiB at once, and is very slow with smaller buffers.
 const smallSocket = 64 << 10
 
-// One connection stops reading. The others get everything meanwhile; what the
-// node holds for it is bounded, counted in events still in memory; and when it
-// reads on it gets every event, in order, on the same connection.
+// One connection stops reading. The others receive everything meanwhile. The node holds a
+// bounded amount for it, counted in events still in memory. When it reads on, it receives
+// every event, in order, on the same connection.
 func TestScenario19StopsReading(t *testing.T) {
 	const (
 		size  = 2 << 10
@@ -275,7 +275,7 @@ func TestScenario19StopsReading(t *testing.T) {
 		hot   = 50
 	)
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.faulty, s.sendBuffer = true, smallSocket
 			s.keep.Events = 100_000
 			s.node.Queue, s.node.Hot = queue, hot
@@ -289,12 +289,12 @@ func TestScenario19StopsReading(t *testing.T) {
 		slow.awaitLive()
 		slow.pause()
 		published := 0
-		// What may be held: the hot tail, the queue, and the batch being written.
+		// The node may hold the hot tail, the queue, and the batch being written.
 		bound := int64(hot + queue + queue)
 		more := func() {
 			w.nodes[1].fill("room", published, published+25, size)
 			published += 25
-			fast.awaitEvents(published) // nobody waits for the slow one
+			fast.awaitEvents(published) // the slow client delays no other
 			if published%100 == 0 {
 				wait.Until(t, fmt.Sprintf("the node holds at most %d events", bound), func() bool {
 					runtime.GC()
@@ -324,11 +324,12 @@ func TestScenario19StopsReading(t *testing.T) {
 	})
 }
 
-// One connection reads slower than the room writes, until it falls off the log: a
-// notice of the gap, then the oldest that is kept; and no hole without a notice.
+// One connection reads slower than the room publishes, until the log has trimmed its next
+// event. It receives a gap notice and then the oldest kept event, and no hole without a
+// notice.
 func TestScenario20FallsOffTheLog(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.sendBuffer = smallSocket
 			s.keep.Events = 50
 			s.node.Queue, s.node.Hot = 16, 20
@@ -352,7 +353,7 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 					t.Fatal("the queue never fills")
 				}
 			}
-			// On, until whatever the sockets may hold is full too, and past the cap.
+			// Publish until the sockets are full too, and past the retention limit.
 			for range 60 {
 				more()
 			}
@@ -379,8 +380,8 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 	})
 }
 
-// oldestFollows fails the test unless behind each notice comes the event that it
-// names as the first after the hole.
+// oldestFollows fails the test unless each notice is followed by the event that it names as
+// the first after the hole.
 func oldestFollows(t *testing.T, all []follow.Message) {
 	t.Helper()
 	var open *follow.Message
@@ -397,11 +398,11 @@ func oldestFollows(t *testing.T, all []follow.Message) {
 	}
 }
 
-// A connection is cut at every single byte of what it would have received: the
-// client that comes back with its cursor has every event, once.
+// A connection is cut at every single byte that it would receive: the client that returns
+// with its cursor has every event once.
 func TestScenario21CutAtAnyByte(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.api.KeepAlive = time.Hour })
+		w := newSystem(t, log, func(s *setup) { s.api.KeepAlive = time.Hour })
 		w.nodes[0].publishMany("room", 0, 5)
 		want := w.truth.of("room")
 		cuts := 0
@@ -414,7 +415,7 @@ func TestScenario21CutAtAnyByte(t *testing.T) {
 					if c.tryConnect(w.nodes[worker%2].at) == nil {
 						if c.wait(func(all []follow.Message) bool { return len(all) >= 7 }) { // open, events, live
 							c.cut()
-							return // the whole answer was shorter
+							return // the whole stream was shorter
 						}
 					}
 					if worker == 0 {

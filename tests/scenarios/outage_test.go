@@ -8,15 +8,14 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Redis comes back empty, from a snapshot that is older than the newest events,
-// or from its AOF, or is flushed under the nodes.
-// Where data was lost, everybody is told so, without any publish; where none was,
-// nobody is. Live delivery goes on by itself, on the open connections, and ids
-// pass all that was ever handed out.
+// Redis returns empty, from a snapshot older than the newest events, or from its AOF, or it
+// is flushed under the nodes. If data were lost, every client is told so without any
+// publish; otherwise none is. Live delivery resumes by itself on the open connections, and
+// new ids exceed all earlier ones.
 func TestScenario14RedisLosesData(t *testing.T) {
 	for name, c := range map[string]struct {
 		args   []string
-		midway []any // a command, between the first and the last events of a round
+		midway []any // run between the first and the last events of a round
 		fail   func(*redistest.Server)
 		lost   bool
 	}{
@@ -29,7 +28,7 @@ func TestScenario14RedisLosesData(t *testing.T) {
 			t.Parallel()
 			eachTransport(t, func(t *testing.T, over follow.Transport) {
 				server := redistest.StartProcess(t, c.args...)
-				w := newWorld(t, onRedis, func(s *setup) { s.redis = server })
+				w := newSystem(t, onRedis, func(s *setup) { s.redis = server })
 				var open []*client
 				for _, n := range w.nodes {
 					open = append(open, followOn(t, n, over, "room"), followOn(t, n, over, "room", "other"), followOn(t, n, over, "silent"))
@@ -73,7 +72,7 @@ func TestScenario14RedisLosesData(t *testing.T) {
 
 func killAndRestart(r *redistest.Server) { r.Kill(); r.Restart() }
 
-// noticed reports whether each of rooms was told of n losses.
+// noticed reports whether n losses were reported for each room.
 func noticed(all []follow.Message, rooms []string, n int) bool {
 	for _, room := range rooms {
 		if len(gaps(only(all, room))) < n {
@@ -83,10 +82,10 @@ func noticed(all []follow.Message, rooms []string, n int) bool {
 	return true
 }
 
-// comeBack has clients come back with cursors from before Redis failed, and
-// publishes: they get what the log still has and what was logged since, with a
-// notice in the place of the loss, if there was one.
-func (w *world) comeBack(over follow.Transport, before []sent, lost bool, round int) {
+// comeBack makes clients return with cursors from before the failure of Redis, and
+// publishes. They receive the kept and the new events, with a notice in the place of the
+// loss, if there was one.
+func (w *system) comeBack(over follow.Transport, before []sent, lost bool, round int) {
 	w.t.Helper()
 	old := []string{before[len(before)-5].id, before[len(before)-15].id}
 	var clients []*client
@@ -114,9 +113,9 @@ func (w *world) comeBack(over follow.Transport, before []sent, lost bool, round 
 	}
 }
 
-// toldLosses fails the test unless each event was heard, once and in order, for
+// toldLosses fails the test unless the client received each event once and in order, because
 // each was delivered before it was lost, and each notice has the reason reset.
-func (c *client) toldLosses(w *world) {
+func (c *client) toldLosses(w *system) {
 	c.t.Helper()
 	for _, room := range c.rooms {
 		heard := only(c.all(), room)

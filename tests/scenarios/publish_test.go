@@ -17,10 +17,10 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/ws"
 )
 
-// A sent is an event that was acknowledged.
+// A sent is an acknowledged event.
 type sent struct{ room, id, data string }
 
-// truth is what was acknowledged, by all publishers.
+// truth holds the acknowledged events of all publishers: the expected events.
 type truth struct {
 	mu   sync.Mutex // guards the fields below
 	sent []sent
@@ -32,8 +32,8 @@ func (tr *truth) add(events ...sent) {
 	tr.sent = append(tr.sent, events...)
 }
 
-// of returns the events of rooms in the order of ids, which within a partition
-// is that of the log.
+// of returns the events of rooms in the order of ids. Within a partition that is the order
+// of the log.
 func (tr *truth) of(rooms ...string) []sent {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -47,7 +47,7 @@ func (tr *truth) of(rooms ...string) []sent {
 	return events
 }
 
-// after returns those of events that come after a position.
+// after returns the events after a position.
 func after(events []sent, id string) []sent {
 	i, found := slices.BinarySearchFunc(events, id, func(s sent, id string) int { return strings.Compare(s.id, id) })
 	if found {
@@ -56,7 +56,7 @@ func after(events []sent, id string) []sent {
 	return events[i:]
 }
 
-// An answer is what a publisher was told.
+// An answer is the answer to a publish.
 type answer struct {
 	status   int // of HTTP; on a WebSocket, 201, or 0 with a code
 	id       string
@@ -64,16 +64,16 @@ type answer struct {
 	code     string // of the problem
 }
 
-// try publishes an event. The data is a string; a key may be "". The error is
+// try publishes an event with data as a JSON string, and a key unless it is "". The error is
 // one of the connection.
-func (w *world) try(addr, room, data, key string) (answer, error) {
+func (w *system) try(addr, room, data, key string) (answer, error) {
 	r, err := http.NewRequest(http.MethodPost, "http://"+addr+"/v1/rooms/"+room+"/events",
 		strings.NewReader(fmt.Sprintf(`{"data":%q}`, data)))
 	if err != nil {
 		return answer{}, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.GetBody = nil // or net/http would repeat the request by itself
+	r.GetBody = nil // keeps net/http from repeating the request by itself
 	if key != "" {
 		r.Header["Idempotency-Key"] = []string{key}
 	}
@@ -93,7 +93,7 @@ func (w *world) try(addr, room, data, key string) (answer, error) {
 	return answer{resp.StatusCode, said.ID, resp.Header.Get("Idempotency-Replayed") == "true", said.Code}, nil
 }
 
-// publish stores an event, which must work, and notes it.
+// publish stores an event, which must succeed, and records it.
 func (n *node) publish(room, data string) sent {
 	n.w.t.Helper()
 	a, err := n.w.try(n.addr, room, data, "")
@@ -113,8 +113,8 @@ func (n *node) publishMany(room string, from, to int) {
 	}
 }
 
-// fill stores the events from to to-1 of a room in batches; each has size bytes
-// of data or more.
+// fill stores events number from to to-1 of a room in batches. Each has at least size bytes
+// of data.
 func (n *node) fill(room string, from, to, size int) {
 	n.w.t.Helper()
 	type event struct {
@@ -148,7 +148,7 @@ func numbers(from, to int) []int {
 	return all
 }
 
-// A result is that of one event of a batch.
+// A result is the result of one event of a batch.
 type result struct {
 	ID       string
 	Replayed bool
@@ -174,8 +174,8 @@ func (n *node) batch(body string) []result {
 	return said.Results
 }
 
-// history returns what the log keeps of a room, in the order of the log.
-func (w *world) history(addr, room string) []sent {
+// history returns the events that the log keeps of a room, in its order.
+func (w *system) history(addr, room string) []sent {
 	w.t.Helper()
 	var all []sent
 	next := ""
@@ -204,9 +204,9 @@ func (w *world) history(addr, room string) []sent {
 // A publisher publishes over one of the transports.
 type publisher func(room, data, key string) (answer, error)
 
-// publisher returns one that publishes at addr: over HTTP, or on a WebSocket of
-// its own, which is dialled again after an error.
-func (w *world) publisher(addr func() string, over follow.Transport) publisher {
+// publisher returns a publisher to addr: over HTTP, or on its own WebSocket, which it dials
+// again after an error.
+func (w *system) publisher(addr func() string, over follow.Transport) publisher {
 	if over.Streams() {
 		return func(room, data, key string) (answer, error) { return w.try(addr(), room, data, key) }
 	}
@@ -254,7 +254,7 @@ func publishOn(socket *ws.Conn, room, data, key string) (answer, error) {
 	return answer{http.StatusCreated, said.ID, said.Replayed, ""}, nil
 }
 
-// must fails the test unless a publish was stored, now or by an earlier try.
+// must fails the test unless the event is stored, by this publish or an earlier one.
 func must(t *testing.T, a answer, err error) answer {
 	t.Helper()
 	if err != nil || a.id == "" || a.status != http.StatusCreated && a.status != http.StatusOK {
@@ -263,7 +263,7 @@ func must(t *testing.T, a answer, err error) answer {
 	return a
 }
 
-// refused fails the test unless a publish was refused with a code.
+// refused fails the test unless the publish was refused with the code.
 func refused(t *testing.T, a answer, err error, code string) {
 	t.Helper()
 	if err != nil || a.code != code || a.id != "" {

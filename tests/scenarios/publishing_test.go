@@ -16,11 +16,11 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// The publisher never hears that its event was stored, for the line to the node
-// broke under the answer. It repeats, on another node: one event, one id.
+// A publisher does not learn that its event was stored, because its connection breaks before
+// the answer. It repeats on another node: one event, one id.
 func TestScenario01AnswerLost(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		c := followOn(t, w.nodes[1], over, "room")
 		proxy := cutproxy.Listen(t, w.nodes[0].addr)
 		lossy := w.publisher(proxy.Addr, over)
@@ -50,7 +50,7 @@ func TestScenario01AnswerLost(t *testing.T) {
 	})
 }
 
-// asHeard makes a log comparable with what was published.
+// asHeard returns events as messages, to compare them with the published events.
 func asHeard(events []sent) []follow.Message {
 	all := make([]follow.Message, len(events))
 	for i, s := range events {
@@ -59,16 +59,16 @@ func asHeard(events []sent) []follow.Message {
 	return all
 }
 
-// The script has run, and Redis's reply is lost: to a cut, or to silence until
-// the node gives up. The repeat answers with the first id.
+// The script has run, and Redis's reply is lost: the connection is cut, or the answer does
+// not come until the node gives up. The repeat returns the first id.
 func TestScenario02ReplyLost(t *testing.T) {
 	eachTransport(t, func(t *testing.T, over follow.Transport) {
 		t.Run("cut", func(t *testing.T) {
 			redis := redistest.Shared(t)
 			proxy := cutproxy.Listen(t, redis.Addr())
-			w := newWorld(t, onRedis, func(s *setup) { s.through = proxy.Addr() })
-			// What the script answers for one event that it has stored, up to its id: it
-			// raised no floor, and the outcome is 0.
+			w := newSystem(t, onRedis, func(s *setup) { s.through = proxy.Addr() })
+			// The script's reply for one stored event, up to its id: it raised no floor, and
+			// the outcome is 0.
 			const stored = "*3\r\n:0\r\n:0\r\n$"
 			lose := func() func() {
 				sprung := proxy.CutAfter(stored)
@@ -79,15 +79,15 @@ func TestScenario02ReplyLost(t *testing.T) {
 		t.Run("silence", func(t *testing.T) {
 			redis := redistest.Shared(t)
 			proxy := newMuteProxy(t, redis.Addr())
-			w := newWorld(t, onRedis, func(s *setup) { s.through = proxy.addr(); s.timeout = 200 * time.Millisecond })
+			w := newSystem(t, onRedis, func(s *setup) { s.through = proxy.addr(); s.timeout = 200 * time.Millisecond })
 			repeatLostReplies(t, w, over, proxy.mute)
 		})
 	})
 }
 
-// repeatLostReplies publishes while lose has Redis's replies lost, until the
-// function that it returns is called, and then repeats.
-func repeatLostReplies(t *testing.T, w *world, over follow.Transport, lose func() func()) {
+// repeatLostReplies publishes while lose drops Redis's replies, until the returned function
+// is called, and then repeats.
+func repeatLostReplies(t *testing.T, w *system, over follow.Transport, lose func() func()) {
 	c := followOn(t, w.nodes[0], over, "room")
 	publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 	a, err := publish("room", "first", "")
@@ -118,20 +118,20 @@ func repeatLostReplies(t *testing.T, w *world, over follow.Transport, lose func(
 	}
 }
 
-// admin returns a client of the world's Redis.
-func (w *world) admin() *redis.Client {
+// admin returns a client of the system's Redis.
+func (w *system) admin() *redis.Client {
 	w.t.Helper()
 	return w.setup.redis.Client()
 }
 
-// key returns the name of one of the log's keys: s for a room's stream, t for its
-// tail record, c for its channel.
-func (w *world) key(kind, room string) string {
+// key returns a key of the log: s for a room's stream, t for its tail record, c for its
+// channel.
+func (w *system) key(kind, room string) string {
 	return fmt.Sprintf("{%s:0}:%s:%s", w.prefix, kind, room)
 }
 
-// stored returns how many events Redis has of a room.
-func (w *world) stored(room string) int64 {
+// stored returns the number of events that Redis has of a room.
+func (w *system) stored(room string) int64 {
 	w.t.Helper()
 	n, err := w.admin().XLen(context.Background(), w.key("s", room)).Result()
 	if err != nil {
@@ -140,8 +140,8 @@ func (w *world) stored(room string) int64 {
 	return n
 }
 
-// do runs a command in the world's Redis.
-func (w *world) do(command ...any) {
+// do runs a command in the system's Redis.
+func (w *system) do(command ...any) {
 	w.t.Helper()
 	if err := w.admin().Do(context.Background(), command...).Err(); err != nil {
 		w.t.Fatalf("%v: %v", command, err)
@@ -149,31 +149,31 @@ func (w *world) do(command ...any) {
 }
 
 // The ways in which Redis refuses to write to the room "room".
-var refusals = map[string]struct{ begin, end func(w *world) }{
+var refusals = map[string]struct{ begin, end func(w *system) }{
 	"out of memory": {
-		func(w *world) { w.do("config", "set", "maxmemory", "1") },
-		func(w *world) { w.do("config", "set", "maxmemory", "0") },
+		func(w *system) { w.do("config", "set", "maxmemory", "1") },
+		func(w *system) { w.do("config", "set", "maxmemory", "0") },
 	},
 	"read only": {
-		func(w *world) { w.do("replicaof", "127.0.0.1", "1") },
-		func(w *world) { w.do("replicaof", "no", "one") },
+		func(w *system) { w.do("replicaof", "127.0.0.1", "1") },
+		func(w *system) { w.do("replicaof", "no", "one") },
 	},
 	"wrong type": {
-		func(w *world) {
+		func(w *system) {
 			w.do("rename", w.key("s", "room"), w.key("s", "room")+".aside")
 			w.do("set", w.key("s", "room"), "foreign")
 		},
-		func(w *world) { w.do("rename", w.key("s", "room")+".aside", w.key("s", "room")) },
+		func(w *system) { w.do("rename", w.key("s", "room")+".aside", w.key("s", "room")) },
 	},
 }
 
-// A key that was used for a write that failed is as good as new.
+// A key whose write failed can be used again.
 func TestScenario03KeyOfAFailedWrite(t *testing.T) {
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachTransport(t, func(t *testing.T, over follow.Transport) {
-				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
+				w := newSystem(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
 				publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 				w.nodes[0].publish("room", "before")
 				refusal.begin(w)
@@ -198,10 +198,10 @@ func TestScenario03KeyOfAFailedWrite(t *testing.T) {
 	}
 }
 
-// A key used with another body is refused, on any node, and nothing comes of it.
+// A key that was used with another body is refused on any node, and nothing is stored.
 func TestScenario04KeyReused(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		c := followOn(t, w.nodes[0], over, "room")
 		var publish []publisher
 		for _, n := range w.nodes {
@@ -225,14 +225,14 @@ func TestScenario04KeyReused(t *testing.T) {
 	})
 }
 
-// What Redis refuses is an error to its publisher, is not delivered, and is not
-// replayed later; the followers' connections stay, and go on.
+// An event that Redis refuses is an error for its publisher. It is never delivered or
+// replayed. The followers' connections stay and go on.
 func TestScenario05RedisRefuses(t *testing.T) {
 	for name, refusal := range refusals {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			eachTransport(t, func(t *testing.T, over follow.Transport) {
-				w := newWorld(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
+				w := newSystem(t, onRedis, func(s *setup) { s.redis = redistest.Start(t) })
 				var clients []*client
 				for _, n := range w.nodes {
 					clients = append(clients, followOn(t, n, over, "room"))
@@ -263,11 +263,11 @@ func TestScenario05RedisRefuses(t *testing.T) {
 	}
 }
 
-// Of a batch in which some events fail each has a result of its own, and
-// repeating those that failed completes it.
+// In a batch in which some events fail, each event has its own result. Repeating the failed
+// ones completes the batch.
 func TestScenario08BatchFailsInPart(t *testing.T) {
 	eachLog(t, func(t *testing.T, log string) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		n := w.nodes[0]
 		c := newClient(t, follow.SSE, "good", "bad")
 		c.connect(w.nodes[1].at)
@@ -320,11 +320,11 @@ func TestScenario08BatchFailsInPart(t *testing.T) {
 	})
 }
 
-// Redis has forgotten the script: publishers don't notice.
+// Redis has forgotten the script: publishers do not notice.
 func TestScenario10ScriptForgotten(t *testing.T) {
 	eachTransport(t, func(t *testing.T, over follow.Transport) {
 		server := redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
-		w := newWorld(t, onRedis, func(s *setup) { s.redis = server })
+		w := newSystem(t, onRedis, func(s *setup) { s.redis = server })
 		c := followOn(t, w.nodes[1], over, "room")
 		publish := w.publisher(func() string { return w.nodes[0].addr }, over)
 		store := func(data string) {
@@ -340,7 +340,7 @@ func TestScenario10ScriptForgotten(t *testing.T) {
 		server.Kill()
 		server.Restart()
 		store("restarted")
-		// Many at once, each of which finds the script missing.
+		// Many publishers find at the same time that the script is missing.
 		w.do("script", "flush")
 		var publishers sync.WaitGroup
 		for i := range 20 {

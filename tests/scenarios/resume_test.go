@@ -19,21 +19,21 @@ import (
 )
 
 const (
-	// stormConnects is how many times a client connects with a cursor in the
-	// storm, over the whole matrix, and stormLimit how long each of its four parts
-	// may take. A machine that is busy with other things does fewer.
+	// stormConnects is the number of connects with a cursor in the storm, over the whole
+	// matrix, and stormLimit the time limit of each of its four parts. A busy machine makes
+	// fewer.
 	stormConnects = 10_000
 	stormLimit    = 40 * time.Second
 )
 
-// Clients connect with a cursor during a storm of publishes, again and again: at
-// the hand-over from the log to the live feed nothing is missing, repeated or out
-// of order. The cursors lie before and within the hot tail.
+// Clients connect with a cursor during a storm of publishes, again and again. At the
+// hand-over from the log to the live feed no event is missing, repeated or out of order. The
+// cursors lie before and within the hot tail.
 func TestScenario22StormOfConnects(t *testing.T) {
 	var connects atomic.Int64
 	t.Cleanup(func() { t.Logf("%d connects with a cursor", connects.Load()) })
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.keep.Events = 10_000_000
 			s.node.Hot = 30
 			s.node.Linger, s.node.CheckEvery = time.Nanosecond, 20*time.Millisecond
@@ -110,7 +110,7 @@ func liveEvents(all []follow.Message) int {
 	return n
 }
 
-// A ring has the events that were published lately.
+// A ring holds the newest published events.
 type ring struct {
 	mu     sync.Mutex // guards the fields below
 	events [300]sent
@@ -124,20 +124,19 @@ func (r *ring) add(s sent) {
 	r.n++
 }
 
-// pick returns one of them.
+// pick returns one of them at random.
 func (r *ring) pick() sent {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.events[rand.N(min(r.n, len(r.events)))]
 }
 
-// A long backlog, fast live traffic and a slow reader at once. The reader takes
-// two events for each that is published, so that it is behind for as long as that
-// goes on, and catches up in the end.
+// A long backlog, fast live traffic and a slow reader at the same time. The reader reads two
+// events for each that is published. It lags until publishing ends, and then catches up.
 func TestScenario23BacklogAndSlowReader(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
 		const backlog, live, size = 2000, 1000, 512
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.keep.Events = 100_000
 			s.sendBuffer = smallSocket
 			s.node.Queue, s.node.Hot = 32, 100
@@ -159,19 +158,19 @@ func TestScenario23BacklogAndSlowReader(t *testing.T) {
 	})
 }
 
-// The connection drops in the middle of the replay, at any byte: the next one
-// goes on from there, on the other node.
+// The connection breaks in the middle of the replay, at any byte. The next one resumes there
+// on the other node.
 func TestScenario24DropInTheReplay(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.node.Hot = 100; s.keep.Events = 2000 })
+		w := newSystem(t, log, func(s *setup) { s.node.Hot = 100; s.keep.Events = 2000 })
 		size, least := 0, 1000
 		if over == follow.H2C || over == follow.H2 {
-			size, least = 1000, 20_000 // a frame of 16 KiB is taken when it is whole, or not at all
+			size, least = 1000, 20_000 // a client uses a frame of 16 KiB completely or not at all
 		}
 		w.nodes[0].fill("room", 0, 1000, size)
 		for range 5 {
 			c := newClient(t, over, "room").from("earliest")
-			drops := -1 // the last connection is not one
+			drops := -1 // the last connection is not cut
 			for done := false; !done; drops++ {
 				c.budget = least + rand.N(5*least)
 				from := c.len()
@@ -190,11 +189,11 @@ func TestScenario24DropInTheReplay(t *testing.T) {
 	})
 }
 
-// A client that has received nothing has a position all the same: what is
-// published after it dropped is delivered when it is back.
+// A client that has received no event still has a position: events published after its
+// disconnect are delivered when it returns.
 func TestScenario25NothingReceived(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		w.nodes[0].publishMany("old", 0, 10)
 		for _, room := range []string{"never", "old"} {
 			for i := range 10 {
@@ -204,7 +203,7 @@ func TestScenario25NothingReceived(t *testing.T) {
 				if first.Kind != follow.Opened || first.Cursor == "" {
 					t.Fatalf("the first thing heard is %+v, want a cursor", first)
 				}
-				c.from(first.Cursor) // as if it had been cut right there
+				c.from(first.Cursor) // as if the connection had been cut right there
 				s := w.nodes[0].publish(room, fmt.Sprint("while away ", i))
 				c.connect(w.nodes[(i+1)%2].at)
 				c.awaitEvent(s)
@@ -215,11 +214,11 @@ func TestScenario25NothingReceived(t *testing.T) {
 	})
 }
 
-// A cursor is good on another node, over the other transport, after all nodes
-// have been restarted, and after Redis has.
+// A cursor works on another node, over the other transport, after a restart of all nodes,
+// and after a restart of Redis.
 func TestScenario26ResumeAnywhere(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			if log == onRedis {
 				s.redis = redistest.StartProcess(t, "--appendonly", "yes", "--appendfsync", "always")
 			}
@@ -247,8 +246,7 @@ func TestScenario26ResumeAnywhere(t *testing.T) {
 		for round := range 8 {
 			w.nodes[round%2].publishMany("room", n, n+40)
 			n += 40
-			// A part of what there is, cut within a block or frame; the next leg
-			// begins with the rest.
+			// Read a part, cut within a block or frame; the next part begins with the rest.
 			c.budget = 1500
 			if c.tryConnect(w.nodes[(round+1)%2].at) == nil {
 				c.awaitEnd()
@@ -266,8 +264,7 @@ func TestScenario26ResumeAnywhere(t *testing.T) {
 	})
 }
 
-// switchTransport returns a client that goes on where this one was, over the
-// other transport.
+// switchTransport returns a client that continues over the other transport.
 func (c *client) switchTransport() *client {
 	c.cut()
 	next := newClient(c.t, otherTransport(c.over), c.rooms...).from(c.at())
@@ -279,7 +276,7 @@ func (c *client) switchTransport() *client {
 // second half.
 func TestSecondHalf(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		first := newClient(t, over, "room").from("earliest")
 		first.connect(w.nodes[0].at)
 		w.nodes[0].publishMany("room", 0, 500)
@@ -295,8 +292,7 @@ func TestSecondHalf(t *testing.T) {
 	})
 }
 
-// replayFrom returns what a client is told that comes with a cursor, up to the
-// end of the replay, without the position notices.
+// replayFrom returns the messages of a replay after a cursor, without positions.
 func replayFrom(t *testing.T, n *node, over follow.Transport, room, cursor string) []follow.Message {
 	t.Helper()
 	c := newClient(t, over, room).from(cursor)
@@ -315,7 +311,7 @@ func replayFrom(t *testing.T, n *node, over follow.Transport, room, cursor strin
 	return items
 }
 
-// complete fails the test unless a replay is want, with no notice of a gap.
+// complete fails the test unless a replay is exactly want, without a gap notice.
 func complete(t *testing.T, what string, got []follow.Message, want []sent) {
 	t.Helper()
 	c := &client{t: t}
@@ -324,7 +320,7 @@ func complete(t *testing.T, what string, got []follow.Message, want []sent) {
 	}
 }
 
-// gapThen fails the test unless a replay is one notice, and then want.
+// gapThen fails the test unless a replay is one gap notice and then want.
 func gapThen(t *testing.T, what string, got []follow.Message, reason string, want []sent) {
 	t.Helper()
 	c := &client{t: t}
@@ -333,10 +329,11 @@ func gapThen(t *testing.T, what string, got []follow.Message, reason string, wan
 	}
 }
 
-// A cursor at each edge of what is kept is complete or told of a gap, exactly.
+// A cursor at each edge of the kept events gets either all later events or an exact gap
+// notice.
 func TestScenario27Edges(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.rules = []service.RetentionRule{
 				{Pattern: "trimmed", Retention: streams.Retention{Events: 20, Age: time.Hour}},
 				{Pattern: "expired", Retention: streams.Retention{Events: 1000, Age: 300 * time.Millisecond}},
@@ -350,10 +347,10 @@ func TestScenario27Edges(t *testing.T) {
 		if len(kept) < 20 || len(kept) > 20+streams.ExtraKept {
 			t.Fatalf("%d events are kept", len(kept))
 		}
-		first := len(trimmed) - len(kept) // the first kept
+		first := len(trimmed) - len(kept) // the first kept event
 		for i, n := range w.nodes {
 			replayed := func(cursor string) []follow.Message { return replayFrom(t, n, over, "trimmed", cursor) }
-			// First on a node that knows nothing of the room, then on one with a hot tail.
+			// First on a node that does not know the room yet, then on one with a hot tail.
 			for range 2 {
 				got := replayed(trimmed[first-2].id)
 				gapThen(t, "one before the last trimmed", got, "trimmed", kept)
@@ -372,7 +369,7 @@ func TestScenario27Edges(t *testing.T) {
 				complete(t, "the newest of an expired room", replayFrom(t, n, over, "expired", expired[9].id), nil)
 				gapThen(t, "older than that", replayFrom(t, n, over, "expired", expired[8].id), "expired", nil)
 			}
-			// What comes next proves that nothing came in between.
+			// The next event proves that no other came in between.
 			if i == 0 {
 				continue
 			}
@@ -384,10 +381,10 @@ func TestScenario27Edges(t *testing.T) {
 	})
 }
 
-// Cursors that nobody was given, or that are of something else.
+// Cursors that no server sent, or that belong to something else.
 func TestScenario28OddCursors(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			if log == onRedis {
 				s.redis = redistest.Start(t)
 			}
@@ -401,7 +398,7 @@ func TestScenario28OddCursors(t *testing.T) {
 		replayed := func(cursor string) []follow.Message { return replayFrom(t, n, over, "room", cursor) }
 		future := streams.IDAt(time.Now().Add(time.Hour), 0).String()
 
-		// What can't be read is told of, and then gets all that is kept.
+		// A cursor that cannot be parsed gets a notice and then all kept events.
 		for name, cursor := range map[string]string{
 			"malformed":                "not-a-cursor",
 			"not quite a ULID":         strings.Repeat("Z", 26),
@@ -422,8 +419,8 @@ func TestScenario28OddCursors(t *testing.T) {
 		complete(t, "a room that never was", replayFrom(t, n, over, "never", all[4].id), nil)
 		complete(t, "a room that never was, none", replayFrom(t, n, over, "void", ""), nil)
 
-		// The future: this log has never held it, so nobody knows what was missed.
-		// What comes next is delivered.
+		// A cursor in the future: the log has never held it, so the missed events are
+		// unknown. Later events are delivered.
 		gapThen(t, "the future", replayed(future), "reset", nil)
 		ahead := newClient(t, over, "room").from(future)
 		ahead.connect(n.at)
@@ -433,13 +430,13 @@ func TestScenario28OddCursors(t *testing.T) {
 		w.refuseHuge(n, over)
 
 		if log != onRedis {
-			return // an embedded log can't be flushed under a node
+			return // a test cannot flush an embedded log under a node
 		}
 		open := followOn(t, n, over, "room")
 		lost := w.truth.of("room")
 		w.setup.redis.Flush()
 		early := newClient(t, over, "room").from(all[4].id)
-		early.connect(n.at) // the node may still answer from memory, and then is told
+		early.connect(n.at) // the node may still answer from memory, and reports the loss later
 		for _, c := range []*client{open, early} {
 			c.await("a notice", func(all []follow.Message) bool { return len(gaps(all)) > 0 })
 			if g := gaps(c.all())[0]; g.Reason != "reset" {
@@ -455,16 +452,15 @@ func TestScenario28OddCursors(t *testing.T) {
 	})
 }
 
-// refuseHuge fails the test unless a cursor of a megabyte is refused, once, and
-// the node goes on.
-func (w *world) refuseHuge(n *node, over follow.Transport) {
+// refuseHuge fails the test unless the node refuses a cursor of a megabyte once and goes on.
+func (w *system) refuseHuge(n *node, over follow.Transport) {
 	w.t.Helper()
 	huge := strings.Repeat("0", 1<<20)
 	c := newClient(w.t, over, "room").from(huge)
 	err := c.tryConnect(n.at)
 	switch {
 	case over.Streams():
-		// Some of it is still on its way when the node answers and hangs up.
+		// A part of it is still on its way when the node answers and closes the connection.
 		if err == nil {
 			w.t.Error("a header of a megabyte was taken")
 		}
@@ -482,13 +478,12 @@ func (w *world) refuseHuge(n *node, over follow.Transport) {
 	}
 }
 
-// The rooms of a connection are listed in another order, or one is added or taken
-// away, between two connections: the cursor still means the same. The client
-// follows over SSE, for there a cursor is of all rooms at once; over WebSocket
-// each room has its own, and may also be given the one over all.
+// Between two connections a client lists its rooms in another order, or adds or removes one:
+// the cursor keeps its meaning. The client uses SSE, where one cursor covers all rooms. Over
+// WebSocket each room has its own cursor, and may also get the combined one.
 func TestScenario29OtherRooms(t *testing.T) {
 	run := func(t *testing.T, log string, partitions, hot int) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.partitions = partitions
 			s.node.Hot = hot
 		})
@@ -514,16 +509,16 @@ func TestScenario29OtherRooms(t *testing.T) {
 		some()
 		other := follows(one, "d", "b", "a", "c")                    // another order
 		some()                                                       //
-		fewer := follows(other, "c", "a")                            // two taken away
+		fewer := follows(other, "c", "a")                            // two removed
 		more := follows(other, "d", "f", "b", "a", "c", "e")         // two added
-		socket := newClient(t, follow.WebSocket, "a", "b", "c", "d") // the cursor over all
+		socket := newClient(t, follow.WebSocket, "a", "b", "c", "d") // the combined cursor
 		socket.from(other.at())
 		socket.connect(w.nodes[0].at)
 		socket.awaitLive()
 
 		for _, room := range []string{"a", "b", "c", "d"} {
 			all := w.truth.of(room)
-			first := len(only(one.all(), room)) // nothing but events is of a room
+			first := len(only(one.all(), room)) // only events belong to a room
 			second := first + len(only(other.all(), room))
 			one.exactlyIn(all[:first], only(one.all(), room))
 			other.exactlyIn(all[first:second], only(other.all(), room))
@@ -533,8 +528,8 @@ func TestScenario29OtherRooms(t *testing.T) {
 				fewer.exactlyIn(all[second:], only(fewer.all(), room))
 			}
 		}
-		// A room that was added starts where the cursor stands in its partition, or
-		// earlier where the cursor does not speak of that.
+		// An added room starts at the cursor's position in its partition. If the cursor has
+		// none for that partition, it starts earlier.
 		cursor, err := replay.ParseCursor(other.at())
 		if err != nil {
 			t.Fatal(err)
@@ -557,14 +552,14 @@ func eventsOf(all []follow.Message, room string) []follow.Message {
 	return slices.DeleteFunc(only(all, room), func(h follow.Message) bool { return h.Kind != follow.Event })
 }
 
-// Several rooms on one connection, one of which has a hole that is being
-// repaired: nothing later is told before the repair, the cursor stays behind what
-// was not sent, and a client that is cut then has missed nothing.
+// One of several rooms on a connection has a hole that is being repaired. The client
+// receives nothing later before the repair, the cursor stays behind the unsent events, and a
+// client that is cut then misses nothing.
 func TestScenario30HoleBeingRepaired(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.faulty = true
-			s.node.CheckEvery = time.Hour // the next event finds the hole, not the check
+			s.node.CheckEvery = time.Hour // the next event reveals the hole, not the check
 			s.api.KeepAlive = 5 * time.Millisecond
 		})
 		faults := w.nodes[0].faults
@@ -586,7 +581,7 @@ func TestScenario30HoleBeingRepaired(t *testing.T) {
 				w.nodes[1].publish("b", fmt.Sprint(round, " b meanwhile ", i))
 			}
 			wait.Until(t, "the repair begins", func() bool { return faults.reads.Load() > reads })
-			// Whatever is said of positions while the repair waits.
+			// Positions continue while the repair waits.
 			said := stays.len()
 			stays.await("three positions", func(all []follow.Message) bool { return len(all) >= said+3 })
 			leaves.cut()
@@ -612,12 +607,12 @@ func TestScenario30HoleBeingRepaired(t *testing.T) {
 	})
 }
 
-// neverPassed fails the test if at any time the cursor was at or past an event
-// that had not been heard, nor excused.
+// neverPassed fails the test if the cursor was ever at or after an event that was neither
+// received nor excused.
 func (c *client) neverPassed(truth []sent) {
 	c.t.Helper()
 	all := c.all()
-	due := make(map[string][]sent) // not heard yet, of each room
+	due := make(map[string][]sent) // not yet received, by room
 	for _, room := range c.rooms {
 		for _, s := range unexcused(truth, all) {
 			if s.room == room {
@@ -642,13 +637,13 @@ func (c *client) neverPassed(truth []sent) {
 	}
 }
 
-// Frames of one room are lost, and it is found only when a connection of several
-// rooms has got later events of the others. Over SSE, where one cursor is for all,
-// it is told of the loss by a notice in its place in time; over WebSocket, where
-// each room has its own, it gets the events.
+// Messages of one room are lost, and the node notices only after a connection of several
+// rooms has received later events of the others. Over SSE, where one cursor covers all
+// rooms, the client receives a gap notice for the loss. Over WebSocket, where each room has
+// its own cursor, it receives the events.
 func TestScenario30FoundLate(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log, func(s *setup) { s.faulty = true; s.node.CheckEvery = time.Hour })
+		w := newSystem(t, log, func(s *setup) { s.faulty = true; s.node.CheckEvery = time.Hour })
 		c := followOn(t, w.nodes[0], over, "a", "b")
 		w.nodes[1].publish("a", "first")
 		w.nodes[0].faults.loseWhere(func(e *streams.Event) bool { return string(e.Data) == `"lost"` })
@@ -669,13 +664,12 @@ func TestScenario30FoundLate(t *testing.T) {
 	})
 }
 
-// Two thousand clients of one room come back at once, to a node that has not seen
-// the room before: the log is read about once, and nobody waits for the ones that
-// do not read.
+// Two thousand clients of one room return at once, to a node that has not served the room
+// before. The node reads the log about once, and clients that do not read delay no other.
 func TestScenario31AllComeBack(t *testing.T) {
 	const clients = 2000
 	eachLog(t, func(t *testing.T, log string) {
-		w := newWorld(t, log, func(s *setup) {
+		w := newSystem(t, log, func(s *setup) {
 			s.faulty = true
 			s.sendBuffer = smallSocket
 			s.api.KeepAlive = time.Minute
@@ -684,7 +678,7 @@ func TestScenario31AllComeBack(t *testing.T) {
 		w.nodes[0].fill("room", 0, 600, 200)
 		all := w.truth.of("room")
 		n := w.nodes[1]
-		// One that does not read, and has more to read than the sockets hold.
+		// One client does not read, and has more to read than the sockets hold.
 		stalled := newClient(t, follow.SSE, "big").from("earliest")
 		w.nodes[0].fill("big", 0, 500, 4<<10)
 		stalled.receiveBuffer = smallSocket
@@ -729,11 +723,11 @@ func TestScenario31AllComeBack(t *testing.T) {
 	})
 }
 
-// The old connection of a client is still there, half open, when the new one
-// comes with the same cursor: both are right.
+// A client's old connection is still half open when the new one comes with the same cursor:
+// both receive the right events.
 func TestScenario32OldAndNew(t *testing.T) {
 	matrix(t, func(t *testing.T, log string, over follow.Transport) {
-		w := newWorld(t, log)
+		w := newSystem(t, log)
 		old := newClient(t, over, "room").from("earliest")
 		old.connect(w.nodes[0].at)
 		w.nodes[0].publishMany("room", 0, 100)

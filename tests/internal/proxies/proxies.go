@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -112,12 +111,31 @@ func (p *Proxy) Stop() {
 // read returns a file of deploy/.
 func read(t testing.TB, name string) string {
 	t.Helper()
-	_, self, _, _ := runtime.Caller(0)
-	text, err := os.ReadFile(filepath.Join(filepath.Dir(self), "..", "..", "..", "deploy", name))
+	text, err := os.ReadFile(filepath.Join(moduleRoot(t), "deploy", name))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// moduleRoot returns the directory with go.mod above the test's own directory. A file's
+// name from runtime.Caller would not do: with -trimpath it has no directory.
+func moduleRoot(t testing.TB) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			t.Fatal("no go.mod above the working directory")
+		}
+		dir = parent
+	}
 }
 
 // edit replaces each text by another. A text that is not there once is a test that would

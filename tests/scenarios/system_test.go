@@ -66,7 +66,7 @@ func eachOf(t *testing.T, test func(t *testing.T, over follow.Transport), transp
 	}
 }
 
-// setup tunes a world.
+// setup describes a system.
 type setup struct {
 	nodes      int
 	partitions int
@@ -75,22 +75,22 @@ type setup struct {
 	node       service.Options
 	api        api.Options
 
-	// redis, if set, is the test's own: one that may be stopped. through is the
-	// address at which the nodes look for it, if not its own.
+	// redis, if set, is the test's own Redis, which the test may stop. through is the
+	// address at which the nodes connect to it, if it is not Redis's own.
 	redis   *redistest.Server
 	through string
 	timeout time.Duration // of one call of Redis
 
-	// faulty puts a faultyLog between each node and its log.
+	// faulty inserts a faultyLog between each node and its log.
 	faulty bool
 
-	// sendBuffer bounds the server's side of each socket, in bytes, so that a
-	// client that does not read is felt soon; 0 leaves it to the system.
+	// sendBuffer is the size in bytes of the server's socket buffers. A small one makes the
+	// server notice soon that a client does not read. 0 means the system's default.
 	sendBuffer int
 }
 
-// A world is one log with the nodes that serve it.
-type world struct {
+// A system is one log with the nodes that serve it.
+type system struct {
 	t     *testing.T
 	log   string
 	setup setup
@@ -102,17 +102,17 @@ type world struct {
 
 	nodes []*node
 	truth truth
-	found atomic.Int64 // publishes that were repeated and had been logged the first time
+	found atomic.Int64 // repeated publishes whose first attempt had been logged
 }
 
-var worlds atomic.Int64
+var systems atomic.Int64
 
-// newWorld starts nodes, two unless told otherwise, which end with the test.
-func newWorld(t *testing.T, log string, tune ...func(*setup)) *world {
+// newSystem starts nodes, two by default. They end with the test.
+func newSystem(t *testing.T, log string, tune ...func(*setup)) *system {
 	t.Helper()
-	w := &world{
+	w := &system{
 		t: t, log: log, dir: t.TempDir(),
-		prefix: fmt.Sprintf("scenario%d", worlds.Add(1)),
+		prefix: fmt.Sprintf("scenario%d", systems.Add(1)),
 		http:   newHTTP(),
 		setup: setup{
 			nodes:      2,
@@ -133,21 +133,21 @@ func newWorld(t *testing.T, log string, tune ...func(*setup)) *world {
 	return w
 }
 
-// newHTTP returns a client that keeps many connections.
+// newHTTP returns a client that keeps many connections open.
 func newHTTP() *http.Client {
 	return &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 128}, Timeout: wait.Limit}
 }
 
 // start starts the nodes.
-func (w *world) start() {
+func (w *system) start() {
 	w.t.Helper()
 	for i := range w.setup.nodes {
 		w.nodes = append(w.nodes, w.startNode(fmt.Sprintf("n%d", i+1)))
 	}
 }
 
-// close ends the nodes, and the log. start begins anew on what is kept.
-func (w *world) close() {
+// close ends the nodes and the log. start starts others on the same log.
+func (w *system) close() {
 	for _, n := range w.nodes {
 		n.stop()
 	}
@@ -162,14 +162,14 @@ func (w *world) close() {
 }
 
 // restart ends all nodes and starts others on the same log.
-func (w *world) restart() {
+func (w *system) restart() {
 	w.t.Helper()
 	w.close()
 	w.start()
 }
 
-// openLog opens the log for one node. done ends what the node alone had of it.
-func (w *world) openLog() (log streams.Log, done func()) {
+// openLog opens the log for one node. done closes the node's own part of it.
+func (w *system) openLog() (log streams.Log, done func()) {
 	w.t.Helper()
 	var err error
 	if w.log == onEmbedded {
@@ -195,7 +195,7 @@ func (w *world) openLog() (log streams.Log, done func()) {
 	}
 }
 
-// An address is where a node is reached.
+// An address is the address of a node.
 type address struct{ plain, secure string }
 
 // of returns the host:port for a transport.
@@ -206,12 +206,12 @@ func (a address) of(over follow.Transport) string {
 	return a.plain
 }
 
-// A node is one node behind listeners of its own.
+// A node is one node with its own listeners.
 type node struct {
-	w       *world
+	w       *system
 	at      address
 	addr    string     // without TLS
-	faults  *faultyLog // nil unless the world is faulty
+	faults  *faultyLog // nil unless the system is faulty
 	metrics *prometheus.Registry
 
 	service *service.Node
@@ -221,7 +221,7 @@ type node struct {
 	endLog  func()
 }
 
-func (w *world) startNode(name string) *node {
+func (w *system) startNode(name string) *node {
 	w.t.Helper()
 	n := &node{w: w, metrics: prometheus.NewRegistry()}
 	log, done := w.openLog()
@@ -251,7 +251,7 @@ func (w *world) startNode(name string) *node {
 	return n
 }
 
-func (w *world) listen() net.Listener {
+func (w *system) listen() net.Listener {
 	w.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -260,8 +260,8 @@ func (w *world) listen() net.Listener {
 	return l
 }
 
-// tls returns the settings of a server whose certificate nobody trusts.
-func (w *world) tls() *tls.Config {
+// tls returns the settings of a server with a self-signed certificate.
+func (w *system) tls() *tls.Config {
 	w.t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -275,7 +275,7 @@ func (w *world) tls() *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
 }
 
-func (w *world) shrink(c net.Conn, state http.ConnState) {
+func (w *system) shrink(c net.Conn, state http.ConnState) {
 	if w.setup.sendBuffer > 0 && state == http.StateNew {
 		if t, ok := c.(*tls.Conn); ok {
 			c = t.NetConn()
@@ -284,7 +284,7 @@ func (w *world) shrink(c net.Conn, state http.ConnState) {
 	}
 }
 
-// stop ends the node in order. Clients that do not leave are cut off.
+// stop ends the node in order, and cuts the clients that stay.
 func (n *node) stop() {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
@@ -315,8 +315,8 @@ func (n *node) metric(name string) float64 {
 	return 0
 }
 
-// get reads an answer to its end.
-func (w *world) get(url string, header ...string) (status int, body []byte, err error) {
+// get reads a response to its end.
+func (w *system) get(url string, header ...string) (status int, body []byte, err error) {
 	r, err := http.NewRequest(http.MethodGet, url, nil)
 	if err != nil {
 		return 0, nil, err
