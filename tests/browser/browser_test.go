@@ -26,7 +26,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// nothingWrong is what the page counts itself, as it should be in the end.
+// nothingWrong are the page's own error counts after a good run.
 var nothingWrong = map[string]int{"missing": 0, "repeated": 0, "disordered": 0, "gaps": 0}
 
 // compare compares the events that the page shows with those published.
@@ -39,13 +39,13 @@ func compare(t *testing.T, p *page, want []string) {
 	t.Log(d)
 }
 
-// The page closes its EventSource, and what is published meanwhile, by itself
-// and by others, is replayed when it comes back with its cursor in the address.
+// The page closes its EventSource. When it resumes with its cursor in the URL, it receives
+// the events published in between, by itself and by others.
 func TestCutAndComeBack(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	p := openPage(t, s.HTTP.URL)
-	want := s.publish(t, "lobby", 1, 15)[5:] // older than the last 10
+	want := s.publish(t, "lobby", 1, 15)[5:] // the others are older than the last 10
 
 	p.follow("lobby", "last=10")
 	p.awaitState("live")
@@ -78,11 +78,11 @@ func TestCutAndComeBack(t *testing.T) {
 	}
 }
 
-// The line breaks inside an event, stays broken for a while, and breaks again.
-// The page does nothing: the browser's EventSource comes back with Last-Event-ID.
+// The connection breaks inside an event, stays broken for a while, and breaks again. The
+// page does nothing: the browser's EventSource resumes with Last-Event-ID.
 //
-// It is the browser's part of scenario 40: TestScenario40RealClients in tests/clients
-// has the others.
+// This is the browser's part of scenario 40. TestScenario40RealClients in tests/clients has
+// the others.
 func TestTheBrowserResumesByItself(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
@@ -126,8 +126,8 @@ func TestTheBrowserResumesByItself(t *testing.T) {
 	}
 }
 
-// A server that is stopped in order and started again on the same log: publishing
-// through the page waits for it, with one key, and nothing is missing.
+// A server is stopped in order and started again on the same log. A publish through the page
+// waits for it, with one key, and no event is missing.
 func TestTheServerIsRestarted(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -139,7 +139,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 	want := first.publish(t, "lobby", 1, 5)
 	p.awaitEvent(want[4])
 
-	line.Refuse(true) // as the port does while nobody listens on it
+	line.Refuse(true) // as a port without a listener does
 	first.stop()
 	line.Cut()
 	p.awaitState("reconnecting")
@@ -159,13 +159,13 @@ func TestTheServerIsRestarted(t *testing.T) {
 	p.shows(map[string]int{"received": 9, "resumes": 1})
 }
 
-// What the room no longer has is told in its place: after what the page had seen,
-// before what is left.
+// The page shows a gap notice in its place: after the last event it had, before the first
+// event that the room still has.
 func TestAGapIsShownInItsPlace(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
 		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 10, Age: time.Hour}}},
-		Hot:       10, // or the node itself would still have what the log has not
+		Hot:       10, // otherwise the node itself would still have the trimmed events
 	})
 	p := openPage(t, s.HTTP.URL)
 	p.follow("lobby", "since=earliest")
@@ -173,7 +173,7 @@ func TestAGapIsShownInItsPlace(t *testing.T) {
 	before := s.publish(t, "lobby", 1, 5)
 	p.awaitEvent(before[4])
 	p.click("cut")
-	p.click("ten") // all of these will be gone
+	p.click("ten") // the room will trim all of these
 	p.await(`document.getElementById('answer').textContent.startsWith('10 published')`)
 	after := s.publish(t, "lobby", 6, 2*streams.ExtraKept)
 	p.click("back")
@@ -193,8 +193,7 @@ func TestAGapIsShownInItsPlace(t *testing.T) {
 	p.shows(map[string]int{"missing": 0, "repeated": 0, "disordered": 0, "gaps": 1, "replayed": len(kept)})
 }
 
-// Markup stays text, and events whose types are those of the EventSource itself
-// are events like others.
+// Markup stays text, and events may have the type names of EventSource itself.
 func TestWhateverComesIsText(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
@@ -222,7 +221,7 @@ func TestWhateverComesIsText(t *testing.T) {
 	}
 }
 
-// A type that the page was not told of is found in the room's history.
+// The page finds a type that it was not told of in the room's history.
 func TestTypesAreFound(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
@@ -234,7 +233,7 @@ func TestTypesAreFound(t *testing.T) {
 	p.awaitEvent(s.Publish(t, "lobby", "note", `2`))
 }
 
-// The list is bounded, the counting is not.
+// The list is bounded; the counts are not.
 func TestTheListIsBounded(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
@@ -249,7 +248,7 @@ func TestTheListIsBounded(t *testing.T) {
 	}
 }
 
-// What the server refuses is said in the words of its problem document.
+// The page shows the text of the problem document when the server refuses a request.
 func TestProblemsAreShown(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
@@ -274,8 +273,8 @@ func TestProblemsAreShown(t *testing.T) {
 	}
 }
 
-// Where the server asks for a token the page shows the one it was given, and says why
-// it is refused without; a stream that ended with its token goes on with a new one.
+// If the server requires a token, the page uses the token in its field, and without one it
+// shows why it is refused. A stream that ended with its token continues with a new one.
 func TestATokenIsShown(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two bytes, or more")
@@ -304,7 +303,7 @@ func TestATokenIsShown(t *testing.T) {
 	p.awaitState("live")
 	p.click("publish button[type=submit]")
 	p.await(`document.getElementById('received').textContent === '1'`)
-	p.awaitState("refused") // the token is over, and the browser came back with it
+	p.awaitState("refused") // the token has expired, and the browser returned with it
 	p.set("token", token(time.Hour))
 	p.click("publish button[type=submit]")
 	p.await(`document.getElementById('answer').textContent.startsWith('201')`)
@@ -314,8 +313,8 @@ func TestATokenIsShown(t *testing.T) {
 	p.shows(map[string]int{"missing": 0, "repeated": 0, "disordered": 0})
 }
 
-// Pages of an origin that is listed use the node in every way that a browser has; those
-// of another one get nothing by any.
+// Pages of a listed origin can use the node in every way that a browser has. Pages of
+// another origin get nothing.
 func TestPagesOfOtherOrigins(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two bytes, or more")
@@ -372,8 +371,8 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 	}
 }
 
-// The page fits wide and narrow windows, light and dark. With
-// TIDEMARK_SCREENSHOTS set to a directory, what it looks like is left there.
+// The page fits wide and narrow windows, light and dark. If TIDEMARK_SCREENSHOTS names a
+// directory, the test leaves screenshots there.
 func TestLooks(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
@@ -415,7 +414,7 @@ func TestLooks(t *testing.T) {
 	p.awaitState("live")
 	p.await(`document.getElementById('missing').textContent === '0'`)
 	p.shows(map[string]int{"received": 13, "replayed": 10})
-	p.do(chromedp.MouseEvent("mouseMoved", 1, 1)) // off the button
+	p.do(chromedp.MouseEvent("mouseMoved", 1, 1)) // moves the pointer off the button
 	look("back", "h1")
 
 	p.click("cut")

@@ -1,4 +1,3 @@
-// Package browser drives the console in a real Chromium: the page's own
-// EventSource does every resume, through a cut by the page, a broken line, and a
-// server that is restarted.
+// Package browser drives the console in a real Chromium. The page's own EventSource does
+// every resume: after a cut by the page, a broken connection, and a restart of the server.
 package browser

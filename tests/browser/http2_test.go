@@ -12,8 +12,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A browser opens as many streams as a page wants over HTTP/2, on one connection, where
-// it has six over HTTP/1.1; and WebSockets on the same port.
+// Over HTTP/2 a browser opens as many streams as a page wants, on one connection; over
+// HTTP/1.1 it opens six. WebSockets work on the same port.
 func TestMoreStreamsThanSix(t *testing.T) {
 	t.Parallel()
 	const rooms = 20
@@ -22,7 +22,7 @@ func TestMoreStreamsThanSix(t *testing.T) {
 	secure := httptest.NewUnstartedServer(versions.of(s.record(s.API)))
 	secure.EnableHTTP2 = true
 	secure.StartTLS()
-	t.Cleanup(secure.Close) // before s ends: its streams are sent away first
+	t.Cleanup(secure.Close) // before s ends: its streams are drained first
 	t.Cleanup(func() { s.Drain(t) })
 	p := openPage(t, secure.URL, trusting(secure))
 	eval[any](p, fmt.Sprintf(`(() => {
@@ -51,7 +51,7 @@ func TestMoreStreamsThanSix(t *testing.T) {
 	}
 }
 
-// versionsOf counts requests by version and what they accept.
+// versionsOf counts requests by HTTP version and Accept header.
 type versionsOf struct {
 	mu   sync.Mutex // guards seen
 	seen map[string]int
@@ -66,7 +66,7 @@ func (v *versionsOf) of(next http.Handler) http.Handler {
 	})
 }
 
-// trusting has the browser trust a server's certificate, whoever signed it.
+// trusting makes the browser trust a server's certificate.
 func trusting(s *httptest.Server) chromedp.ExecAllocatorOption {
 	key := sha256.Sum256(s.Certificate().RawSubjectPublicKeyInfo)
 	return chromedp.Flag("ignore-certificate-errors-spki-list", base64.StdEncoding.EncodeToString(key[:]))

@@ -22,24 +22,24 @@ import (
 // pageLimit bounds a test that hangs. It decides nothing else.
 const pageLimit = 90 * time.Second
 
-// A page is the console in a browser of its own.
+// A page is the console in its own browser.
 type page struct {
 	t   *testing.T
 	ctx context.Context
 
 	mu         sync.Mutex // guards complaints
-	complaints []string   // what the browser had to say against the page
+	complaints []string   // what the browser reported against the page
 }
 
-// openPage starts a browser and opens the console at url. It ends with the test,
-// which fails if the page threw an error or broke its own policy.
+// openPage starts a browser and opens the console at url. It ends with the test, which fails
+// if the page threw an error or violated its content security policy.
 func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(findBrowser(t)),
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.DisableGPU,
-		chromedp.Flag("no-sandbox", os.Geteuid() == 0), // it refuses to run as root otherwise
+		chromedp.Flag("no-sandbox", os.Geteuid() == 0), // Chromium refuses to run as root in its sandbox
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
 		chromedp.WindowSize(1400, 900),
@@ -61,7 +61,7 @@ func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption)
 			t.Errorf("the browser says: %s", c)
 		}
 	})
-	// The first call's context is the browser's: it has no time limit.
+	// The first call's context becomes the browser's: it has no time limit.
 	if _, err := chromedp.Call(p.ctx, log.Enable, cdp.Empty{}); err != nil {
 		t.Fatalf("start the browser: %v", err)
 	}
@@ -80,8 +80,8 @@ func findBrowser(t *testing.T) string {
 	return ""
 }
 
-// listen notes what the browser complains about: errors of the script, and what
-// the content security policy stopped. A line that the test breaks is no complaint.
+// listen records the browser's reports: errors of the script, and requests that the content
+// security policy stopped. It ignores connections that the test breaks.
 func (p *page) listen(event any) {
 	var complaint string
 	switch e := event.(type) {
@@ -103,7 +103,7 @@ func (p *page) listen(event any) {
 	p.complaints = append(p.complaints, complaint)
 }
 
-// forgive drops complaints that have the text in them.
+// forgive drops the reports that contain text.
 func (p *page) forgive(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *page) do(steps ...chromedp.Action[chromedp.Void]) {
 	run(p, chromedp.Steps(steps...))
 }
 
-// run runs an action of the browser, which ends the test if it fails.
+// run runs an action of the browser. The test ends if it fails.
 func run[T any](p *page, action chromedp.Action[T]) T {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, pageLimit)
@@ -127,13 +127,13 @@ func run[T any](p *page, action chromedp.Action[T]) T {
 	return v
 }
 
-// eval returns what a JavaScript expression gives in the page.
+// eval returns the value of a JavaScript expression in the page.
 func eval[T any](p *page, expression string) T {
 	p.t.Helper()
 	return run(p, chromedp.Evaluate[T](expression))
 }
 
-// describe says what the page shows, for a test that failed.
+// describe describes the page after a failure.
 func (p *page) describe() string {
 	ctx, cancel := context.WithTimeout(p.ctx, 5*time.Second)
 	defer cancel()
@@ -149,14 +149,14 @@ func (p *page) click(id string) {
 	p.do(chromedp.Click(chromedp.CSS("#" + id + ":not(:disabled)")))
 }
 
-// set types into a field as a person would, in place of what is there.
+// set replaces the text of a field with key presses.
 func (p *page) set(id, text string) {
 	p.t.Helper()
 	eval[any](p, fmt.Sprintf(`document.getElementById(%q).select()`, id))
 	p.do(chromedp.SendKeys(chromedp.CSS("#"+id), text))
 }
 
-// follow starts to follow a room; start is one of the choices in the page.
+// follow makes the page follow a room; start is one of the choices in the page.
 func (p *page) follow(room, start string) {
 	p.t.Helper()
 	p.set("room", room)
@@ -166,9 +166,8 @@ func (p *page) follow(room, start string) {
 	)
 }
 
-// await returns once the JavaScript condition, on the document, holds. It looks
-// whenever the document changes, and now and then, for the text in an input is no
-// part of the document.
+// await returns when the JavaScript condition holds. It evaluates it at each change of the
+// document, and at intervals, because the text of an input is not part of the document.
 func (p *page) await(condition string) {
 	p.t.Helper()
 	run(p, chromedp.Evaluate[bool](fmt.Sprintf(`new Promise((done) => {
@@ -201,7 +200,7 @@ func (p *page) text(id string) string {
 	return eval[string](p, fmt.Sprintf(`document.getElementById(%q).textContent`, id))
 }
 
-// number is one of the counts under "Where it stands".
+// number returns one of the counts under "Where it stands".
 func (p *page) number(id string) int {
 	p.t.Helper()
 	n, err := strconv.Atoi(p.text(id))
@@ -211,7 +210,7 @@ func (p *page) number(id string) int {
 	return n
 }
 
-// shows compares counts of the page with what they should be.
+// shows compares counts of the page with the expected ones.
 func (p *page) shows(want map[string]int) {
 	p.t.Helper()
 	for id, n := range want {
@@ -226,8 +225,7 @@ type row struct {
 	ID, Class, Text string
 }
 
-// rows returns the list, oldest first, without the notes that are not of one of
-// the classes given.
+// rows returns the list, oldest first, with only the notes of the given classes.
 func (p *page) rows(classes ...string) []row {
 	p.t.Helper()
 	rows := eval[[]row](p, `[...document.querySelectorAll('#events > li')].map((li) => ({
@@ -246,8 +244,7 @@ func (p *page) events() []string {
 	return ids
 }
 
-// media makes the browser believe in a window of this width, and in a light or
-// dark environment.
+// media emulates a window of this width and a light or dark color scheme.
 func (p *page) media(width, height int64, scheme string) {
 	p.t.Helper()
 	p.do(chromedp.EmulateViewport(width, height), func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {

@@ -71,7 +71,7 @@ func (s *server) asked() []asked {
 	return append([]asked(nil), s.follows...)
 }
 
-// publish publishes n numbered events, past the browser, and returns their ids.
+// publish publishes n numbered events, not through the browser, and returns their ids.
 func (s *server) publish(t *testing.T, room string, from, n int) (ids []string) {
 	t.Helper()
 	for i := range n {
@@ -80,11 +80,10 @@ func (s *server) publish(t *testing.T, room string, from, n int) (ids []string) 
 	return ids
 }
 
-// middle is how the data of the n-th event begins: bytes inside the event, and of
-// no other.
+// middle is the beginning of the n-th event's data. It is inside the event, and in no other.
 func middle(n int) string { return fmt.Sprintf(`"n":%d`, n) }
 
-// history returns the ids of the n events of the room that follow the one given.
+// history returns the ids of the room's n events after the given one.
 func (s *server) history(t *testing.T, room, after string, n int) (ids []string) {
 	t.Helper()
 	r, err := http.Get(fmt.Sprintf("%s/v1/rooms/%s/events?after=%s&limit=%d", s.HTTP.URL, room, after, n))

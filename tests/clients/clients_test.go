@@ -18,8 +18,8 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// testLimit bounds a test that hangs. It decides nothing else: a client comes back
-// after seconds, as the server asks it to.
+// testLimit bounds a test that hangs. It is long because a client resumes only after some
+// seconds, as the server asks.
 const testLimit = 90 * time.Second
 
 func TestMain(m *testing.M) {
@@ -35,16 +35,16 @@ func TestMain(m *testing.M) {
 type client struct {
 	name string
 
-	// follow follows url until ctx ends and hands on every event. An error says
-	// that the client gave up, which it must not.
+	// follow follows url until ctx ends and passes on every event. An error means that the
+	// client gave up, which it must not.
 	follow func(ctx context.Context, t *testing.T, url string, hear func(heard)) error
 
-	// halves says that the client hands on what came of an event when the line
-	// broke inside it: see TestHalfAnEvent.
+	// halves says that the client passes on half an event when the connection breaks inside
+	// it: see TestHalfAnEvent.
 	halves bool
 }
 
-// heard is an event as the client handed it on.
+// A heard is an event as the client passed it on.
 type heard struct {
 	ID   string `json:"id"`
 	Type string `json:"type"`
@@ -61,7 +61,7 @@ var all = []client{
 	{name: "curl", follow: followCurl},
 }
 
-// Scenario 40: real clients. The browser's own EventSource is in tests/browser.
+// Scenario 40: real clients. The browser's own EventSource is tested in tests/browser.
 func TestScenario40RealClients(t *testing.T) {
 	for log, open := range logs {
 		t.Run(log, func(t *testing.T) {
@@ -79,9 +79,9 @@ func TestScenario40RealClients(t *testing.T) {
 	}
 }
 
-// drive publishes while it breaks the lines of all followers: once while they are
-// idle, with events published before they can come back; and once inside an
-// event, with publishing going on. It returns what each should have received.
+// drive publishes while it breaks the connections of all followers: once while they are
+// idle, with events published before they can resume, and once inside an event, while
+// publishing continues. It returns the events that each must have received.
 func drive(t *testing.T, s server, followers []*follower) (want []heard) {
 	publish := func(n int) {
 		for range n {
@@ -127,18 +127,18 @@ func drive(t *testing.T, s server, followers []*follower) (want []heard) {
 	return want
 }
 
-// A follower is one client at work, on a line of its own.
+// A follower is one running client behind its own proxy.
 type follower struct {
 	client client
 	front  *front
 	line   *cutproxy.Proxy
 
-	ended chan struct{} // closed when follow has returned
-	err   error         // what it returned
+	ended chan struct{} // closed when follow returns
+	err   error         // its result
 
 	mu    sync.Mutex // guards the fields below
 	heard []heard
-	more  chan struct{} // closed and replaced with each event heard
+	more  chan struct{} // closed and replaced with each event
 }
 
 // follow starts the client on the test's room. It ends with the test.
@@ -171,7 +171,7 @@ func (f *follower) hear(h heard) {
 	f.more = make(chan struct{})
 }
 
-// events returns what was heard so far, Tidemark's own events apart.
+// events returns the room's events and Tidemark's own events so far.
 func (f *follower) events() (events, own []heard, more <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -185,7 +185,7 @@ func (f *follower) events() (events, own []heard, more <-chan struct{}) {
 	return events, own, f.more
 }
 
-// await returns once the event with this id was heard.
+// await returns when the client has received the event with this id.
 func (f *follower) await(t *testing.T, id string) {
 	t.Helper()
 	timeout := time.After(testLimit)
@@ -204,8 +204,8 @@ func (f *follower) await(t *testing.T, id string) {
 	}
 }
 
-// check compares what was received with what was published, and sees that it was
-// the client itself that said where to go on.
+// check compares the received with the published events, and checks that the client itself
+// sent its cursor.
 func (f *follower) check(t *testing.T, want []heard) {
 	got, own, _ := f.events()
 	if d := logtest.Compare(want, got); !d.OK() {
@@ -239,9 +239,9 @@ func (f *follower) check(t *testing.T, want []heard) {
 	t.Logf("received %d, in %d connections", len(got), opened)
 }
 
-// r3labs/sse takes half a block for a whole one. Since the id comes last in each,
-// it still loses nothing: its application gets the half, which is not JSON, under
-// the id of the event before, and then the event.
+// r3labs/sse takes half a block for a whole one. It still loses nothing, because the id
+// comes last in each block: the application gets the half, which is not valid JSON, under
+// the id of the previous event, and then the event.
 func TestHalfAnEvent(t *testing.T) {
 	t.Parallel()
 	s := serve(t, logs["embedded"](t))
@@ -265,8 +265,7 @@ func TestHalfAnEvent(t *testing.T) {
 	}
 }
 
-// A node that is going breaks off its streams, and the clients go on from there
-// on another node.
+// A draining node ends its streams, and the clients resume on another node.
 func TestTheNodeGoes(t *testing.T) {
 	t.Parallel()
 	log := logs["embedded"](t)

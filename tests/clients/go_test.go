@@ -15,11 +15,12 @@ func followR3labs(ctx context.Context, t *testing.T, url string, hear func(heard
 	defer transport.CloseIdleConnections()
 	c := r3labs.NewClient(url)
 	c.Connection = &http.Client{Transport: transport}
-	// Its default, except that it ends when the test does: else it tries for 15 minutes.
+	// The client's default, but it ends with the test: otherwise it would retry for 15
+	// minutes.
 	c.ReconnectStrategy = backoff.WithContext(backoff.NewExponentialBackOff(), ctx)
 	return c.SubscribeRawWithContext(ctx, func(e *r3labs.Event) {
 		if len(e.Data) == 0 {
-			return // the retry block, or one with an id only: it hands on those too
+			return // the client also passes on the retry block and blocks with only an id
 		}
 		hear(heard{ID: string(e.ID), Type: typeOr(string(e.Event)), Data: string(e.Data)})
 	})
@@ -35,14 +36,14 @@ func followTmaxmax(ctx context.Context, t *testing.T, url string, hear func(hear
 	c := (&tmaxmax.Client{HTTPClient: &http.Client{Transport: transport}}).NewConnection(r)
 	c.SubscribeToAll(func(e tmaxmax.Event) {
 		if e.Data == "" {
-			return // a block with an id only: it hands on those too
+			return // the client also passes on blocks with only an id
 		}
 		hear(heard{ID: e.LastEventID, Type: typeOr(e.Type), Data: e.Data})
 	})
 	return c.Connect()
 }
 
-// typeOr is the type of an event that came without one.
+// typeOr returns the default type for an event without one.
 func typeOr(kind string) string {
 	if kind == "" {
 		return "message"

@@ -17,13 +17,13 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/sse"
 )
 
-// run starts a command and hands its lines of output to line, without their end,
-// until it ends or ctx does. The error has what it said on standard error.
+// run starts a command and passes each line of its output to line until the command or ctx
+// ends. The error contains the command's standard error.
 func run(ctx context.Context, line func(string), name string, args ...string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
-	cmd.WaitDelay = 5 * time.Second // for a child that keeps our pipe
+	cmd.WaitDelay = 5 * time.Second // for a child that keeps the pipe open
 	var complaint strings.Builder
 	cmd.Stderr = &complaint
 	out, err := cmd.StdoutPipe()
@@ -45,14 +45,14 @@ func run(ctx context.Context, line func(string), name string, args ...string) er
 	return fmt.Errorf("%s: %w: %s", name, errors.Join(err, lines.Err()), strings.TrimSpace(complaint.String()))
 }
 
-// install gets the packages that npm/package-lock.json names, once.
+// install installs the packages in npm/package-lock.json, once.
 var install = sync.OnceValue(func() error {
 	for _, need := range []string{"node", "npm"} {
 		if _, err := exec.LookPath(need); err != nil {
 			return fmt.Errorf("%s is not installed, and npm's clients need it: apt-get install nodejs npm (Node 20 or later)", need)
 		}
 	}
-	// npm writes this file last, so it stands for a complete installation.
+	// npm writes this file last: it exists only after a complete installation.
 	if _, err := os.Stat(filepath.Join("npm", "node_modules", ".package-lock.json")); err == nil {
 		return nil
 	}
@@ -64,7 +64,7 @@ var install = sync.OnceValue(func() error {
 	return nil
 })
 
-// followNPM runs a script of the npm directory, which prints what it hears.
+// followNPM runs a script of the npm directory, which prints the events it receives.
 func followNPM(script string) func(context.Context, *testing.T, string, func(heard)) error {
 	return func(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
 		if err := install(); err != nil {
@@ -80,8 +80,8 @@ func followNPM(script string) func(context.Context, *testing.T, string, func(hea
 	}
 }
 
-// followCurl is a shell loop in Go: curl, and when it ends, however that came
-// about, curl again with the last id by hand.
+// followCurl runs curl, and whenever it ends, runs it again with the last id: a shell loop
+// in Go.
 func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
 	if _, err := exec.LookPath("curl"); err != nil {
 		return errors.New("curl is not installed: apt-get install curl")
@@ -112,7 +112,7 @@ func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard))
 		}, "curl", append(args, url)...)
 		select {
 		case <-ctx.Done():
-		case <-time.After(250 * time.Millisecond): // as a person would: not in a tight loop
+		case <-time.After(250 * time.Millisecond): // avoids a tight loop
 		}
 	}
 	return ctx.Err()

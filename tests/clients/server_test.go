@@ -23,7 +23,7 @@ const (
 	roomPath = "/v1/rooms/" + room + "/events"
 )
 
-// logs are the logs that every client is tried on.
+// logs are the logs that every client is tested on.
 var logs = map[string]func(*testing.T) streams.Log{
 	"embedded": func(t *testing.T) streams.Log {
 		log, err := embedded.Open(t.TempDir(), embedded.Options{})
@@ -41,7 +41,7 @@ var logs = map[string]func(*testing.T) streams.Log{
 	},
 }
 
-// closing closes the log at the end of the test, after what was started on it.
+// closing closes the log at the end of the test, after everything that uses it.
 func closing(t *testing.T, log streams.Log) streams.Log {
 	t.Cleanup(func() {
 		if err := log.Close(); err != nil {
@@ -63,7 +63,7 @@ func serve(t *testing.T, log streams.Log) server {
 	}})}
 }
 
-// publish publishes the test's n-th event, and returns what clients should hear.
+// publish publishes the test's n-th event, and returns the event that clients must receive.
 func (s server) publish(t *testing.T, n int) heard {
 	t.Helper()
 	h := heard{Type: "message", Data: fmt.Sprintf(`{%s,"text":"größer 🌊 %s"}`, middle(n), strings.Repeat("x", n))}
@@ -74,14 +74,13 @@ func (s server) publish(t *testing.T, n int) heard {
 	return h
 }
 
-// middle is how the data of the n-th event begins: bytes inside the event, and of
-// no other.
+// middle is the beginning of the n-th event's data. It is inside the event, and in no other.
 func middle(n int) string { return fmt.Sprintf(`"n":%d`, n) }
 
-// isOwn says that a type is one of Tidemark's own.
+// isOwn reports whether a type is one of Tidemark's own.
 func isOwn(kind string) bool { return strings.HasPrefix(kind, "tidemark.") }
 
-// A front is a listener of the server that notes who asks to go on from where.
+// A front is a listener of the server that records the cursors of requests.
 type front struct {
 	server *httptest.Server
 
@@ -100,7 +99,7 @@ func (s server) front(t *testing.T) *front {
 		s.API.ServeHTTP(w, r)
 	}))
 	t.Cleanup(func() {
-		f.server.CloseClientConnections() // streams do not end before the server does
+		f.server.CloseClientConnections() // streams end only with the server or their connection
 		f.server.Close()
 	})
 	return f
@@ -108,8 +107,7 @@ func (s server) front(t *testing.T) *front {
 
 func (f *front) addr() string { return f.server.Listener.Addr().String() }
 
-// lastEventIDs are those of the requests to follow, in their order; empty where
-// there was none.
+// lastEventIDs returns the Last-Event-ID of each request to follow, in order; "" for none.
 func (f *front) lastEventIDs() []string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

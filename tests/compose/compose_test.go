@@ -11,7 +11,7 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// to is the environment of a client of the server at url.
+// to returns the environment of a client of the server at url.
 func to(url string) program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + url}}
 }
@@ -46,7 +46,7 @@ func (f tail) await(t *testing.T, n int) []string {
 	return ids
 }
 
-// same fails the test unless got is exactly what was wanted, in order.
+// same fails the test unless got is exactly want, in order.
 func same(t *testing.T, who string, want, got []string) {
 	t.Helper()
 	if d := logtest.Compare(want, got); !d.OK() {
@@ -54,15 +54,14 @@ func same(t *testing.T, who string, want, got []string) {
 	}
 }
 
-// What is published through nginx comes to those who follow through nginx, on
-// either transport, as it happens.
+// Events published through nginx reach followers behind nginx at once, over both transports.
 func TestThroughTheProxy(t *testing.T) {
 	t.Parallel()
 	top := up(t)
 	sse := tailRoom(t, top.url, "lobby", "earliest")
 	socket := listen(t, top.url, "lobby", "earliest")
 	var want []string
-	for range 5 { // each is waited for: a proxy that collects would hang here
+	for range 5 { // waits for each event: with a proxy that buffers, it would hang here
 		want = append(want, publish(t, top.url, "lobby", 1)...)
 		same(t, "SSE", want, sse.await(t, len(want)))
 		same(t, "WebSocket", want, socket.AwaitEvents(len(want)))
@@ -72,8 +71,8 @@ func TestThroughTheProxy(t *testing.T) {
 	}
 }
 
-// A room of 1,000 events, resumed from the middle on the other node: exactly the
-// second half, then what comes live.
+// A follower resumes from the middle of a room of 1,000 events on the other node: it
+// receives exactly the second half, then live events.
 func TestResumeOnTheOtherNode(t *testing.T) {
 	t.Parallel()
 	top := up(t)
@@ -91,9 +90,8 @@ func TestResumeOnTheOtherNode(t *testing.T) {
 	same(t, "SSE through nginx", want, proxied.await(t, len(want)))
 }
 
-// A node is killed in the middle of publishing. Who followed on it comes back on
-// the other one, and nobody misses anything; nor is anything in the room twice,
-// for the publisher repeats with the same keys.
+// A node is killed during publishing. Its followers resume on the other node and miss
+// nothing. The room has no event twice, because the publisher repeats with the same keys.
 func TestKillNode(t *testing.T) {
 	t.Parallel()
 	top := up(t)

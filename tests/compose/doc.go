@@ -1,4 +1,4 @@
-// Package compose runs what compose.yaml describes, as processes on loopback:
-// two nodes, a Redis that appends, and nginx in front, with the settings of the
-// very files that people start.
+// Package compose runs the services of compose.yaml as processes on loopback: two nodes, a
+// Redis with an append-only file, and nginx in front, with the settings of the files
+// themselves.
 package compose

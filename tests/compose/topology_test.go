@@ -18,7 +18,7 @@ var tidemark program.Program
 
 func TestMain(m *testing.M) { os.Exit(testmain.WithProgram(m, &tidemark)) }
 
-// A composition is what these tests read of compose.yaml.
+// A composition is the part of compose.yaml that these tests use.
 type composition struct {
 	Services map[string]struct {
 		Command     []string
@@ -63,11 +63,11 @@ func up(t *testing.T) *topology {
 	return top
 }
 
-// nodeEnv returns a node's environment, with what must differ here.
+// nodeEnv returns a node's environment with the addresses of the test.
 func nodeEnv(given map[string]string, redis string) []string {
 	env := []string{
 		"TIDEMARK_REDIS=" + redis,
-		"TIDEMARK_RETAIN=*=10000", // so that nothing these tests publish is trimmed
+		"TIDEMARK_RETAIN=*=10000", // keeps every event that these tests publish
 	}
 	for name, value := range given {
 		switch name {

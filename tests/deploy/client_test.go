@@ -20,12 +20,12 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// A client speaks to a proxy, with a token. Where there is TLS it speaks HTTP/2.
+// A client connects to a proxy with a token. With TLS it uses HTTP/2.
 type client struct {
 	t     *testing.T
 	front *front
 	token string
-	from  net.IP // the address to call from; nil for any
+	from  net.IP // local address; nil for any
 }
 
 func (c *client) tls() *tls.Config {
@@ -47,7 +47,7 @@ func (c *client) dialer() *net.Dialer {
 	return d
 }
 
-// get sends a request with the token in its address, as EventSource does. The body ends
+// get sends a request with the token in its URL, as EventSource does. The body is closed
 // with the test.
 func (c *client) get(path string, header http.Header) *http.Response {
 	c.t.Helper()
@@ -77,7 +77,7 @@ func (c *client) publish(room, data string) string {
 	return strings.TrimSpace(tidemark.Must(c.t, c.environment(), "publish", room, data))
 }
 
-// environment is that of a command of the program.
+// environment is the environment of the program as a client.
 func (c *client) environment() program.Options {
 	return program.Options{Env: []string{"TIDEMARK_URL=" + c.front.URL(), "TIDEMARK_TOKEN=" + c.token, "SSL_CERT_FILE=" + c.front.ca}}
 }
@@ -159,7 +159,7 @@ func (f *feed) expect(id string) {
 	}
 }
 
-// A tail is the program's own follower of a room, which comes back by itself.
+// A tail is the program's own follower of a room, which resumes by itself.
 type tail struct{ *program.Process }
 
 func (c *client) tail(room, since string) tail {
@@ -167,7 +167,7 @@ func (c *client) tail(room, since string) tail {
 	return tail{tidemark.Start(c.t, c.environment(), "tail", room, "--since", since, "--json")}
 }
 
-// await waits for n events and returns the ids of all that came. A gap notice has none.
+// await waits for n events and returns the ids of all events. A gap notice has the id "".
 func (f tail) await(t *testing.T, n int) []string {
 	t.Helper()
 	var ids []string
@@ -179,10 +179,10 @@ func (f tail) await(t *testing.T, n int) []string {
 	return ids
 }
 
-// returns counts how often a tail came back.
+// returns is the number of times that a tail has resumed.
 func (f tail) returns() int { return strings.Count(f.Stderr.String(), "back, on node") }
 
-// mint makes a token for everything in rooms that begin with chat:.
+// mint returns a token for all operations in rooms that begin with chat:.
 func mint(t *testing.T, secret string) string {
 	t.Helper()
 	return strings.TrimSpace(tidemark.Must(t, program.Options{}, "token", "--auth-secret-file", secret,

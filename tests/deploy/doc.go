@@ -1,4 +1,4 @@
-// Package deploy tests what is in deploy/ and what docs/operations.md says: the proxies run
-// in front of two real nodes on a real Redis, the unit is judged by systemd, and the page's
-// commands are run as they stand.
+// Package deploy tests the files in deploy/ and the commands in docs/operations.md: the
+// proxies run in front of two real nodes on a real Redis, systemd checks the unit, and the
+// commands of the page run unchanged.
 package deploy

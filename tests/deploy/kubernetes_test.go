@@ -11,9 +11,9 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// A node would start with the settings in the ConfigMap, once there are secrets, and would
-// not with those that the manifests show. (That the manifests are Kubernetes's is for the
-// module kubernetes to test.)
+// A node starts with the settings in the ConfigMap once the secrets exist, and refuses the
+// placeholders of the manifests. (The module in tests/deploy/kubernetes checks that the
+// manifests are valid.)
 func TestConfigMap(t *testing.T) {
 	t.Parallel()
 	var config struct{ Data map[string]string }

@@ -15,8 +15,7 @@ var (
 	fenced  = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// Each link from a page to another of the project's files, or to a place in one, leads
-// somewhere.
+// Each link from a page to a file of the project, or to a heading in one, has a target.
 func TestLinks(t *testing.T) {
 	t.Parallel()
 	pages, err := filepath.Glob(project("docs/*.md"))
@@ -41,7 +40,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-// leads says why a link from a page leads nowhere, or nothing.
+// leads returns why a link from a page has no target, or "".
 func leads(page, to string) string {
 	name, place, _ := strings.Cut(to, "#")
 	target := page
@@ -64,8 +63,8 @@ func leads(page, to string) string {
 	return ""
 }
 
-// places returns the anchors of a page: those of its headings, as GitHub makes them, and
-// its own.
+// places returns the anchors of a page: those that GitHub makes of its headings, and
+// explicit ones.
 func places(text string) map[string]bool {
 	all := map[string]bool{}
 	for _, a := range anchor.FindAllStringSubmatch(text, -1) {
@@ -77,7 +76,7 @@ func places(text string) map[string]bool {
 	return all
 }
 
-// slug keeps letters, digits, underscores and hyphens, and makes hyphens of spaces.
+// slug keeps letters, digits, underscores and hyphens, and turns spaces into hyphens.
 func slug(heading string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

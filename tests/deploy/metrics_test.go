@@ -22,14 +22,14 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A shown is what nodes show of one metric: the values of each of its labels.
+// A shown holds the values of each label of one metric.
 type shown map[string]map[string]bool
 
-// An exposition is what nodes show, by the names that PromQL has for it.
+// An exposition is a node's metrics by the names that PromQL uses.
 type exposition map[string]shown
 
-// exposed returns what a node on the embedded log and one on Redis show together, after
-// some use.
+// exposed returns the metrics of a node on the embedded log and of one on Redis, after some
+// use.
 func exposed(t *testing.T) (onDisk, inRedis exposition) {
 	t.Helper()
 	disk := tidemark.Serve(t, program.Options{Dir: t.TempDir()})
@@ -37,7 +37,7 @@ func exposed(t *testing.T) (onDisk, inRedis exposition) {
 	return scrape(t, disk), scrape(t, redis)
 }
 
-// scrape publishes an event through a node, and returns what it shows then.
+// scrape publishes an event through a node, and returns the node's metrics.
 func scrape(t *testing.T, s *program.Server) exposition {
 	t.Helper()
 	res, err := http.Post(s.URL()+"/v1/rooms/lobby/events", "application/json", strings.NewReader(`{"data":1}`))
@@ -73,11 +73,11 @@ func (e exposition) add(f *dto.MetricFamily) {
 		bucket := maps.Clone(labels)
 		bucket["le"] = nil // any
 		e[name+"_bucket"] = bucket
-		delete(e, name) // is no series
+		delete(e, name) // not a series
 	}
 }
 
-// families returns e's own metrics as docs/metrics.md writes them, without the parts of
+// families returns e's own metrics in the form of docs/metrics.md, without the parts of
 // histograms.
 func (e exposition) families() []string {
 	var names []string
@@ -118,13 +118,13 @@ func listed(text string) []string {
 	return names
 }
 
-// docs/metrics.md has every metric that a node shows, with its labels, and no other.
+// docs/metrics.md lists exactly the metrics that a node has, with their labels.
 func TestDocumentHasEveryMetric(t *testing.T) {
 	both, more, found := strings.Cut(read(t, "docs/metrics.md"), "With the log in Redis there are also")
 	if !found {
 		t.Fatal("docs/metrics.md does not tell what there is with Redis alone")
 	}
-	more, _, found = strings.Cut(more, "With `--tls-cert` there is also") // which TestTLS of cmd/tidemark looks at
+	more, _, found = strings.Cut(more, "With `--tls-cert` there is also") // TestTLS of cmd/tidemark checks these
 	if !found {
 		t.Fatal("docs/metrics.md does not tell what there is with TLS alone")
 	}
@@ -159,7 +159,7 @@ func alerts(t *testing.T) []rule {
 	return all
 }
 
-// A panel is one of the dashboard's.
+// A panel is one panel of the dashboard.
 type panel struct {
 	Title   string
 	Targets []struct{ Expr, LegendFormat string }
@@ -175,8 +175,7 @@ func dashboard(t *testing.T) []panel {
 	return file.Panels
 }
 
-// The alerts and the dashboard ask for what nodes show, by labels that it has, and for
-// values that there are.
+// The alerts and the dashboard use existing metrics, labels and values.
 func TestAlertsAndDashboardNameWhatIsShown(t *testing.T) {
 	_, e := exposed(t)
 	for _, r := range alerts(t) {
@@ -194,7 +193,7 @@ func TestAlertsAndDashboardNameWhatIsShown(t *testing.T) {
 	}
 }
 
-// What would make faults miss something: it is tested by what it must find.
+// faults itself is tested with expressions in which it must find an error.
 func TestFaultsAreFound(t *testing.T) {
 	e := exposition{"tidemark_x_total": shown{"result": {"good": true}}}
 	for expr, want := range map[string]int{
@@ -218,8 +217,8 @@ var (
 	grouping = regexp.MustCompile(`\b(?:by|without|on|ignoring)\s*\(([^)]*)\)`)
 )
 
-// faults returns what an expression asks for that is not there. promtool looks at its
-// syntax.
+// faults returns the metrics, labels and values in an expression that do not exist. promtool
+// checks the syntax.
 func (e exposition) faults(expr string) (faults []string) {
 	known := map[string]bool{"instance": true, "job": true} // Prometheus's own
 	for _, s := range series.FindAllStringSubmatch(expr, -1) {
@@ -247,7 +246,7 @@ func (e exposition) faults(expr string) (faults []string) {
 	return faults
 }
 
-// lacks returns which of the values, separated by "|", a label does not have.
+// lacks returns those of the values, separated by "|", that a label does not have.
 func (labels shown) lacks(metric, label, values string) (faults []string) {
 	have, ok := labels[label]
 	if !ok {
@@ -261,8 +260,7 @@ func (labels shown) lacks(metric, label, values string) (faults []string) {
 	return faults
 }
 
-// Each alert says how bad it is, what there is, and where its row in docs/operations.md
-// stands.
+// Each alert has a severity, a description, and a link to its row in docs/operations.md.
 func TestAlertsHaveRows(t *testing.T) {
 	page := read(t, "docs/operations.md")
 	const runbook = "https://github.com/tidemark/tidemark/blob/main/docs/operations.md#"
@@ -290,7 +288,7 @@ func promtool(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// Prometheus takes the alerts, the configuration, and each expression of the dashboard.
+// Prometheus accepts the alerts, the configuration, and each expression of the dashboard.
 func TestPrometheusTakesThem(t *testing.T) {
 	promtool(t, project("deploy/prometheus"), "check", "rules", "alerts.yml")
 	promtool(t, project("deploy/prometheus"), "check", "config", "prometheus.yml")
@@ -309,5 +307,5 @@ func TestPrometheusTakesThem(t *testing.T) {
 	promtool(t, dir, "check", "rules", "dashboard.yml")
 }
 
-// The alerts fire when they should, and else not: testdata/alerts_test.yml says when.
+// The alerts fire exactly in the cases of testdata/alerts_test.yml.
 func TestAlertsFire(t *testing.T) { promtool(t, "testdata", "test", "rules", "alerts_test.yml") }

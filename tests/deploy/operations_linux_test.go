@@ -18,17 +18,17 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/wait"
 )
 
-// walkLimit bounds the walk, most of which is the building of the program.
+// walkLimit bounds the walk. Most of it is the build of the program.
 const walkLimit = 10 * time.Minute
 
 // A step is a block of commands of docs/operations.md.
 type step struct {
 	line     int
 	commands string
-	output   string // what the page shows of it, with … for anything; "" where it shows nothing
+	output   string // the output on the page, with … for any text; "" if the page shows none
 }
 
-// stepsOf finds the blocks that are marked to be run, each with the text after it.
+// stepsOf returns the blocks that are marked to be run, each with the output after it.
 func stepsOf(page string) []step {
 	var steps []step
 	lines := strings.Split(page, "\n")
@@ -51,9 +51,9 @@ func stepsOf(page string) []step {
 	return steps
 }
 
-// A newcomer who pastes the commands of the walk, in order, gets what the page says. They
-// run in a network of their own, so that their ports are free, and as a group that ends
-// with the test.
+// A reader who pastes the commands of the walk, in order, gets the output on the page. The
+// commands run in their own network namespace, where their ports are free, and as a process
+// group that ends with the test.
 func TestWalk(t *testing.T) {
 	t.Parallel()
 	steps := stepsOf(read(t, "docs/operations.md"))
@@ -75,10 +75,10 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// mark stands before each step's output.
+// mark precedes each step's output.
 const mark = "\n@@ step @@\n"
 
-// scriptOf is what bash is given. It ends at the first command that fails.
+// scriptOf returns the script of the walk. It ends at the first command that fails.
 func scriptOf(steps []step) string {
 	var script strings.Builder
 	script.WriteString("set -euo pipefail\nip link set lo up\n")
@@ -88,14 +88,14 @@ func scriptOf(steps []step) string {
 	return script.String()
 }
 
-// pattern matches an output that the page shows, with … for anything.
+// pattern matches an output of the page, in which … stands for any text.
 func pattern(shown string) *regexp.Regexp {
 	quoted := regexp.QuoteMeta(strings.TrimSpace(shown))
 	return regexp.MustCompile(`(?s)^\s*` + strings.ReplaceAll(quoted, "…", ".*") + `\s*$`)
 }
 
-// runWalk runs a script in the project's directory, with a home of its own, and returns
-// what it wrote.
+// runWalk runs a script in the project's directory, with its own HOME, and returns the
+// output.
 func runWalk(t *testing.T, script string) (string, error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), walkLimit)
@@ -119,13 +119,13 @@ func runWalk(t *testing.T, script string) (string, error) {
 	}
 	group := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = group
-	defer func() { _ = group() }() // what the walk has started and not ended
+	defer func() { _ = group() }() // kills the processes that the walk has left running
 	cmd.WaitDelay = wait.Limit
 	err := cmd.Wait()
 	return out.String(), err
 }
 
-// goEnvironment keeps Go's caches, which are found by HOME.
+// goEnvironment returns the locations of Go's caches, which Go otherwise derives from HOME.
 func goEnvironment(t *testing.T) []string {
 	t.Helper()
 	var env []string

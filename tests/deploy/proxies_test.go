@@ -19,17 +19,17 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// A kind of proxy.
+// A kind is a kind of proxy.
 type kind struct {
 	name  string
 	start func(testing.TB, proxies.Options) *proxies.Proxy
-	logs  bool // requests
-	// brief makes it cut what is silent for silenceAllowed, in place of minutes; nil
-	// where it never does.
+	logs  bool // it logs requests
+	// brief shortens the proxy's limit for silent connections from minutes to
+	// silenceAllowed; nil for a proxy without one.
 	brief map[string]string
 }
 
-// silenceAllowed is longer than the 15 s after which a node says something.
+// silenceAllowed is longer than the 15 s after which a node sends a keep-alive.
 const silenceAllowed = "20s"
 
 func kinds() []kind {
@@ -49,13 +49,13 @@ func kinds() []kind {
 	}
 }
 
-// A front is a proxy before two nodes that ask for tokens.
+// A front is a proxy before two nodes that require tokens.
 type front struct {
 	*proxies.Proxy
 	nodes []*program.Server
-	ca    string // file with the authority that clients have to trust
+	ca    string // file with the authority that clients must trust
 
-	secret string // file with the secret of tokens
+	secret string // file with the secret that signs tokens
 }
 
 // raise starts Redis, two nodes and a proxy.
@@ -85,7 +85,7 @@ func (f *front) client(t *testing.T) *client {
 	return &client{t: t, front: f, token: mint(t, f.secret)}
 }
 
-// eachKind runs a test with each kind of proxy, at once.
+// eachKind runs a test with each kind of proxy in parallel.
 func eachKind(t *testing.T, test func(*testing.T, kind)) {
 	t.Parallel()
 	for _, k := range kinds() {
@@ -96,14 +96,14 @@ func eachKind(t *testing.T, test func(*testing.T, kind)) {
 	}
 }
 
-// What is published through the proxy comes to those who follow through it, as it
-// happens, over SSE (with TLS: over HTTP/2) and WebSocket.
+// Events published through the proxy reach followers behind it at once, over SSE (over
+// HTTP/2 with TLS) and WebSocket.
 func TestProxyPassesEvents(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{})
 		c := f.client(t)
 		stream, socket := c.stream("chat:1", "earliest", nil), c.socket("chat:1", "earliest")
-		for i := range 5 { // each is waited for: a proxy that collects would hang here
+		for i := range 5 { // waits for each event: with a proxy that buffers, it would hang here
 			id := c.publish("chat:1", fmt.Sprint(i))
 			stream.expect(id)
 			socket.expect(id)
@@ -111,8 +111,8 @@ func TestProxyPassesEvents(t *testing.T) {
 	})
 }
 
-// A token in the address, offered as a subprotocol or in a header is in no log of the
-// proxy's, whether the request succeeds or no node answers.
+// The proxy logs no token from a URL, a subprotocol or a header, whether the request
+// succeeds or no node answers.
 func TestProxyKeepsTokens(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{})
@@ -127,7 +127,7 @@ func TestProxyKeepsTokens(t *testing.T) {
 		if res := c.get("/v1/rooms/chat:1/events", nil); res.StatusCode < 500 {
 			t.Errorf("without nodes: %s", res.Status)
 		}
-		f.Stop() // what is said of connections may come at their end
+		f.Stop() // proxies may log a connection when it ends
 		logs := f.Logs()
 		for line := range strings.Lines(logs) {
 			if strings.Contains(line, c.token) || strings.Contains(line, "access_token=") {
@@ -140,8 +140,8 @@ func TestProxyKeepsTokens(t *testing.T) {
 	})
 }
 
-// The settings of a proxy are read again, then a node leaves: those who follow come
-// back, and have each event once and in order.
+// The proxy reloads its settings, then a node leaves: followers resume and receive each
+// event once and in order.
 func TestProxyReloadAndLeavingNode(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{})
@@ -176,7 +176,7 @@ func TestProxyReloadAndLeavingNode(t *testing.T) {
 		if back == 0 {
 			t.Error("nobody noticed: the test tests nothing")
 		}
-		// Over a WebSocket, with the cursor of the connection that was cut.
+		// Resume over a WebSocket with the cursor of the connection that was cut.
 		again := c.socket("chat:1", want[9])
 		for _, id := range want[10:] {
 			again.expect(id)
@@ -184,8 +184,8 @@ func TestProxyReloadAndLeavingNode(t *testing.T) {
 	})
 }
 
-// busiest returns the node with the most streams: a proxy may have taken the other one for
-// gone for a moment, and then it has none.
+// busiest returns the node with the most streams. The other may have none, because the proxy
+// may have considered it down for a moment.
 func (f *front) busiest(t *testing.T) (busiest int) {
 	t.Helper()
 	var most float64
@@ -210,7 +210,7 @@ func (f *front) busiest(t *testing.T) (busiest int) {
 	return busiest
 }
 
-// leave ends a node in order.
+// leave ends a node with SIGTERM.
 func (f *front) leave(t *testing.T, i int) {
 	t.Helper()
 	f.nodes[i].Signal(syscall.SIGTERM)
@@ -219,7 +219,7 @@ func (f *front) leave(t *testing.T, i int) {
 	}
 }
 
-// same fails the test unless got is exactly what was wanted, in order.
+// same fails the test unless got is exactly want, in order.
 func same(t *testing.T, who string, want, got []string) {
 	t.Helper()
 	if d := logtest.Compare(want, got); !d.OK() {
@@ -227,8 +227,8 @@ func same(t *testing.T, who string, want, got []string) {
 	}
 }
 
-// Connections on which nothing is published outlive the time for which the proxy allows
-// silence: what the nodes say meanwhile passes, and counts.
+// Silent connections outlive the proxy's limit for silence, because it forwards the nodes'
+// keep-alives.
 func TestProxyKeepsSilentConnections(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{Instead: maps.Clone(k.brief)})
@@ -247,12 +247,12 @@ func TestProxyKeepsSilentConnections(t *testing.T) {
 	})
 }
 
-// The nodes learn from the proxy who a client is: each address has its own place, and
-// nobody gets another one by naming another address.
+// The proxy passes the address of a client to the nodes. Each address has its own connection
+// slots, and a client gets no more by naming another address.
 func TestProxyTellsClientAddress(t *testing.T) {
 	eachKind(t, func(t *testing.T, k kind) {
 		f := raise(t, k, proxies.Options{}, "--max-connections-per-address=1", "--trusted-proxy=127.0.0.1")
-		f.leave(t, 1) // places are each node's own
+		f.leave(t, 1) // each node counts its own slots
 		for _, from := range []net.IP{{127, 0, 0, 2}, {127, 0, 0, 3}} {
 			c := f.client(t)
 			c.from = from

@@ -14,11 +14,11 @@ import (
 	"github.com/tidemark/tidemark/tests/program"
 )
 
-// mostExposure is what systemd may make of the unit: 0 can do nothing, 10 everything. It
-// says 9.6 of a unit without hardening.
+// mostExposure is the highest allowed exposure level of the unit: 0 can do nothing, 10
+// everything. A unit without hardening has 9.6.
 const mostExposure = 1.5
 
-// unit returns the unit with the program where this machine has it.
+// unit returns the unit with this machine's path of the program.
 func unit(t *testing.T) string {
 	t.Helper()
 	const installed = "/usr/local/bin/tidemark"
@@ -31,7 +31,7 @@ func unit(t *testing.T) string {
 	return name
 }
 
-// analyze runs systemd-analyze, and returns all that it says.
+// analyze runs systemd-analyze, and returns its output.
 func analyze(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("systemd-analyze", append([]string{"--no-pager"}, args...)...)
@@ -44,7 +44,7 @@ func analyze(t *testing.T, args ...string) string {
 	return out.String()
 }
 
-// systemd knows each setting of the unit, and finds nothing to say.
+// systemd knows each setting of the unit and reports no problem.
 func TestUnitIsValid(t *testing.T) {
 	t.Parallel()
 	name := unit(t)
@@ -67,8 +67,8 @@ func TestUnitIsHardened(t *testing.T) {
 	}
 }
 
-// What the unit starts are commands that the program has, with settings that it knows, and
-// systemd waits for longer than the node takes to leave.
+// The unit uses existing commands and settings of the program, and systemd waits longer for
+// its end than a node takes to drain.
 func TestUnitFitsTheProgram(t *testing.T) {
 	t.Parallel()
 	text := read(t, "deploy/systemd/tidemark.service")
@@ -90,11 +90,12 @@ func TestUnitFitsTheProgram(t *testing.T) {
 	}
 }
 
-// leaving is how long a node may take to leave: 20 s, after --drain-spread's 2 s. Whoever
-// sets --drain-pause, adds it.
+// leaving is how long a node may take to end: 20 s after the 2 s of --drain-spread. An
+// operator who sets --drain-pause must add it.
 const leaving = 22 * time.Second
 
-// settingsOf returns the variables of all settings, as the program lists them.
+// settingsOf returns the environment variables of all settings, from the program's
+// reference.
 func settingsOf(t *testing.T) map[string]bool {
 	t.Helper()
 	settings := map[string]bool{"TIDEMARK_CONFIG": true}

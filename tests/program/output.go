@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Output is what a process has written to one of its outputs.
+// Output collects one output of a process.
 type Output struct {
 	mu      sync.Mutex // guards the fields below
 	text    strings.Builder
@@ -25,7 +25,7 @@ func (o *Output) Write(b []byte) (int, error) {
 	return o.text.Write(b)
 }
 
-// end says that nothing more will come.
+// end marks the end of the output.
 func (o *Output) end() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -33,13 +33,13 @@ func (o *Output) end() {
 	o.changedLocked()
 }
 
-// changedLocked wakes those who await. The caller holds o.mu.
+// changedLocked wakes the goroutines in Await. The caller holds o.mu.
 func (o *Output) changedLocked() {
 	close(o.changed)
 	o.changed = make(chan struct{})
 }
 
-// String returns all that has been written.
+// String returns everything written so far.
 func (o *Output) String() string {
 	text, _, _ := o.state()
 	return text
@@ -51,11 +51,11 @@ func (o *Output) state() (text string, ended bool, changed <-chan struct{}) {
 	return o.text.String(), o.ended, o.changed
 }
 
-// Await waits until ok says so of all that has been written, which it returns.
-// what names, for the failure, what is waited for.
+// Await waits until ok holds for everything written so far, and returns it. what names the
+// condition in the failure.
 func (o *Output) Await(t testing.TB, what string, ok func(text string) bool) string {
 	t.Helper()
-	limit := time.After(patience)
+	limit := time.After(waitLimit)
 	for {
 		text, ended, changed := o.state()
 		switch {
@@ -78,12 +78,12 @@ func (o *Output) AwaitText(t testing.TB, text string) {
 	o.Await(t, text, func(all string) bool { return strings.Contains(all, text) })
 }
 
-// AwaitLines waits until n lines have been written, and returns all there are.
+// AwaitLines waits until n lines have been written, and returns all lines.
 func (o *Output) AwaitLines(t testing.TB, n int) []string {
 	t.Helper()
 	text := o.Await(t, "enough lines", func(all string) bool { return strings.Count(all, "\n") >= n })
 	return strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 }
 
-// lastOf returns as much of the end of text as one cares to read.
+// lastOf returns the end of text, short enough to read.
 func lastOf(text string) string { return text[max(0, len(text)-4096):] }

@@ -1,5 +1,5 @@
-// Package program runs the real tidemark for tests: built once, started as a
-// process, and killed as nothing but a process can be.
+// Package program runs the real tidemark as a process, for tests that signal and kill it. A
+// test binary builds it once.
 package program
 
 import (
@@ -15,14 +15,14 @@ import (
 	"time"
 )
 
-// patience bounds each wait. It is no measure of anything: only a hang takes so long.
-const patience = time.Minute
+// waitLimit bounds each wait. Only a hang reaches it.
+const waitLimit = time.Minute
 
 // A Program is a built tidemark.
 type Program struct{ path string }
 
-// Build builds tidemark, with further flags of go build, into a new directory, which
-// remove removes. It is meant for TestMain.
+// Build builds tidemark, with further flags of go build, into a new directory. remove
+// removes the directory. Call Build in TestMain.
 func Build(flags ...string) (p Program, remove func(), err error) {
 	dir, err := os.MkdirTemp("", "tidemark-program-")
 	if err != nil {
@@ -37,27 +37,27 @@ func Build(flags ...string) (p Program, remove func(), err error) {
 	return p, func() { _ = os.RemoveAll(dir) }, err
 }
 
-// At returns the tidemark that another process has built at path.
+// At returns the tidemark at path, which another process has built.
 func At(path string) Program { return Program{path: path} }
 
-// Path is where p is, for At.
+// Path returns the path of the executable, for At.
 func (p Program) Path() string { return p.path }
 
 // Options say how to start a process.
 type Options struct {
-	Env   []string // beside what a program needs to run at all
+	Env   []string // in addition to PATH, HOME and TZ
 	Stdin string
 	Dir   string // working directory; "" is the test's
 }
 
-// A Process is a tidemark that was started. It ends with the test.
+// A Process is a running tidemark. It ends with the test.
 type Process struct {
-	// Stdout and Stderr are what it has written so far.
+	// Stdout and Stderr hold the output so far.
 	Stdout, Stderr *Output
 
 	t      testing.TB
 	cmd    *exec.Cmd
-	exited chan struct{} // closed once cmd has been waited for
+	exited chan struct{} // closed when the process has ended
 }
 
 // Start starts tidemark with args. The test fails if it writes a secret into its log.
@@ -66,7 +66,7 @@ func (p Program) Start(t testing.TB, o Options, args ...string) *Process {
 	secrets := secretsOf(t, o, args)
 	process := Start(t, o, p.path, args...)
 	t.Cleanup(func() {
-		process.Kill() // so that the log is whole
+		process.Kill() // so that the log is complete
 		log := process.Stderr.String()
 		if len(args) > 0 && args[0] == "serve" {
 			log += process.Stdout.String()
@@ -85,7 +85,7 @@ func Start(t testing.TB, o Options, path string, args ...string) *Process {
 	cmd.Stdin = strings.NewReader(o.Stdin)
 	p := &Process{Stdout: newOutput(), Stderr: newOutput(), t: t, cmd: cmd, exited: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.Stdout, p.Stderr
-	cmd.WaitDelay = patience // for a child that keeps our pipes
+	cmd.WaitDelay = waitLimit // for a child that keeps the pipes open
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func Start(t testing.TB, o Options, path string, args ...string) *Process {
 	return p
 }
 
-// PID is the process's number: what the system knows of it is in /proc.
+// PID returns the process id.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
 // Kill ends the process at once, with SIGKILL, and waits for it.
@@ -122,13 +122,13 @@ func (p *Process) Wait() int {
 	select {
 	case <-p.exited:
 		return p.cmd.ProcessState.ExitCode()
-	case <-time.After(patience):
+	case <-time.After(waitLimit):
 		p.t.Fatalf("%s is still running\n%s", p.cmd, p.Stderr)
 		return -1
 	}
 }
 
-// Run runs tidemark to its end, and returns what it wrote and its exit code.
+// Run runs tidemark to its end, and returns its output and exit code.
 func (p Program) Run(t testing.TB, o Options, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
 	process := p.Start(t, o, args...)
@@ -136,7 +136,7 @@ func (p Program) Run(t testing.TB, o Options, args ...string) (stdout, stderr st
 	return process.Stdout.String(), process.Stderr.String(), code
 }
 
-// Must is Run for what has to succeed: it returns what was written to standard output.
+// Must is Run for commands that must succeed. It returns the standard output.
 func (p Program) Must(t testing.TB, o Options, args ...string) string {
 	t.Helper()
 	stdout, stderr, code := p.Run(t, o, args...)
@@ -146,17 +146,17 @@ func (p Program) Must(t testing.TB, o Options, args ...string) string {
 	return stdout
 }
 
-// A Server is a tidemark that serves.
+// A Server is a tidemark that runs the command serve.
 type Server struct {
 	*Process
 	Addr string // host:port
 }
 
-// URL is the server's address in the form that clients take.
+// URL returns the server's address as clients take it.
 func (s *Server) URL() string { return "http://" + s.Addr }
 
-// Serve starts a server on a free port of loopback, or on the address that args
-// give with --listen, and returns once it listens.
+// Serve starts a server on a free loopback port, or on the address of --listen in args, and
+// returns when it listens.
 func (p Program) Serve(t testing.TB, o Options, args ...string) *Server {
 	t.Helper()
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, args...)
@@ -168,7 +168,7 @@ func (p Program) Serve(t testing.TB, o Options, args ...string) *Server {
 	return s
 }
 
-// listening finds in a JSON log the address that a server listens on.
+// listening returns the server's address from its JSON log, or "" if the log has none yet.
 func listening(log string) string {
 	for line := range strings.Lines(log) {
 		var entry struct{ Msg, Address string }

@@ -7,11 +7,12 @@ import (
 	"testing"
 )
 
-// minSecret is the length below which a secret may be a word that a log has anyway.
+// minSecret is the minimum length of a secret to look for: shorter ones may be ordinary
+// words of a log.
 const minSecret = 8
 
-// keepsSecrets fails the test if a process has written a secret into its log: a token or
-// a key, the place in an address where one stood, or one of those that it was given.
+// keepsSecrets fails the test if a log contains a secret: a token or key, the URL parameter
+// of a token, or one of the process's own secrets.
 func keepsSecrets(t testing.TB, log string, secrets []string) {
 	t.Helper()
 	for _, secret := range append(secrets, "eyJ", "tmk_", "access_token") {
@@ -23,8 +24,8 @@ func keepsSecrets(t testing.TB, log string, secrets []string) {
 	}
 }
 
-// secretsOf returns what is secret of what a process is given: in its environment, in its
-// arguments, and in the files that they name.
+// secretsOf returns the secrets in a process's environment and arguments, and in the files
+// they name.
 func secretsOf(t testing.TB, o Options, args []string) (secrets []string) {
 	t.Helper()
 	add := func(name, value string) {
@@ -37,7 +38,7 @@ func secretsOf(t testing.TB, o Options, args []string) (secrets []string) {
 		case name == "tls-key" || strings.HasSuffix(name, "-secret-file") || strings.HasSuffix(name, "-password-file"):
 			text, err := os.ReadFile(value)
 			if err != nil {
-				return // the process will say so
+				return // the process reports the error
 			}
 			secrets = append(secrets, strings.Split(string(text), "\n")...)
 		case strings.HasSuffix(name, "secret") || strings.HasSuffix(name, "token"):

@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// A clock is a file that says how far a process's time is from the machine's. The
-// process reads it each time it asks for the time, by way of libfaketime.
+// A clock is a file with the difference between a process's time and the machine's.
+// libfaketime makes the process read it whenever it asks for the time.
 type clock struct {
 	// Fixed by newClock.
 	file    string
-	library string // as LD_PRELOAD wants it
+	library string // in the form of LD_PRELOAD
 
 	offset time.Duration // owned by the test's goroutine
 }
@@ -28,7 +28,7 @@ func newClock(file string) (*clock, error) {
 	return c, c.step(0)
 }
 
-// faketime finds the library: the program of that name knows where it is.
+// faketime returns the path of the library, which the program faketime knows.
 func faketime() (string, error) {
 	out, err := exec.Command("faketime", "-m", "-f", "+0", "printenv", "LD_PRELOAD").Output()
 	library := strings.TrimSpace(string(out))
@@ -38,8 +38,7 @@ func faketime() (string, error) {
 	return library, nil
 }
 
-// step moves the clock. The file is replaced, for the process may read it at any
-// moment.
+// step moves the clock. It replaces the file, because the process may read it at any moment.
 func (c *clock) step(d time.Duration) error {
 	c.offset += d
 	next := c.file + ".next"
@@ -49,22 +48,22 @@ func (c *clock) step(d time.Duration) error {
 	return os.Rename(next, c.file)
 }
 
-// env are the settings for the process. Its timers go by the monotonic clock,
-// which stays true.
+// env returns the environment of the process. Its timers use the monotonic clock, which
+// stays true.
 //
-// The C library comes second, so that its malloc is found before that of
-// jemalloc: jemalloc asks for the time while libfaketime is not ready to give it,
-// and redis-server would hang at its start.
+// The C library is second in LD_PRELOAD so that its malloc precedes that of jemalloc:
+// jemalloc asks for the time before libfaketime is ready, and redis-server would hang at its
+// start.
 func (c *clock) env() []string {
 	return []string{
 		"LD_PRELOAD=" + c.library + " libc.so.6",
 		"FAKETIME_TIMESTAMP_FILE=" + c.file,
 		"FAKETIME_NO_CACHE=1",
-		"FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", // its name, newer and older
+		"FAKETIME_DONT_FAKE_MONOTONIC=1", "DONT_FAKE_MONOTONIC=1", // both names: of newer and older versions
 	}
 }
 
-// tidy removes what libfaketime leaves behind of a process that was killed.
+// tidy removes the shared memory that libfaketime leaves of a killed process.
 func (c *clock) tidy(pid int) {
 	_ = os.Remove(fmt.Sprintf("/dev/shm/faketime_shm_%d", pid))
 	_ = os.Remove(fmt.Sprintf("/dev/shm/sem.faketime_sem_%d", pid))

@@ -16,31 +16,30 @@ const (
 	shards = 3
 	slots  = 16384
 
-	// failoverEvery is how long a failover that was ordered may take before it is
-	// ordered again. A replica in a Cluster tries for 5 s: it gets no votes soon after
-	// another election in its shard, and then gives up.
+	// failoverEvery is the delay after which a requested failover is requested again. A
+	// replica in a Cluster tries for 5 s: soon after another election in its shard it gets
+	// no votes and gives up.
 	failoverEvery = 5500 * time.Millisecond
 )
 
-// ClusterOptions say what StartCluster starts. The zero value and nil mean the
-// defaults.
+// ClusterOptions tune StartCluster. The zero value and nil mean the defaults.
 type ClusterOptions struct {
 	Options
 
-	NoReplicas bool // three primaries alone; else each has a replica
+	NoReplicas bool // only three primaries; otherwise each has a replica
 }
 
-// A Cluster is three shards, each a primary with a replica. Which of the two
-// leads may change; slots may move from shard to shard.
+// A Cluster is three shards, each a primary with a replica. The two may change roles, and
+// slots may move between shards.
 type Cluster struct {
 	t      testing.TB
 	shards [][]*Server
 	ids    map[*Server]string
 }
 
-// StartCluster starts the nodes and returns once each of them calls the Cluster
-// complete. Shard i has the i-th third of the slots. A primary that does not
-// answer is replaced after some 2 s.
+// StartCluster starts the nodes and returns when each of them reports that the Cluster is
+// complete. Shard i has the i-th third of the slots. A primary that does not answer is
+// replaced after about 2 s.
 func StartCluster(t testing.TB, opt *ClusterOptions) *Cluster {
 	t.Helper()
 	if opt == nil {
@@ -62,12 +61,11 @@ func StartCluster(t testing.TB, opt *ClusterOptions) *Cluster {
 	return c
 }
 
-// orphanWait is for how long a slot may have no owner before somebody mends it.
+// orphanWait is how long a slot may have no owner before Settle repairs it.
 const orphanWait = 3 * time.Second
 
-// clusterArgs let a node count as dead after a second: long enough for one that
-// waits for a busy machine. Replicas stay with their shard, and take over however
-// old their data are.
+// clusterArgs make a node count as failed after a second, which is long enough on a busy
+// machine. Replicas stay in their shard, and take over regardless of the age of their data.
 func clusterArgs() []string {
 	return []string{
 		"--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
@@ -75,7 +73,7 @@ func clusterArgs() []string {
 	}
 }
 
-// create makes a Cluster of nodes that do not know each other.
+// create makes a Cluster of separate nodes.
 func (c *Cluster) create(ctx context.Context) error {
 	for i, n := range c.Nodes() {
 		id, err := n.admin().Do(ctx, "CLUSTER", "MYID").Text()
@@ -104,7 +102,7 @@ func (c *Cluster) create(ctx context.Context) error {
 	return c.Settle(ctx)
 }
 
-// meet returns once each node knows all others.
+// meet returns when each node knows all others.
 func (c *Cluster) meet(ctx context.Context) error {
 	nodes := c.Nodes()
 	for i, a := range nodes {
@@ -132,16 +130,16 @@ func (c *Cluster) meet(ctx context.Context) error {
 	})
 }
 
-// A member is what a node says of one node of its Cluster.
+// A member is a node's view of one node of its Cluster.
 type member struct {
 	primary bool
 	of      string // id of its primary, if it is a replica
-	healthy bool   // linked and not thought to have failed
+	healthy bool   // connected and not suspected to have failed
 	epoch   int
-	slots   []string // as "0-5460" or "7", and those on the move in brackets
+	slots   []string // as "0-5460" or "7"; migrating slots in brackets
 }
 
-// members is what the node says of its Cluster, by the ids of the nodes.
+// members returns the node's view of its Cluster by node id.
 func (s *Server) members(ctx context.Context) (map[string]*member, error) {
 	if !s.running() {
 		return nil, fmt.Errorf("%s: %w", s.Addr(), errDown)
@@ -168,7 +166,7 @@ func (s *Server) members(ctx context.Context) (map[string]*member, error) {
 	return all, nil
 }
 
-// has reports whether the slot is the member's.
+// has reports whether the member owns the slot.
 func (m *member) has(slot int) bool {
 	for _, s := range m.slots {
 		first, last, isRange := strings.Cut(s, "-")
@@ -184,13 +182,13 @@ func (m *member) has(slot int) bool {
 	return false
 }
 
-// URL is the address in the form that the program takes, with all nodes in it.
+// URL returns the address as the program takes it, with all nodes in it.
 func (c *Cluster) URL() string { return urlOf("redis+cluster", c.Nodes()) }
 
-// Nodes are all nodes: of each shard the first primary, then its replica.
+// Nodes returns all nodes: of each shard the first primary, then its replica.
 func (c *Cluster) Nodes() []*Server { return slices.Concat(c.shards...) }
 
-// Primary is the node that leads the shard now.
+// Primary returns the present primary of the shard.
 func (c *Cluster) Primary(shard int) *Server {
 	c.t.Helper()
 	var primary *Server
@@ -204,8 +202,8 @@ func (c *Cluster) Primary(shard int) *Server {
 	return primary
 }
 
-// primary is the node of the shard that calls itself primary; of two that do so,
-// one has not heard yet of the other's later election.
+// primary returns the node of the shard that calls itself primary. If two do, one has not
+// yet heard of the other's later election.
 func (c *Cluster) primary(ctx context.Context, shard int) (*Server, error) {
 	var primary *Server
 	newest := -1
@@ -224,7 +222,7 @@ func (c *Cluster) primary(ctx context.Context, shard int) (*Server, error) {
 	return primary, nil
 }
 
-// Replica is the other node of the shard.
+// Replica returns the other node of the shard.
 func (c *Cluster) Replica(shard int) *Server {
 	c.t.Helper()
 	primary := c.Primary(shard)
@@ -237,7 +235,7 @@ func (c *Cluster) Replica(shard int) *Server {
 	return nil
 }
 
-// Slot is the slot of a key.
+// Slot returns the slot of a key.
 func (c *Cluster) Slot(key string) int {
 	c.t.Helper()
 	for _, n := range c.Nodes() {
@@ -249,7 +247,7 @@ func (c *Cluster) Slot(key string) int {
 	return 0
 }
 
-// Shard is the shard that has the slot.
+// Shard returns the shard that owns the slot.
 func (c *Cluster) Shard(slot int) int {
 	c.t.Helper()
 	for i := range c.shards {
@@ -271,8 +269,8 @@ func (c *Cluster) Kill(shard int) *Server {
 	return primary
 }
 
-// Failover makes the replica of the shard its primary, as an operator would, with
-// nothing lost, and returns it once all nodes know.
+// Failover makes the replica of the shard its primary, as an operator would, without a loss.
+// It returns the new primary when all nodes know it.
 func (c *Cluster) Failover(ctx context.Context, shard int) (*Server, error) {
 	old, err := c.primary(ctx, shard)
 	if err != nil {
@@ -306,7 +304,7 @@ func (c *Cluster) Failover(ctx context.Context, shard int) (*Server, error) {
 	return promoted, c.Settle(ctx)
 }
 
-// Promoted returns the primary of the shard once it is another one than old.
+// Promoted waits until the shard has another primary than old, and returns it.
 func (c *Cluster) Promoted(ctx context.Context, shard int, old *Server) (promoted *Server, err error) {
 	err = until(ctx, func(ctx context.Context) error {
 		if promoted, err = c.primary(ctx, shard); err != nil {
@@ -320,13 +318,13 @@ func (c *Cluster) Promoted(ctx context.Context, shard int, old *Server) (promote
 	return promoted, err
 }
 
-// Settle returns once all nodes that run call the Cluster complete, agree on who
-// leads which shard and has which slots, and the replicas follow. Slots that nobody
-// has it gives back, as an operator would.
+// Settle returns when all running nodes report that the Cluster is complete, agree on the
+// primaries and their slots, and the replicas are connected. It gives slots without an owner
+// back, as an operator would.
 func (c *Cluster) Settle(ctx context.Context) error {
 	deserted := time.Now()
 	return until(ctx, func(ctx context.Context) error {
-		leads := map[string]*member{} // by id, as each says itself
+		leads := map[string]*member{} // by id, each primary's own view
 		for i := range c.shards {
 			p, err := c.primary(ctx, i)
 			if err != nil {
@@ -354,7 +352,7 @@ func (c *Cluster) Settle(ctx context.Context) error {
 	})
 }
 
-// orphans are the slots that no primary says are its own.
+// orphans returns the slots that no primary claims.
 func orphans(leads map[string]*member) (orphans []int) {
 	for slot := range slots {
 		owned := false
@@ -368,11 +366,11 @@ func orphans(leads map[string]*member) (orphans []int) {
 	return orphans
 }
 
-// adopt gives slots back to the primaries that others take for their owners. A slot
-// that was moved shortly before a failover may be left so: a primary that was stopped
-// meanwhile comes back with what it knew of old, at an epoch that takes the slot from
-// its owner, and then hears that it is a replica. What others know of the owner only
-// grows, and nothing in Redis 7.0 mends it (redis-cli --cluster fix does the same).
+// adopt gives slots back to the primaries that other nodes regard as the owners. A slot that
+// moved shortly before a failover may lose its owner: a stopped primary returns with its old
+// state, at an epoch that takes the slot from its owner, and then hears that it is a
+// replica. The other nodes' view of the owner persists, and nothing in Redis 7.0 repairs it
+// (redis-cli --cluster fix does the same).
 func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*member) error {
 	for _, owner := range c.Nodes() {
 		id := c.ids[owner]
@@ -400,7 +398,7 @@ func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*me
 	return fmt.Errorf("slots %v had no owner", orphans)
 }
 
-// settled complains until the node says what the primaries say of themselves.
+// settled returns an error until the node agrees with the primaries' own views.
 func (c *Cluster) settled(ctx context.Context, n *Server, leads map[string]*member) error {
 	info, err := n.admin().ClusterInfo(ctx).Result()
 	if err == nil && !strings.Contains(info, "cluster_state:ok") {
@@ -431,8 +429,8 @@ func (c *Cluster) settled(ctx context.Context, n *Server, leads map[string]*memb
 	return nil
 }
 
-// sameSlots compares what nodes say of slots, but for those on the move, which
-// only the owner mentions.
+// sameSlots compares two views of slots without the migrating ones, which only the owner
+// reports.
 func sameSlots(a, b []string) bool {
 	moving := func(s string) bool { return strings.HasPrefix(s, "[") }
 	return slices.Equal(slices.DeleteFunc(slices.Clone(a), moving), slices.DeleteFunc(slices.Clone(b), moving))

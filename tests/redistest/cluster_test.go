@@ -70,7 +70,7 @@ func TestClusterMovesASlot(t *testing.T) {
 	}
 }
 
-// A slot that its owner has forgotten, and the others have not, is given back.
+// A slot that its owner has forgotten, while the others have not, is given back.
 func TestClusterMendsASlot(t *testing.T) {
 	c := StartCluster(t, &ClusterOptions{NoReplicas: true})
 	slot := c.Slot("{a}")

@@ -14,12 +14,12 @@ import (
 const (
 	redisPort = "6379/tcp"
 
-	// pullWait bounds the first start, which may have to fetch the image.
+	// pullWait bounds the first start, which may have to pull the image.
 	pullWait = 2 * time.Minute
 )
 
-// errContainer answers what a container cannot do: its port on the host changes
-// with every start.
+// errContainer reports an operation that a container does not support: its port on the host
+// changes with every start.
 var errContainer = errors.New("not possible in a container: use StartProcess")
 
 // A containerServer is a Redis in a container.
@@ -37,9 +37,9 @@ func image() string {
 	return "redis:7"
 }
 
-// dockerAnswers reports whether there is a Docker engine to talk to.
+// dockerAnswers returns an error unless a Docker engine answers.
 func dockerAnswers() (err error) {
-	// The library panics where it finds no engine at all.
+	// The library panics if it finds no engine.
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("no Docker engine answers: %v", r)
@@ -58,7 +58,7 @@ func dockerAnswers() (err error) {
 	return nil
 }
 
-// startContainer starts a Redis in a container, and returns once it answers from here.
+// startContainer starts a Redis in a container, and returns when it answers from this host.
 func startContainer(args []string) (backend, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), pullWait)
 	defer cancel()
@@ -68,7 +68,7 @@ func startContainer(args []string) (backend, error) {
 		testcontainers.WithCmd(cmd...),
 		testcontainers.WithWaitStrategyAndDeadline(startWait,
 			wait.ForLog("Ready to accept connections"),
-			wait.ForListeningPort(redisPort).SkipInternalCheck(), // the image may hold no tools; awaitPing asks Redis itself
+			wait.ForListeningPort(redisPort).SkipInternalCheck(), // the image may have no tools; awaitPing asks Redis itself
 		),
 	)
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *containerServer) pause() error   { return errContainer }
 func (s *containerServer) resume() error  { return errContainer }
 func (s *containerServer) close()         { _ = terminate(s.c) }
 
-// terminate removes the container; nil and one that never started are fine.
+// terminate removes the container. It accepts nil and a container that never started.
 func terminate(c testcontainers.Container) error {
 	return testcontainers.TerminateContainer(c)
 }

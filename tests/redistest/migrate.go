@@ -6,20 +6,19 @@ import (
 	"net"
 )
 
-// migrateWait bounds the move of one group of keys, milliseconds.
+// migrateWait bounds the move of one group of keys, in milliseconds.
 const migrateWait = 10_000
 
-// A Migration is a slot on its way from one shard to another. Between its steps
-// some of the slot's keys are here and some there, as they are while an operator
-// moves it: commands for several keys are answered TRYAGAIN, those for keys that
-// have moved ASK.
+// A Migration is the move of a slot from one shard to another. Between its steps both shards
+// have some of the slot's keys, as while an operator moves it. Redis answers commands for
+// several keys with TRYAGAIN, and commands for moved keys with ASK.
 type Migration struct {
 	c        *Cluster
 	slot     int
 	from, to *Server
 }
 
-// StartMove opens the slot to being moved to shard.
+// StartMove begins to move the slot to shard.
 func (c *Cluster) StartMove(ctx context.Context, slot, shard int) (*Migration, error) {
 	from, err := c.primary(ctx, c.Shard(slot))
 	if err != nil {
@@ -46,7 +45,7 @@ func (m *Migration) set(ctx context.Context, at *Server, what, node string) erro
 	return nil
 }
 
-// Keys moves up to n keys and returns how many there were to move.
+// Keys moves up to n keys and returns the number of keys found.
 func (m *Migration) Keys(ctx context.Context, n int) (moved int, err error) {
 	keys, err := m.from.admin().ClusterGetKeysInSlot(ctx, m.slot, n).Result()
 	if err != nil || len(keys) == 0 {
@@ -63,7 +62,7 @@ func (m *Migration) Keys(ctx context.Context, n int) (moved int, err error) {
 	return len(keys), nil
 }
 
-// Finish moves what is left, and the slot; it returns once all nodes know.
+// Finish moves the other keys and the slot. It returns when all nodes know the new owner.
 func (m *Migration) Finish(ctx context.Context) error {
 	for {
 		moved, err := m.Keys(ctx, 100)
@@ -74,8 +73,8 @@ func (m *Migration) Finish(ctx context.Context) error {
 			break
 		}
 	}
-	// First the new owner and then the old one: a slot that both disown for a
-	// moment would be lost if a node died in it.
+	// The new owner first, then the old one: if both disowned the slot for a moment and a
+	// node died then, the slot would be lost.
 	for _, n := range []*Server{m.to, m.from} {
 		if err := m.set(ctx, n, "NODE", m.c.ids[m.to]); err != nil {
 			return err

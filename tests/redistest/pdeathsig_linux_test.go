@@ -10,12 +10,12 @@ import (
 	"time"
 )
 
-// A test binary that is killed takes its servers with it.
+// The servers of a killed test binary end with it.
 func TestNoOrphans(t *testing.T) {
 	const child = "TIDEMARK_TEST_ORPHANS"
 	if os.Getenv(child) != "" {
 		fmt.Println("server at", StartProcess(t).Addr())
-		os.Exit(0) // without any cleaning up
+		os.Exit(0) // without any cleanup
 	}
 	cmd := exec.Command(os.Args[0], "-test.run=^TestNoOrphans$")
 	cmd.Env = append(os.Environ(), child+"=1", "TMPDIR="+t.TempDir())

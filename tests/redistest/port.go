@@ -9,19 +9,18 @@ import (
 )
 
 const (
-	// Ports are taken from below those that systems give to outgoing connections
-	// (from 32768 on Linux), for such a one may have the port of a server that a
-	// test has stopped and wants to start again.
+	// Ports are taken from below the range for outgoing connections (from 32768 on Linux),
+	// because an outgoing connection could take the port of a stopped server.
 	firstPort = 20_000
 	endPort   = 32_000
 
-	// portTries bounds the search for a free one.
+	// portTries bounds the search for a free port.
 	portTries = 200
 )
 
-// A port is a TCP port of 127.0.0.1 that is kept free for one server, also while
-// that is down. The UDP port of the same number marks it as taken, for all test
-// binaries of the machine and for no longer than this one lives.
+// A port is a TCP port of 127.0.0.1 that is reserved for one server, also while the server
+// is down. An open UDP port of the same number marks it as taken for all test binaries of
+// the machine, until this binary ends.
 type port struct {
 	number int
 	mark   net.PacketConn
@@ -50,8 +49,8 @@ func (p *port) String() string { return strconv.Itoa(p.number) }
 
 func (p *port) release() { _ = p.mark.Close() }
 
-// FreeAddr returns an address of loopback that is the test's, for whatever it runs there.
-// Its UDP port is taken too.
+// FreeAddr returns a loopback address that is reserved for the test. Its UDP port is taken
+// too.
 func FreeAddr(t testing.TB) string {
 	t.Helper()
 	p, err := takePort()

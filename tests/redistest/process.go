@@ -20,24 +20,22 @@ const stopWait = 10 * time.Second
 // Options describe a redis-server process. The zero value is the
 // redis-server on the PATH, with nothing kept on disk.
 type Options struct {
-	// Args are redis-server's, such as "--appendonly", "yes".
+	// Args are arguments of redis-server, such as "--appendonly", "yes".
 	Args []string
 
-	// Clock makes a server whose clock StepClock moves.
+	// Clock gives the server a clock that StepClock moves.
 	Clock bool
 
-	// Newer makes a server of Redis 7.2 or later, which has WAITAOF. It does not go
-	// with Clock.
+	// Newer selects Redis 7.2 or later, which has WAITAOF. It cannot be combined with Clock.
 	Newer bool
 
-	// Announce, if set, is told the server's address before it starts and returns
-	// the one under which replicas, Sentinels, other nodes of a Cluster and clients
-	// are to find it: that of a proxy in front of it. What nodes of a Cluster say
-	// to each other on their bus does not go that way.
+	// Announce, if set, is called with the server's address before it starts. It returns the
+	// address under which replicas, Sentinels, other Cluster nodes and clients find the
+	// server, such as that of a proxy. The bus between Cluster nodes does not use it.
 	Announce func(addr string) string
 }
 
-// A processServer is a redis-server process with a directory of its own.
+// A processServer is a redis-server process with its own directory.
 type processServer struct {
 	// Fixed by startProcess.
 	opt       Options
@@ -45,14 +43,14 @@ type processServer struct {
 	program   string
 	dir       string
 	port      *port
-	bus       *port // of a Cluster's node, else nil
+	bus       *port // of a Cluster node; otherwise nil
 	announced string
-	clock     *clock // nil for the machine's
+	clock     *clock // nil for the machine's clock
 
-	// Of the running process; replaced by restart. Tests use a server from one
-	// goroutine at a time.
+	// The running process; replaced by restart. Tests use a server from one goroutine at a
+	// time.
 	cmd    *exec.Cmd
-	exited chan struct{} // closed once the process has been waited for
+	exited chan struct{} // closed when the process has ended
 }
 
 var _ backend = (*processServer)(nil)
@@ -60,11 +58,11 @@ var _ backend = (*processServer)(nil)
 // startArgs starts a redis-server with its arguments.
 func startArgs(args []string) (backend, error) { return startProcess(Options{Args: args}, nil) }
 
-// A confFunc gives the text of a server's configuration file, which comes before all
-// arguments, from the address that it is to announce. Nil means no file.
+// A confFunc returns a server's configuration file, which precedes all arguments. announced
+// is the address to announce. nil means no file.
 type confFunc func(announced string) []byte
 
-// startProcess starts a redis-server that answers.
+// startProcess starts a redis-server and waits until it answers.
 func startProcess(opt Options, conf confFunc) (backend, error) {
 	s := &processServer{opt: opt, conf: conf, program: program}
 	err := s.prepare()
@@ -78,7 +76,7 @@ func startProcess(opt Options, conf confFunc) (backend, error) {
 	return s, nil
 }
 
-// prepare gets what the server needs: its program, directory, ports and clock.
+// prepare reserves the resources of the server: its program, directory, ports and clock.
 func (s *processServer) prepare() (err error) {
 	if s.opt.Newer && s.opt.Clock {
 		return errors.New("libfaketime does not get on with the newer Redis")
@@ -130,8 +128,8 @@ func (s *processServer) restart() error {
 	return nil
 }
 
-// launch starts the process in a goroutine, which then waits for its end; stop and
-// kill wait for that goroutine.
+// launch starts the process in a goroutine that waits for its end; stop and kill wait for
+// that goroutine.
 func (s *processServer) launch() error {
 	out, err := os.OpenFile(s.logFile(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -147,14 +145,14 @@ func (s *processServer) launch() error {
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		defer close(exited)
-		runtime.LockOSThread() // as noOrphan asks for
+		runtime.LockOSThread() // required by noOrphan
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err
 		if err != nil {
 			return
 		}
-		_ = cmd.Wait() // how it ended shows in its log
+		_ = cmd.Wait() // the log shows how it ended
 		if s.clock != nil {
 			s.clock.tidy(cmd.Process.Pid)
 		}
@@ -166,7 +164,8 @@ func (s *processServer) launch() error {
 	return nil
 }
 
-// commandLine has the test's arguments last, for redis-server lets the last one win.
+// commandLine puts the test's arguments last, because redis-server uses the last value of an
+// option.
 func (s *processServer) commandLine() []string {
 	var line []string
 	if s.conf != nil {
@@ -186,14 +185,14 @@ func (s *processServer) commandLine() []string {
 	return append(line, s.opt.Args...)
 }
 
-// quickLink are arguments by which replication starts without waiting for more
-// replicas to come, and notices soon that the other side is silent.
+// quickLink returns arguments that start replication without a delay and detect a silent
+// peer quickly.
 func quickLink() []string {
 	return []string{"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1"}
 }
 
 func (s *processServer) stop() error {
-	if err := s.resume(); err != nil { // a stopped process takes no SIGTERM
+	if err := s.resume(); err != nil { // a stopped process does not handle SIGTERM
 		return err
 	}
 	return s.end(syscall.SIGTERM)
@@ -204,7 +203,7 @@ func (s *processServer) kill() error { return s.end(syscall.SIGKILL) }
 func (s *processServer) pause() error  { return s.signal(syscall.SIGSTOP) }
 func (s *processServer) resume() error { return s.signal(syscall.SIGCONT) }
 
-// signal does nothing to a process that has ended.
+// signal does nothing if the process has ended.
 func (s *processServer) signal(sig syscall.Signal) error {
 	if !s.running() {
 		return nil
@@ -259,7 +258,7 @@ func (s *processServer) alive() error {
 func (s *processServer) logFile() string  { return filepath.Join(s.dir, "redis.log") }
 func (s *processServer) confFile() string { return filepath.Join(s.dir, "redis.conf") }
 
-// lastWords are the last lines of the server's log.
+// lastWords returns the last lines of the server's log.
 func (s *processServer) lastWords() []byte {
 	log, err := os.ReadFile(s.logFile())
 	if err != nil {
@@ -269,7 +268,7 @@ func (s *processServer) lastWords() []byte {
 	return bytes.Join(lines[max(0, len(lines)-10):], nil)
 }
 
-// announce are the arguments by which a server gives addr as its own.
+// announce returns the arguments that make a server announce addr.
 func announce(addr string) []string {
 	host, port, _ := net.SplitHostPort(addr)
 	return []string{

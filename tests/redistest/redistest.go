@@ -1,13 +1,13 @@
 // Package redistest gives tests a real Redis.
 //
-// Where it comes from is decided once per test binary: a container where Docker
-// answers and the image can be had, else the redis-server on the PATH, else the
-// test fails. It never skips: a suite that passes without Redis proves nothing.
+// Each test binary decides once how to start it: in a container if Docker answers and
+// can run the image, otherwise as the redis-server on the PATH. If neither works, the test
+// fails. It never skips, because a suite that passes without Redis proves nothing.
 //
-//	TIDEMARK_TEST_REDIS        container or process: only that way will do
+//	TIDEMARK_TEST_REDIS        container or process: use only this way
 //	TIDEMARK_TEST_REDIS_IMAGE  the container's image, redis:7 by default
 //	TIDEMARK_TEST_REDIS_REPORT a file to which each test binary that starts a Redis
-//	                           adds a line saying so: its name, and where from
+//	                           adds a line with its name and the kind of Redis
 package redistest
 
 import (
@@ -19,13 +19,13 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Server is a Redis, in the hands of one test.
+// A Server is a Redis for one test.
 type Server struct {
 	t      testing.TB
 	b      backend
 	shared bool
 
-	admin func() *redis.Client // for what this package asks; one for all questions
+	admin func() *redis.Client // the client for this package's own commands
 }
 
 func newServer(t testing.TB, b backend) *Server {
@@ -36,9 +36,8 @@ func newServer(t testing.TB, b backend) *Server {
 	return s
 }
 
-// Start gives the test a Redis of its own, with nothing in it, which ends with
-// the test. args are redis-server's, such as "--appendonly", "yes"; without any
-// nothing is kept on disk.
+// Start starts an empty Redis that ends with the test. args are arguments of redis-server,
+// such as "--appendonly", "yes"; without them nothing is kept on disk.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
 	c := choose()
@@ -48,8 +47,8 @@ func Start(t testing.TB, args ...string) *Server {
 	return own(t, c.start, args)
 }
 
-// StartProcess is Start for tests that kill and restart the server, which only a
-// process can do on the same port.
+// StartProcess is Start for tests that kill and restart the server. Only a process can
+// restart on the same port.
 func StartProcess(t testing.TB, args ...string) *Server {
 	t.Helper()
 	return StartWith(t, Options{Args: args})
@@ -64,13 +63,13 @@ func own(t testing.TB, start starter, args []string) *Server {
 	return newServer(t, b)
 }
 
-// Addr is the server's host:port. It stays the same over Restart.
+// Addr returns the server's host:port. It stays the same over Restart.
 func (s *Server) Addr() string { return s.b.addr() }
 
-// URL is the server's address in the form that the program takes.
+// URL returns the server's address as the program takes it.
 func (s *Server) URL() string { return "redis://" + s.Addr() }
 
-// Announced is the address that Options.Announce gave it, else Addr.
+// Announced returns the address that Options.Announce gave the server, or Addr.
 func (s *Server) Announced() string {
 	if p, ok := s.b.(*processServer); ok {
 		return p.announced
@@ -78,7 +77,7 @@ func (s *Server) Announced() string {
 	return s.Addr()
 }
 
-// Client returns a plain client that is closed with the test.
+// Client returns a plain client. It is closed with the test.
 func (s *Server) Client() *redis.Client {
 	c := redis.NewClient(clientOptions(s.Addr()))
 	s.t.Cleanup(func() { _ = c.Close() })
@@ -103,28 +102,27 @@ func (s *Server) Kill() {
 	s.must("kill", s.b.kill)
 }
 
-// Restart starts the server again after Stop or Kill, with the same address,
-// arguments and data directory, and returns once it answers.
+// Restart starts the server again after Stop or Kill, with the same address, arguments and
+// data directory, and returns when it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
 	s.must("restart", s.b.restart)
 }
 
-// Pause stops the process as it stands (SIGSTOP): its connections stay open, and
-// it says nothing.
+// Pause stops the process with SIGSTOP: its connections stay open, and it answers nothing.
 func (s *Server) Pause() {
 	s.t.Helper()
 	s.must("pause", s.b.pause)
 }
 
-// Resume lets the server go on after Pause.
+// Resume continues the server after Pause.
 func (s *Server) Resume() {
 	s.t.Helper()
 	s.must("resume", s.b.resume)
 }
 
-// StepClock moves the clock of a server that has one of its own, by d from where
-// it stands. It runs on from there, over Restart too.
+// StepClock moves the server's own clock by d. The clock keeps running from there, also over
+// Restart.
 func (s *Server) StepClock(d time.Duration) {
 	s.t.Helper()
 	p, ok := s.b.(*processServer)
@@ -144,7 +142,7 @@ func (s *Server) must(what string, do func() error) {
 	}
 }
 
-// clientOptions are those of a client that asks for nothing but what the test asks for.
+// clientOptions are the options of a client that sends only the test's commands.
 func clientOptions(addr string) *redis.Options {
 	return &redis.Options{Addr: addr, Protocol: 2, DisableIdentity: true}
 }

@@ -11,30 +11,28 @@ import (
 )
 
 const (
-	// masterName is what the Sentinels call the primary.
-	masterName = "tidemark"
+	// primaryName is the Sentinels' name for the primary.
+	primaryName = "tidemark"
 
 	sentinels = 3
 	quorum    = 2
 )
 
-// SentinelOptions say what StartSentinel starts. The zero value and nil mean the
-// defaults.
+// SentinelOptions tune StartSentinel. The zero value and nil mean the defaults.
 type SentinelOptions struct {
-	Options      // of primary and replicas; Announce of the Sentinels too
+	Options      // of primary and replicas; Announce also of the Sentinels
 	Replicas int // 0 means 1
 }
 
-// A Sentinel is a primary with replicas, and three Sentinels which see to it that
-// there is a primary.
+// A Sentinel is a primary with replicas, and three Sentinels that replace a failed primary.
 type Sentinel struct {
 	t     testing.TB
 	data  []*Server // in the order of their start, the first primary first
 	watch []*Server // the Sentinels
 }
 
-// StartSentinel starts the servers and returns once the Sentinels know each other
-// and the replicas. A primary that does not answer is replaced after some 2 s.
+// StartSentinel starts the servers and returns when the Sentinels know each other and the
+// replicas. A primary that does not answer is replaced after about 2 s.
 func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
 	t.Helper()
 	if opt == nil {
@@ -56,11 +54,10 @@ func StartSentinel(t testing.TB, opt *SentinelOptions) *Sentinel {
 	return s
 }
 
-// startOne starts a Sentinel. Its periods are those of tests; that of a machine
-// that stands still for a moment (tilt) is longer than Redis's own, for a busy one
-// is no reason to do nothing for half a minute. A replica is fit to be promoted if it
-// was heard of within five ping periods; while its primary is down it is asked
-// once a second.
+// startOne starts a Sentinel with short periods. Its tilt period, in which a Sentinel does
+// nothing after its machine stood still, is longer than Redis's own trigger, because a busy
+// machine is no reason to pause for half a minute. A replica can be promoted if it was heard
+// of within five ping periods; while its primary is down, it is asked once a second.
 func (s *Sentinel) startOne(opt *SentinelOptions) *Server {
 	s.t.Helper()
 	one := startWith(s.t, Options{Args: []string{"--sentinel"}, Newer: opt.Newer, Announce: opt.Announce}, s.conf)
@@ -72,7 +69,7 @@ func (s *Sentinel) startOne(opt *SentinelOptions) *Server {
 	return one
 }
 
-// conf is the configuration of a Sentinel, which it goes on writing itself.
+// conf returns the configuration of a Sentinel, which the Sentinel then rewrites.
 func (s *Sentinel) conf(announced string) []byte {
 	host, port, _ := net.SplitHostPort(s.data[0].Announced())
 	ownHost, ownPort, _ := net.SplitHostPort(announced)
@@ -82,19 +79,20 @@ sentinel down-after-milliseconds %[1]s 1000
 sentinel failover-timeout %[1]s 2000
 sentinel announce-ip %[5]s
 sentinel announce-port %[6]s
-`, masterName, host, port, quorum, ownHost, ownPort)
+`, primaryName, host, port, quorum, ownHost, ownPort)
 }
 
-// URL is the address in the form that the program takes.
-func (s *Sentinel) URL() string { return urlOf("redis+sentinel", s.watch, "master_name="+masterName) }
+// URL returns the address as the program takes it.
+func (s *Sentinel) URL() string { return urlOf("redis+sentinel", s.watch, "master_name="+primaryName) }
 
-// Nodes are the servers with data, in the order of their start, whatever they are now.
+// Nodes returns the servers with data in the order of their start, regardless of their
+// roles.
 func (s *Sentinel) Nodes() []*Server { return s.data }
 
-// Sentinels are the servers that watch.
+// Sentinels returns the Sentinel servers.
 func (s *Sentinel) Sentinels() []*Server { return s.watch }
 
-// Primary is the server that the Sentinels call primary now.
+// Primary returns the server that the Sentinels call primary now.
 func (s *Sentinel) Primary() *Server {
 	s.t.Helper()
 	var primary *Server
@@ -108,14 +106,14 @@ func (s *Sentinel) Primary() *Server {
 	return primary
 }
 
-// primary is the server that all Sentinels which run agree on.
+// primary returns the server on which all running Sentinels agree.
 func (s *Sentinel) primary(ctx context.Context) (*Server, error) {
 	var agreed *Server
 	for _, w := range s.watch {
 		if !w.running() {
 			continue
 		}
-		at, err := w.admin().Do(ctx, "SENTINEL", "get-master-addr-by-name", masterName).StringSlice()
+		at, err := w.admin().Do(ctx, "SENTINEL", "get-master-addr-by-name", primaryName).StringSlice()
 		if err != nil {
 			return nil, fmt.Errorf("sentinel %s: %w", w.Addr(), err)
 		}
@@ -140,7 +138,7 @@ func (s *Sentinel) announcedAs(addr string) *Server {
 	return nil
 }
 
-// Replicas are the servers with data other than Primary.
+// Replicas returns the servers with data except the primary.
 func (s *Sentinel) Replicas() []*Server {
 	s.t.Helper()
 	primary := s.Primary()
@@ -155,8 +153,8 @@ func (s *Sentinel) Kill() *Server {
 	return primary
 }
 
-// Failover makes a replica the primary, as an operator would, and returns it once
-// all servers follow it.
+// Failover makes a replica the primary, as an operator would, and returns it when all
+// servers follow it.
 func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 	old, err := s.primary(ctx)
 	if err != nil {
@@ -169,16 +167,16 @@ func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 		if err != nil {
 			return err
 		}
-		if leads != old { // which may change again: a failover that is given up is ordered anew
+		if leads != old { // may change again: an abandoned failover is requested again
 			promoted = leads
 			return leads.leads(ctx)
 		}
 		err = fmt.Errorf("%s still leads", old.Addr())
-		if time.Since(asked) < failoverEvery { // a Sentinel that is kept waiting gives up
+		if time.Since(asked) < failoverEvery { // a Sentinel abandons a failover that is delayed
 			return err
 		}
-		if refused := s.watch[0].admin().Do(ctx, "SENTINEL", "FAILOVER", masterName).Err(); refused != nil {
-			return errors.Join(err, refused) // so soon after another failover
+		if refused := s.watch[0].admin().Do(ctx, "SENTINEL", "FAILOVER", primaryName).Err(); refused != nil {
+			return errors.Join(err, refused) // too soon after another failover
 		}
 		asked = time.Now()
 		return err
@@ -189,7 +187,7 @@ func (s *Sentinel) Failover(ctx context.Context) (*Server, error) {
 	return promoted, s.Settle(ctx)
 }
 
-// Promoted returns the primary once it is another one than old.
+// Promoted waits until the primary is another server than old, and returns it.
 func (s *Sentinel) Promoted(ctx context.Context, old *Server) (promoted *Server, err error) {
 	err = until(ctx, func(ctx context.Context) error {
 		if promoted, err = s.primary(ctx); err != nil {
@@ -203,8 +201,8 @@ func (s *Sentinel) Promoted(ctx context.Context, old *Server) (promoted *Server,
 	return promoted, err
 }
 
-// Settle returns once the servers that run are one primary and replicas that
-// follow it, and all Sentinels know of all.
+// Settle returns when the running servers are one primary and connected replicas, and all
+// Sentinels know all servers.
 func (s *Sentinel) Settle(ctx context.Context) error {
 	return until(ctx, func(ctx context.Context) error {
 		primary, err := s.primary(ctx)
@@ -225,10 +223,10 @@ func (s *Sentinel) Settle(ctx context.Context) error {
 	})
 }
 
-// knowsAll complains until the Sentinel w has met the other Sentinels and servers.
+// knowsAll returns an error until the Sentinel w knows the other Sentinels and servers.
 func (s *Sentinel) knowsAll(ctx context.Context, w *Server) error {
 	for what, want := range map[string]int{"replicas": len(s.data) - 1, "sentinels": len(s.watch) - 1} {
-		known, err := w.admin().Do(ctx, "SENTINEL", what, masterName).Slice()
+		known, err := w.admin().Do(ctx, "SENTINEL", what, primaryName).Slice()
 		if err != nil {
 			return fmt.Errorf("sentinel %s: %w", w.Addr(), err)
 		}

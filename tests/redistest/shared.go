@@ -7,16 +7,15 @@ import (
 	"testing"
 )
 
-// shared is the server that the tests of one binary have in common. A package
-// variable, for that is its scope; Main ends it.
+// shared is the server that all tests of one binary use. It is a package variable because a
+// test binary is its scope. Main ends it.
 var shared struct {
 	mu sync.Mutex // guards b
 	b  backend    // nil until the first Shared
 }
 
-// Shared returns a Redis that other tests of the package use too: keep apart by
-// a key prefix. It cannot be flushed, stopped or killed. The package's TestMain
-// must call Main.
+// Shared returns a Redis that all tests of the package share: separate them by a key prefix.
+// It cannot be flushed, stopped or killed. The package's TestMain must call Main.
 func Shared(t testing.TB) *Server {
 	t.Helper()
 	c := choose()
@@ -36,8 +35,8 @@ func Shared(t testing.TB) *Server {
 	return &Server{t: t, b: shared.b, shared: true}
 }
 
-// Main runs the tests of a package, says which Redis they ran against, and ends
-// the one that Shared started. Exit with what it returns.
+// Main runs the tests of a package, prints which Redis they use, and ends the server of
+// Shared. Exit with its result.
 func Main(m *testing.M) int {
 	fmt.Fprintln(os.Stderr, "redistest:", Source())
 	code := m.Run()

@@ -10,18 +10,18 @@ import (
 	"sync"
 )
 
-// starter starts one Redis with redis-server's arguments.
+// A starter starts one Redis with arguments of redis-server.
 type starter func(args []string) (backend, error)
 
-// choice is where this test binary takes its Redis from.
+// A choice is how this test binary starts Redis.
 type choice struct {
 	start  starter
 	source string
 	err    error // neither way works; says what to install
 }
 
-// choose is the one thing that outlives a test here: asking Docker costs a
-// second, and all tests of a binary should run against the same Redis.
+// choose is the only state that outlives a test: asking Docker takes a second, and all tests
+// of a binary should use the same Redis.
 var choose = sync.OnceValue(func() choice {
 	switch want := os.Getenv("TIDEMARK_TEST_REDIS"); want {
 	case "container":
@@ -39,7 +39,7 @@ var choose = sync.OnceValue(func() choice {
 	return process(c.err.Error())
 })
 
-// Source says which Redis the tests of this binary run against.
+// Source describes the Redis that the tests of this binary use.
 func Source() string {
 	c := choose()
 	if c.err != nil {
@@ -48,8 +48,8 @@ func Source() string {
 	return c.source
 }
 
-// container is the choice of a container, after one has been started for a try:
-// an engine that answers may still be unable to get or run the image.
+// container chooses containers after it has started one as a trial: an engine that answers
+// may still be unable to pull or run the image.
 func container() choice {
 	if err := dockerAnswers(); err != nil {
 		return choice{err: err}
@@ -62,7 +62,7 @@ func container() choice {
 	return choice{start: startContainer, source: "container " + image() + " via Docker"}
 }
 
-// process is the choice of a process; why says why it is not a container.
+// process chooses processes; why says why containers do not work.
 func process(why string) choice {
 	if err := processWorks(); err != nil {
 		return choice{err: err}
@@ -74,8 +74,8 @@ func process(why string) choice {
 	return choice{start: startArgs, source: source}
 }
 
-// report tells TIDEMARK_TEST_REDIS_REPORT, once, that this binary has started a
-// Redis: go test shows nothing of what a passing package says.
+// report adds a line to the file TIDEMARK_TEST_REDIS_REPORT, once, that this binary has
+// started a Redis. go test does not show the output of a package that passes.
 var report = sync.OnceFunc(func() {
 	name := os.Getenv("TIDEMARK_TEST_REDIS_REPORT")
 	if name == "" {

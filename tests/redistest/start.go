@@ -37,8 +37,8 @@ func StartNewer(t testing.TB, args ...string) *Server {
 	return StartWith(t, Options{Args: args, Newer: true})
 }
 
-// StartReplica starts a replica of primary, of the same kind, and returns once it
-// has all that primary has.
+// StartReplica starts a replica of primary, of the same kind, and returns when it has all
+// data of primary.
 func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 	t.Helper()
 	p, ok := primary.b.(*processServer)
@@ -54,20 +54,21 @@ func StartReplica(t testing.TB, primary *Server, args ...string) *Server {
 	return s
 }
 
-// Detach cuts a replica off from its primary: it keeps what it has and hears nothing
-// more until Attach, though it runs and answers. A replica that is only paused gets
-// to know, once it goes on, what lies in its sockets.
+// Detach disconnects a replica from its primary: it runs and answers with its present data,
+// and receives no more until Attach. A replica that is only paused would read the data in
+// its sockets once it continues.
 func (s *Server) Detach() {
 	s.t.Helper()
 	s.must("detach", func() error {
 		ctx := context.Background()
-		// A name and password that the primary does not know keep it from coming back.
+		// A name and password that the primary does not know keep the replica from
+		// reconnecting.
 		err := s.masterUser(ctx, "detached", "detached")
 		return errors.Join(err, s.admin().ClientKillByFilter(ctx, "TYPE", "master").Err())
 	})
 }
 
-// Attach lets a replica find its primary again, whoever that is now.
+// Attach lets a replica reconnect to the present primary.
 func (s *Server) Attach() {
 	s.t.Helper()
 	s.must("attach", func() error { return s.masterUser(context.Background(), "", "") })

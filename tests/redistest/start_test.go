@@ -16,7 +16,7 @@ import (
 	"github.com/tidemark/tidemark/tests/internal/cutproxy"
 )
 
-// ahead is how far the server's clock is from this machine's.
+// ahead returns how far the server's clock is ahead of this machine's.
 func ahead(t *testing.T, s *Server) time.Duration {
 	t.Helper()
 	now, err := s.Client().Time(t.Context()).Result()
@@ -26,8 +26,7 @@ func ahead(t *testing.T, s *Server) time.Duration {
 	return time.Until(now).Round(time.Minute)
 }
 
-// A clock goes where it is told while the server runs, and stays there over a
-// restart.
+// A clock moves while the server runs, and keeps its offset over a restart.
 func TestClockSteps(t *testing.T) {
 	s := StartWithClock(t)
 	for _, step := range []struct{ by, want time.Duration }{
@@ -54,7 +53,7 @@ func TestClockSteps(t *testing.T) {
 	}
 }
 
-// A replica has what its primary has, and follows it.
+// A replica has the data of its primary, and receives new data.
 func TestReplicaFollows(t *testing.T) {
 	primary := StartProcess(t)
 	client := primary.Client()
@@ -72,7 +71,7 @@ func TestReplicaFollows(t *testing.T) {
 	}
 }
 
-// A replica that is detached has what it had, until it is attached again.
+// A detached replica keeps its data until it is attached again.
 func TestReplicaLags(t *testing.T) {
 	primary := StartProcess(t)
 	replica := StartReplica(t, primary)
@@ -91,8 +90,8 @@ func TestReplicaLags(t *testing.T) {
 	}
 }
 
-// Nodes are found under the address that a proxy in front of them has, by their
-// replicas, by Sentinels and by clients; no other way leads to them.
+// Replicas, Sentinels and clients find nodes under the address of a proxy in front of them,
+// and under no other.
 func TestAnnouncedAddresses(t *testing.T) {
 	var mu sync.Mutex // guards proxies
 	proxies := map[string]*cutproxy.Proxy{}
@@ -143,7 +142,7 @@ func TestAnnouncedAddresses(t *testing.T) {
 	})
 }
 
-// A server that is paused keeps its connections and says nothing.
+// A paused server keeps its connections and answers nothing.
 func TestPause(t *testing.T) {
 	s := StartProcess(t)
 	conn, err := net.Dial("tcp", s.Addr())
@@ -169,7 +168,7 @@ func TestPause(t *testing.T) {
 	s.Stop()
 }
 
-// Two servers never have one port, also while one of them is down.
+// Two servers never have the same port, even while one of them is down.
 func TestPortIsKept(t *testing.T) {
 	p, err := takePort()
 	if err != nil {

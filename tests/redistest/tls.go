@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Certificates are those of a private authority, as files.
+// Certificates are the files of a private certificate authority.
 type Certificates struct {
 	dir  string
 	ca   *x509.Certificate
@@ -26,12 +26,12 @@ type Certificates struct {
 	CA string // file with the authority's certificate
 }
 
-// NewCertificates makes a certificate authority whose files end with the test.
+// NewCertificates makes a certificate authority. Its files end with the test.
 func NewCertificates(t testing.TB) *Certificates {
 	t.Helper()
 	c := &Certificates{dir: t.TempDir(), next: 1}
 	template := &x509.Certificate{
-		Subject: pkix.Name{CommonName: "authority of " + c.dir}, // tells two of them apart
+		Subject: pkix.Name{CommonName: "authority of " + c.dir}, // distinguishes two authorities
 		IsCA:    true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign,
 	}
@@ -39,12 +39,12 @@ func NewCertificates(t testing.TB) *Certificates {
 	return c
 }
 
-// Server issues a certificate for a server with the names and IP addresses.
+// Server issues a certificate for a server with these names and IP addresses.
 func (c *Certificates) Server(t testing.TB, name string, hosts ...string) (cert, key string) {
 	t.Helper()
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: name},
-		// Redis shows it also where it is the client: of its master, of its peers.
+		// Redis also uses it as a client: of its primary and of its peers.
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
 	}
 	for _, host := range hosts {
@@ -66,8 +66,8 @@ func (c *Certificates) Client(t testing.TB, name string) (cert, key string) {
 	})
 }
 
-// issue signs a certificate for a new key, valid for an hour each way. The first
-// one is the authority's, signed by itself.
+// issue signs a certificate for a new key, valid from an hour ago to an hour from now. The
+// first certificate is the authority's own.
 func (c *Certificates) issue(t testing.TB, name string, template *x509.Certificate) (certFile, keyFile string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -100,27 +100,26 @@ func (c *Certificates) write(t testing.TB, name, kind string, content []byte) (p
 	return path
 }
 
-// A TLSServer is a Redis that also listens for TLS. Its plain port is for the test's
-// own use.
+// A TLSServer is a Redis that also listens for TLS. Only the test uses its plain port.
 type TLSServer struct {
 	*Server
 	TLSAddr string // host:port
 }
 
-// StartTLS starts a Redis process with a certificate of c for 127.0.0.1. args are
-// redis-server's; "--tls-auth-clients", "no" makes it take clients without a certificate.
+// StartTLS starts a Redis process with a certificate of c for 127.0.0.1. args are arguments
+// of redis-server; "--tls-auth-clients", "no" accepts clients without a certificate.
 func (c *Certificates) StartTLS(t testing.TB, args ...string) *TLSServer {
 	t.Helper()
 	return c.start(t, nil, args...)
 }
 
-// StartTLSSentinel starts one Sentinel, which calls server "tidemark", speaks TLS to
-// it and on a port of its own, and has a quorum alone.
+// StartTLSSentinel starts one Sentinel with a quorum of one. It monitors server as
+// "tidemark" over TLS, and listens for TLS itself.
 func (c *Certificates) StartTLSSentinel(t testing.TB, server *TLSServer) *TLSServer {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(server.TLSAddr)
 	conf := func(string) []byte {
-		return fmt.Appendf(nil, "sentinel monitor %s %s %s 1\n", masterName, host, port)
+		return fmt.Appendf(nil, "sentinel monitor %s %s %s 1\n", primaryName, host, port)
 	}
 	return c.start(t, conf, "--sentinel", "--tls-replication", "yes")
 }

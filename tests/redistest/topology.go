@@ -11,18 +11,18 @@ import (
 )
 
 const (
-	// settleWait is how long servers may take to find each other before a test
-	// gives up. It takes them 1 to 3 s where nothing else runs.
+	// settleWait is how long servers may take to find each other. On an idle machine they
+	// take 1 to 3 s.
 	settleWait = 40 * time.Second
 
-	// adminWait bounds one question to a server, which may be stopped.
+	// adminWait bounds one command to a server, which may be stopped.
 	adminWait = time.Second
 
 	settlePoll = 10 * time.Millisecond
 )
 
-// until repeats try until it has no complaint. When ctx ends, or after settleWait,
-// it returns the last one.
+// until repeats try until it returns nil. If ctx ends, or after settleWait, it returns the
+// last error.
 func until(ctx context.Context, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, settleWait)
 	defer cancel()
@@ -34,7 +34,7 @@ func until(ctx context.Context, try func(context.Context) error) error {
 		if err == nil {
 			return nil
 		}
-		if complaint == nil || ctx.Err() == nil { // else it was interrupted
+		if complaint == nil || ctx.Err() == nil { // otherwise ctx interrupted the attempt
 			complaint = err
 		}
 		select {
@@ -45,7 +45,7 @@ func until(ctx context.Context, try func(context.Context) error) error {
 	}
 }
 
-// newAdmin is a client that gives up soon and never tries again by itself.
+// newAdmin returns a client that gives up quickly and never retries.
 func (s *Server) newAdmin() *redis.Client {
 	opt := clientOptions(s.Addr())
 	opt.DialTimeout, opt.ReadTimeout, opt.WriteTimeout = adminWait, adminWait, adminWait
@@ -55,7 +55,7 @@ func (s *Server) newAdmin() *redis.Client {
 	return c
 }
 
-// running reports whether there is a process, stopped or not.
+// running reports whether the process exists, stopped or not.
 func (s *Server) running() bool {
 	p, ok := s.b.(*processServer)
 	return !ok || p.running()
@@ -81,7 +81,7 @@ func (s *Server) replication(ctx context.Context) (map[string]string, error) {
 	return fields, nil
 }
 
-// linked complains until s is a replica that follows its primary.
+// linked returns an error until s is a replica that is connected to its primary.
 func (s *Server) linked(ctx context.Context) error {
 	info, err := s.replication(ctx)
 	if err == nil && info["master_link_status"] != "up" {
@@ -90,7 +90,7 @@ func (s *Server) linked(ctx context.Context) error {
 	return err
 }
 
-// leads complains until s is a primary.
+// leads returns an error until s is a primary.
 func (s *Server) leads(ctx context.Context) error {
 	info, err := s.replication(ctx)
 	if err == nil && info["role"] != "master" {
@@ -99,7 +99,7 @@ func (s *Server) leads(ctx context.Context) error {
 	return err
 }
 
-// urlOf is the form in which the program takes several addresses.
+// urlOf returns several addresses in the form that the program takes.
 func urlOf(scheme string, nodes []*Server, parameters ...string) string {
 	for _, n := range nodes[1:] {
 		parameters = append(parameters, "addr="+n.Announced())

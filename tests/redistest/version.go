@@ -11,8 +11,8 @@ import (
 // program is the name of the server.
 const program = "redis-server"
 
-// newerProgram is a redis-server of 7.2 or later: the one on the PATH, or the one
-// that scripts/newer-redis got.
+// newerProgram returns a redis-server of 7.2 or later: the one on the PATH, or the one that
+// scripts/newer-redis installed.
 func newerProgram() (string, error) {
 	if atLeast(processVersion(program), 7, 2) {
 		return program, nil
@@ -28,7 +28,7 @@ func newerProgram() (string, error) {
 	return exec.LookPath(got)
 }
 
-// atLeast compares a version like 7.0.15.
+// atLeast compares a version such as 7.0.15.
 func atLeast(version string, major, minor int) bool {
 	var haveMajor, haveMinor int
 	if _, err := fmt.Sscanf(version, "%d.%d", &haveMajor, &haveMinor); err != nil {
@@ -37,7 +37,7 @@ func atLeast(version string, major, minor int) bool {
 	return haveMajor > major || haveMajor == major && haveMinor >= minor
 }
 
-// processVersion is the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
+// processVersion returns the v= of "Redis server v=7.0.15 sha=…", or "of unknown version".
 func processVersion(program string) string {
 	out, err := exec.Command(program, "--version").Output()
 	if err == nil {

@@ -1,12 +1,11 @@
-// Package cutproxy is a TCP proxy that a test can cut: what a lost line, a
-// restarted load balancer or a closed laptop does to connections, at a moment
-// that the test chooses.
+// Package cutproxy is a TCP proxy that a test can cut at a moment of its choice. To the
+// connections it looks like a broken network, a restarted load balancer or a closed laptop.
 //
-// Promised: after Cut no byte passes on the connections that it cut, in either
-// direction; after Close nothing of the proxy is left, no goroutine either.
+// Promised: after Cut, no byte passes on the cut connections in either direction. After
+// Close, no goroutine or socket of the proxy is left.
 //
-// Not promised: that bytes sent shortly before a cut arrive. Real lines do not
-// promise it either.
+// Not promised: that bytes sent shortly before a cut arrive. Real networks do not promise it
+// either.
 package cutproxy
 
 import (
@@ -21,14 +20,14 @@ import (
 )
 
 const (
-	// bufferSize is the most that one read takes: many events.
+	// bufferSize is the maximum of one read: many events.
 	bufferSize = 32 << 10
 
-	// dialWait bounds how long the target may take to accept. It is on the same
-	// machine; a node that is being restarted refuses at once.
+	// dialWait bounds the connection to the target. The target is on the same machine, and a
+	// node that restarts refuses at once.
 	dialWait = 5 * time.Second
 
-	// maxMarker bounds how much of a marker can have arrived in an earlier read.
+	// maxMarker bounds the part of a marker that may have arrived in an earlier read.
 	maxMarker = 256
 )
 
@@ -36,7 +35,7 @@ const (
 type Proxy struct {
 	// Fixed by New.
 	listener *net.TCPListener
-	wg       sync.WaitGroup // the accept loop, and one goroutine for each connection
+	wg       sync.WaitGroup // the accept loop, and one goroutine per connection
 
 	mu       sync.Mutex // guards the fields below
 	target   string
@@ -44,13 +43,13 @@ type Proxy struct {
 	accepted int
 	refuse   bool
 	closed   bool
-	trap     *trap // armed by CutAfter
+	trap     *trap // set by CutAfter
 }
 
-// A link is one client's connection and the one to the target on its behalf.
+// A link is a client's connection and its connection to the target.
 type link struct {
 	client, server *net.TCPConn
-	done           chan struct{} // closed when no byte passes any more
+	done           chan struct{} // closed when no more bytes pass
 }
 
 // A trap is one call of CutAfter.
@@ -59,7 +58,7 @@ type trap struct {
 	sprung chan struct{} // closed once it has cut
 }
 
-// Listen starts a proxy to target, host:port, which ends with the test.
+// Listen starts a proxy to target, host:port. It ends with the test.
 func Listen(t testing.TB, target string) *Proxy {
 	t.Helper()
 	p, err := New(target)
@@ -82,13 +81,13 @@ func New(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where the proxy listens, host:port. It never changes.
+// Addr returns the proxy's address, host:port. It never changes.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// URL is Addr as the beginning of an address: "http://host:port".
+// URL returns Addr as a URL: "http://host:port".
 func (p *Proxy) URL() string { return "http://" + p.Addr() }
 
-// Cut resets all connections, as seen from both sides, and returns how many.
+// Cut resets all connections on both sides, and returns their number.
 func (p *Proxy) Cut() int {
 	p.mu.Lock()
 	var cut []*link
@@ -104,9 +103,9 @@ func (p *Proxy) Cut() int {
 	return len(cut)
 }
 
-// CutAfter arms a trap: the first connection on which marker passes to the client
-// is reset right behind its last byte. The channel is closed when that has
-// happened. A second call replaces the trap of the first.
+// CutAfter sets a trap: the first connection that sends marker to the client is reset right
+// after the marker's last byte. Then the channel is closed. A second call replaces the first
+// trap.
 func (p *Proxy) CutAfter(marker string) (sprung <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -114,37 +113,37 @@ func (p *Proxy) CutAfter(marker string) (sprung <-chan struct{}) {
 	return p.trap.sprung
 }
 
-// Refuse says whether connections from now on are reset at once. Those that
-// stand are left alone.
+// Refuse makes the proxy reset new connections at once, or accept them again. Existing
+// connections are not affected.
 func (p *Proxy) Refuse(refuse bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refuse = refuse
 }
 
-// Retarget sends connections from now on to another target. Those that stand are
-// left alone.
+// Retarget forwards new connections to another target. Existing connections are not
+// affected.
 func (p *Proxy) Retarget(target string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.target = target
 }
 
-// Accepted is how many connections were forwarded so far; refused ones do not count.
+// Accepted returns the number of forwarded connections so far, without refused ones.
 func (p *Proxy) Accepted() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.accepted
 }
 
-// Open is how many connections stand now.
+// Open returns the number of open connections.
 func (p *Proxy) Open() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return len(p.links)
 }
 
-// Close cuts everything, stops listening, and waits. Closing again does nothing.
+// Close cuts all connections, stops listening, and waits. Closing again does nothing.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -161,7 +160,7 @@ func (p *Proxy) accept() {
 			return
 		}
 		if err != nil {
-			continue // the client went away while it waited to be accepted
+			continue // the client left before it was accepted
 		}
 		p.wg.Go(func() { p.serve(client) })
 	}
@@ -195,15 +194,15 @@ func (p *Proxy) serve(client *net.TCPConn) {
 	_ = l.server.Close()
 }
 
-// admit says where a new connection goes, if anywhere.
+// admit returns the target of a new connection, and false if it is refused.
 func (p *Proxy) admit() (target string, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.target, !p.refuse && !p.closed
 }
 
-// add makes l one of those that Cut finds. Between admit and here the target was
-// dialled, and what is refused by now must not slip through.
+// add makes l known to Cut. It checks refuse again, because the proxy may have begun to
+// refuse while it dialed the target.
 func (p *Proxy) add(l *link) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -221,9 +220,8 @@ func (p *Proxy) remove(l *link) {
 	delete(p.links, l)
 }
 
-// spring finds the armed trap's marker in tail and data, which follow each
-// other, and disarms it. n is how much of data passes before the cut; the caller
-// calls cut once it has.
+// spring looks for the trap's marker in tail and data, which follow each other, and removes
+// the trap. n is how much of data passes before the cut; the caller then calls cut.
 func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -231,7 +229,7 @@ func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
 	if t == nil {
 		return len(data), nil
 	}
-	// One that was gone before the trap was armed must not hide a later one.
+	// A marker that passed before the trap was set must not hide a later one.
 	tail = tail[max(0, len(tail)-len(t.marker)+1):]
 	at := bytes.Index(append(tail[:len(tail):len(tail)], data...), t.marker)
 	if at < 0 {
@@ -242,10 +240,10 @@ func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
 	return end, func() { close(t.sprung) }
 }
 
-// copy forwards one direction until it ends. watch, if given, may end it sooner.
+// copy forwards one direction until it ends. watch, if set, may end it earlier.
 func (l *link) copy(to, from *net.TCPConn, watch func(tail, data []byte) (int, func())) {
 	buf := make([]byte, bufferSize)
-	var tail []byte // of what was forwarded: a marker may arrive in pieces
+	var tail []byte // of the forwarded bytes: a marker may arrive in pieces
 	for {
 		n, err := from.Read(buf)
 		var cut func()
@@ -265,7 +263,7 @@ func (l *link) copy(to, from *net.TCPConn, watch func(tail, data []byte) (int, f
 			cut()
 			return
 		case err != nil && errors.Is(err, io.EOF):
-			_ = to.CloseWrite() // the other direction goes on
+			_ = to.CloseWrite() // the other direction continues
 			return
 		case err != nil:
 			l.reset()
@@ -274,7 +272,7 @@ func (l *link) copy(to, from *net.TCPConn, watch func(tail, data []byte) (int, f
 	}
 }
 
-// reset ends both sides at once, without the goodbye that a clean end sends.
+// reset ends both sides at once with RST.
 func (l *link) reset() {
 	reset(l.client)
 	reset(l.server)

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// echo answers each line with itself, on the address that it returns.
+// echo returns the address of a server that sends back each line.
 func echo(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -87,7 +87,7 @@ func TestForwardsUntilCut(t *testing.T) {
 	}
 }
 
-// A clean end of one direction passes through and leaves the other one open.
+// An orderly end of one direction passes through and leaves the other one open.
 func TestHalfClose(t *testing.T) {
 	p := Listen(t, echo(t))
 	c := call(t, p)
@@ -109,7 +109,7 @@ func TestRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.Refuse(true)
-	if c, err := net.Dial("tcp", p.Addr()); err == nil { // else reset already
+	if c, err := net.Dial("tcp", p.Addr()); err == nil { // otherwise it was reset already
 		if _, err := newCaller(t, c).say("hello\n"); err == nil {
 			t.Error("refused, and answered")
 		}
@@ -124,7 +124,7 @@ func TestRefuse(t *testing.T) {
 	}
 }
 
-// The marker is found also where it arrives in two reads.
+// The proxy finds a marker that arrives in two reads.
 func TestCutAfter(t *testing.T) {
 	p := Listen(t, echo(t))
 	c := call(t, p)
@@ -148,7 +148,7 @@ func TestCutAfter(t *testing.T) {
 	<-sprung
 }
 
-// A marker that passed before the trap was armed does not hide the next one.
+// A marker that passed before the trap was set does not hide the next one.
 func TestCutAfterIgnoresThePast(t *testing.T) {
 	p := Listen(t, echo(t))
 	c := call(t, p)

@@ -10,7 +10,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// Caddy runs deploy/Caddyfile, with a certificate that is there already.
+// Caddy runs deploy/Caddyfile with an existing certificate.
 func Caddy(t testing.TB, o Options) *Proxy {
 	t.Helper()
 	dir, addr, admin := t.TempDir(), redistest.FreeAddr(t), redistest.FreeAddr(t)
@@ -18,7 +18,7 @@ func Caddy(t testing.TB, o Options) *Proxy {
 		"tidemark.example.com {\n":      "https://" + addr + " {\n\ttls " + o.Cert + " " + o.Key + "\n",
 		"127.0.0.1:8081 127.0.0.1:8082": strings.Join(o.Nodes, " "),
 		"\tgrace_period 10s\n": "\tgrace_period 1s\n\tadmin " + admin + "\n\tauto_https disable_redirects\n" +
-			"\tservers {\n\t\tprotocols h1 h2\n\t}\n", // not HTTP/3: no test speaks it, and redistest.FreeAddr has the UDP port
+			"\tservers {\n\t\tprotocols h1 h2\n\t}\n", // without HTTP/3: no test uses it, and redistest.FreeAddr occupies the UDP port
 	}, o.Instead)
 	name := filepath.Join(dir, "Caddyfile")
 	write(t, name, conf)

@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
-// HAProxy runs deploy/haproxy.cfg, with a process for its workers as services have it.
+// HAProxy runs deploy/haproxy.cfg in master-worker mode, as services do.
 func HAProxy(t testing.TB, o Options) *Proxy {
 	t.Helper()
 	dir, addr := t.TempDir(), redistest.FreeAddr(t)
@@ -21,7 +21,7 @@ func HAProxy(t testing.TB, o Options) *Proxy {
 	conf := edit(t, "haproxy.cfg", read(t, "haproxy.cfg"), map[string]string{
 		"bind :443":                         "bind " + addr,
 		"/etc/haproxy/tidemark.pem":         pem,
-		"maxconn 32768":                     "maxconn 1000", // machines allow fewer descriptors
+		"maxconn 32768":                     "maxconn 1000", // test machines allow fewer descriptors
 		"hard-stop-after 60s":               "hard-stop-after 1s",
 		"    server node1 127.0.0.1:8081\n": servers(o.Nodes, haproxyServer),
 		"    server node2 127.0.0.1:8082\n": "",
@@ -42,7 +42,7 @@ func HAProxy(t testing.TB, o Options) *Proxy {
 	return p
 }
 
-// loaded is what HAProxy says when its workers have the settings.
+// loaded is the log text when HAProxy's workers have the settings.
 const loaded = "Loading success"
 
 func haproxyServer(i int, addr string) string {

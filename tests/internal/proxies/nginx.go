@@ -26,7 +26,7 @@ func Nginx(t testing.TB, o Options) *Proxy {
 	return startNginx(t, dir, conf, &Proxy{Addr: addr})
 }
 
-// NginxTLS runs deploy/nginx-tls.conf within settings of nginx that have nothing else.
+// NginxTLS runs deploy/nginx-tls.conf inside otherwise minimal settings of nginx.
 func NginxTLS(t testing.TB, o Options) *Proxy {
 	t.Helper()
 	dir, addr := t.TempDir(), redistest.FreeAddr(t)
@@ -48,7 +48,7 @@ func startNginx(t testing.TB, dir, conf string, p *Proxy) *Proxy {
 	t.Helper()
 	head := "daemon off;\nerror_log stderr notice;\npid " + dir + "/pid;\n"
 	if os.Geteuid() == 0 {
-		head = "user root;\n" + head // its directory is ours alone
+		head = "user root;\n" + head // only root can read its directory
 	}
 	name := filepath.Join(dir, "nginx.conf")
 	write(t, name, head+conf)
@@ -71,7 +71,7 @@ func nginxServers(nodes []string) string {
 	})
 }
 
-// temporaryPaths keeps nginx out of the directories of the machine's own.
+// temporaryPaths returns settings that keep nginx out of the system's directories.
 func temporaryPaths(dir string) string {
 	var text strings.Builder
 	for _, kind := range []string{"client_body", "proxy", "fastcgi", "uwsgi", "scgi"} {

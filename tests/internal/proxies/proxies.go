@@ -1,5 +1,5 @@
-// Package proxies runs the reverse proxies whose settings are in deploy/, for tests: the
-// very files that people take, with other addresses and directories.
+// Package proxies runs the reverse proxies of deploy/ for tests, with the very files that
+// operators use. Only addresses and directories differ.
 package proxies
 
 import (
@@ -18,22 +18,22 @@ import (
 )
 
 const (
-	// again is how long to wait before a proxy is asked once more whether it is there.
-	again = 20 * time.Millisecond
+	// retryDelay is the delay between two requests to a proxy that does not answer yet.
+	retryDelay = 20 * time.Millisecond
 )
 
-// Options say what a proxy is to be like.
+// Options tune a proxy.
 type Options struct {
 	Nodes []string // host:port of each
 
-	// Cert and Key are PEM files. Those who speak TLS need them.
+	// Cert and Key are PEM files, for proxies with TLS.
 	Cert, Key string
 
-	// Instead has text of the settings and what stands in its place, each there once.
+	// Instead maps texts of the settings to replacements. Each text must occur once.
 	Instead map[string]string
 }
 
-// A Proxy runs. It ends with the test.
+// A Proxy is a running proxy. It ends with the test.
 type Proxy struct {
 	*program.Process
 	Addr string // host:port
@@ -45,7 +45,7 @@ type Proxy struct {
 	stop   sync.Once
 }
 
-// URL is the proxy's address for clients.
+// URL returns the proxy's address for clients.
 func (p *Proxy) URL() string {
 	if p.tls {
 		return "https://" + p.Addr
@@ -53,16 +53,16 @@ func (p *Proxy) URL() string {
 	return "http://" + p.Addr
 }
 
-// TLS reports whether clients speak TLS to p.
+// TLS reports whether p requires TLS.
 func (p *Proxy) TLS() bool { return p.tls }
 
-// Reload has p read its settings again, as its operator would.
+// Reload makes p read its settings again, as its operator would.
 func (p *Proxy) Reload() {
 	p.t.Helper()
 	p.reload()
 }
 
-// Logs returns all that p has written into its logs.
+// Logs returns all logs of p.
 func (p *Proxy) Logs() string {
 	p.t.Helper()
 	all := p.Stdout.String() + p.Stderr.String()
@@ -76,13 +76,12 @@ func (p *Proxy) Logs() string {
 	return all
 }
 
-// awaitService waits until p passes requests on. Whether a node answers them does not
-// matter here.
+// awaitService waits until p forwards requests. Any answer will do, also one without a node.
 func (p *Proxy) awaitService() {
 	p.t.Helper()
 	transport := &http.Transport{
 		DisableKeepAlives: true,
-		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // whose it is, is for tests to ask
+		TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, // other tests check the certificate
 	}
 	client := &http.Client{Transport: transport, Timeout: wait.Limit}
 	deadline := time.Now().Add(wait.Limit)
@@ -95,12 +94,12 @@ func (p *Proxy) awaitService() {
 		if time.Now().After(deadline) {
 			p.t.Fatalf("the proxy does not answer: %v\n%s", err, p.Stderr)
 		}
-		time.Sleep(again)
+		time.Sleep(retryDelay)
 	}
 }
 
-// Stop ends p in order, which the end of the test does too: its workers would outlive a
-// kill.
+// Stop ends p with SIGTERM. The end of the test calls it too. A kill would leave its workers
+// running.
 func (p *Proxy) Stop() {
 	p.stop.Do(func() {
 		p.Signal(syscall.SIGTERM)
@@ -138,8 +137,8 @@ func moduleRoot(t testing.TB) string {
 	}
 }
 
-// edit replaces each text by another. A text that is not there once is a test that would
-// test something else.
+// edit replaces texts. Each must occur exactly once; otherwise the test would check other
+// settings than it claims.
 func edit(t testing.TB, name, text string, edits ...map[string]string) string {
 	t.Helper()
 	for _, list := range edits {
