@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
+
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // pageLimit bounds a test that hangs. It decides nothing else.
@@ -36,7 +37,7 @@ type page struct {
 func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption) *page {
 	t.Helper()
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
-		chromedp.ExecPath(findBrowser(t)),
+		chromedp.ExecPath(require.Program(t, "chromium")),
 		chromedp.UserDataDir(t.TempDir()),
 		chromedp.DisableGPU,
 		chromedp.Flag("no-sandbox", os.Geteuid() == 0), // Chromium refuses to run as root in its sandbox
@@ -67,17 +68,6 @@ func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption)
 	}
 	p.do(chromedp.Navigate(url))
 	return p
-}
-
-func findBrowser(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	t.Fatal("no browser on the PATH, and the console's test needs one: apt-get install chromium")
-	return ""
 }
 
 // listen records the browser's reports: errors of the script, and requests that the content

@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark/tidemark/streams/logtest"
 	"github.com/tidemark/tidemark/tests/internal/cutproxy"
 	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // testLimit bounds a test that hangs. It is long because a client resumes only after some
@@ -42,6 +43,31 @@ type client struct {
 	// halves says that the client passes on half an event when the connection breaks inside
 	// it: see TestHalfAnEvent.
 	halves bool
+
+	// need, if set, skips the test if the client cannot run on this machine.
+	need func(t testing.TB)
+}
+
+func needNPM(t testing.TB)  { require.Packages(t, "npm") }
+func needCurl(t testing.TB) { require.Program(t, "curl") }
+
+// available returns the clients that can run here. For each other one it runs a subtest
+// that require skips, or fails.
+func available(t *testing.T) (clients []client) {
+	t.Helper()
+	for _, c := range all {
+		can := c.need == nil
+		if !can {
+			t.Run("needs of "+c.name, func(t *testing.T) {
+				c.need(t)
+				can = true
+			})
+		}
+		if can {
+			clients = append(clients, c)
+		}
+	}
+	return clients
 }
 
 // A heard is an event as the client passed it on.
@@ -56,19 +82,20 @@ func (h heard) String() string { return h.ID + " " + h.Type + " " + h.Data }
 var all = []client{
 	{name: "r3labs/sse", follow: followR3labs, halves: true},
 	{name: "tmaxmax/go-sse", follow: followTmaxmax},
-	{name: "npm eventsource", follow: followNPM("eventsource.mjs")},
-	{name: "npm fetch-event-source", follow: followNPM("fetch-event-source.mjs")},
-	{name: "curl", follow: followCurl},
+	{name: "npm eventsource", follow: followNPM("eventsource.mjs"), need: needNPM},
+	{name: "npm fetch-event-source", follow: followNPM("fetch-event-source.mjs"), need: needNPM},
+	{name: "curl", follow: followCurl, need: needCurl},
 }
 
 // Scenario 40: real clients. The browser's own EventSource is tested in tests/browser.
 func TestScenario40RealClients(t *testing.T) {
+	clients := available(t)
 	for log, open := range logs {
 		t.Run(log, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, open(t))
 			var followers []*follower
-			for _, c := range all {
+			for _, c := range clients {
 				followers = append(followers, follow(t, c, s))
 			}
 			want := drive(t, s, followers)
@@ -272,7 +299,7 @@ func TestTheNodeGoes(t *testing.T) {
 	first := serve(t, log)
 	second := serve(t, log)
 	var followers []*follower
-	for _, c := range all {
+	for _, c := range available(t) {
 		followers = append(followers, follow(t, c, first))
 	}
 	want := []heard{first.publish(t, 1)}

@@ -6,11 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -45,31 +43,9 @@ func run(ctx context.Context, line func(string), name string, args ...string) er
 	return fmt.Errorf("%s: %w: %s", name, errors.Join(err, lines.Err()), strings.TrimSpace(complaint.String()))
 }
 
-// install installs the packages in npm/package-lock.json, once.
-var install = sync.OnceValue(func() error {
-	for _, need := range []string{"node", "npm"} {
-		if _, err := exec.LookPath(need); err != nil {
-			return fmt.Errorf("%s is not installed, and npm's clients need it: apt-get install nodejs npm (Node 20 or later)", need)
-		}
-	}
-	// npm writes this file last: it exists only after a complete installation.
-	if _, err := os.Stat(filepath.Join("npm", "node_modules", ".package-lock.json")); err == nil {
-		return nil
-	}
-	c := exec.Command("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	c.Dir = "npm"
-	if out, err := c.CombinedOutput(); err != nil {
-		return fmt.Errorf("npm ci in tests/clients/npm: %w: %s", err, out)
-	}
-	return nil
-})
-
 // followNPM runs a script of the npm directory, which prints the events it receives.
 func followNPM(script string) func(context.Context, *testing.T, string, func(heard)) error {
 	return func(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
-		if err := install(); err != nil {
-			return err
-		}
 		return run(ctx, func(line string) {
 			var h heard
 			if err := json.Unmarshal([]byte(line), &h); err != nil {
@@ -83,9 +59,6 @@ func followNPM(script string) func(context.Context, *testing.T, string, func(hea
 // followCurl runs curl, and whenever it ends, runs it again with the last id: a shell loop
 // in Go.
 func followCurl(ctx context.Context, t *testing.T, url string, hear func(heard)) error {
-	if _, err := exec.LookPath("curl"); err != nil {
-		return errors.New("curl is not installed: apt-get install curl")
-	}
 	lastID := ""
 	for ctx.Err() == nil {
 		args := []string{"--silent", "--show-error", "--no-buffer", "--header", "Accept: text/event-stream"}

@@ -20,6 +20,7 @@ import (
 
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // A shown holds the values of each label of one metric.
@@ -281,6 +282,7 @@ func TestAlertsHaveRows(t *testing.T) {
 // promtool runs Debian's promtool in the directory of dir.
 func promtool(t *testing.T, dir string, args ...string) {
 	t.Helper()
+	require.Program(t, "promtool")
 	cmd := exec.CommandContext(t.Context(), "promtool", args...)
 	cmd.Dir = dir
 	if out, err := cmd.CombinedOutput(); err != nil {

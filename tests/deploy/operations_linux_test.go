@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // walkLimit bounds the walk. Most of it is the build of the program.
@@ -98,6 +99,8 @@ func pattern(shown string) *regexp.Regexp {
 // output.
 func runWalk(t *testing.T, script string) (string, error) {
 	t.Helper()
+	require.NetworkNamespace(t)
+	require.Program(t, "ip")
 	ctx, cancel := context.WithTimeout(context.Background(), walkLimit)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "walk")
@@ -115,7 +118,7 @@ func runWalk(t *testing.T, script string) (string, error) {
 		cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_NET_ADMIN} // for "ip link"
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("no network namespace to be had, which takes root or user namespaces for everyone: %v", err)
+		t.Fatalf("start the walk in a network namespace: %v", err)
 	}
 	group := func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.Cancel = group

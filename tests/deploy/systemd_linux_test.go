@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // mostExposure is the highest allowed exposure level of the unit: 0 can do nothing, 10
@@ -34,6 +35,7 @@ func unit(t *testing.T) string {
 // analyze runs systemd-analyze, and returns its output.
 func analyze(t *testing.T, args ...string) string {
 	t.Helper()
+	require.Program(t, "systemd-analyze")
 	cmd := exec.Command("systemd-analyze", append([]string{"--no-pager"}, args...)...)
 	cmd.Env = append(cmd.Environ(), "SYSTEMD_COLORS=0")
 	var out bytes.Buffer

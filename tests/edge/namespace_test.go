@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tidemark/tidemark/tests/internal/wait"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // insideVar tells a test that it runs in network namespaces, and where the program is.
@@ -30,6 +31,8 @@ func inside(t *testing.T) bool {
 	if os.Getenv(insideVar) != "" {
 		return true
 	}
+	require.NetworkNamespace(t)
+	require.Program(t, "ip")
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -45,7 +48,7 @@ func inside(t *testing.T) bool {
 		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("no network namespace to be had, which takes root or user namespaces for everyone: %v", err)
+		t.Fatalf("start the test in a network namespace: %v", err)
 	}
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // kills its children too
 	t.Parallel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tidemark/tidemark/tests/internal/testmain"
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 var (
@@ -49,7 +50,7 @@ func run(m *testing.M) int {
 	fmt.Printf("fault: seed %d\n", *seed)
 	var flags []string
 	if !thorough() {
-		flags = append(flags, "-race")
+		flags = require.RaceFlags()
 	}
 	code := testmain.WithProgram(m, &tidemark, flags...)
 	if err := results.publish(); err != nil {

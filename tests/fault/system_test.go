@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/tests/internal/wait"
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // counter counts from any goroutine.
@@ -89,6 +90,7 @@ const tinyKeep = 300
 // newSystem starts a system on its own log.
 func newSystem(t *testing.T, name string, log deployment, p plan) *system {
 	t.Helper()
+	require.Program(t, "nginx")
 	w := &system{
 		t: t, name: name, seed: *seed, log: log, began: time.Now(), http: newHTTP(),
 		flagged: map[*client]string{}, injected: map[string]int{},

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"testing"
+
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // StartWith starts a redis-server process, which ends with the test.
@@ -17,6 +19,9 @@ func startWith(t testing.TB, opt Options, conf confFunc) *Server {
 	t.Helper()
 	if err := processWorks(); err != nil {
 		t.Fatal(err)
+	}
+	if opt.Clock {
+		require.Program(t, "faketime")
 	}
 	b, err := startProcess(opt, conf)
 	if err != nil {

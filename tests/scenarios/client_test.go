@@ -113,9 +113,15 @@ func (c *client) awaitEnd() {
 // connected reports whether the connection stands.
 func (c *client) connected() bool { return c.Connected() }
 
-func (c *client) len() int { return len(c.all()) }
+func (c *client) len() int {
+	n, _ := c.Counts()
+	return n
+}
 
-func (c *client) eventCount() int { return len(c.Record().IDs) }
+func (c *client) eventCount() int {
+	_, n := c.Counts()
+	return n
+}
 
 // all returns the messages of all connections so far.
 func (c *client) all() []follow.Message { return c.Record().Messages }

@@ -301,6 +301,13 @@ func (c *Client) Record() State {
 	return s
 }
 
+// Counts returns the number of messages and of events so far.
+func (c *Client) Counts() (messages, events int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.state.Messages), len(c.state.IDs)
+}
+
 // Continue makes the record of an earlier client the beginning of this one's.
 func (c *Client) Continue(s State) {
 	c.mu.Lock()

@@ -8,11 +8,13 @@ import (
 
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // Caddy runs deploy/Caddyfile with an existing certificate.
 func Caddy(t testing.TB, o Options) *Proxy {
 	t.Helper()
+	require.Program(t, "caddy")
 	dir, addr, admin := t.TempDir(), redistest.FreeAddr(t), redistest.FreeAddr(t)
 	conf := edit(t, "Caddyfile", read(t, "Caddyfile"), map[string]string{
 		"tidemark.example.com {\n":      "https://" + addr + " {\n\ttls " + o.Cert + " " + o.Key + "\n",

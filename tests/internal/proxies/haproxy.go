@@ -10,11 +10,13 @@ import (
 
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // HAProxy runs deploy/haproxy.cfg in master-worker mode, as services do.
 func HAProxy(t testing.TB, o Options) *Proxy {
 	t.Helper()
+	require.Program(t, "haproxy")
 	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	pem := filepath.Join(dir, "tidemark.pem")
 	write(t, pem, text(t, o.Cert)+text(t, o.Key))

@@ -10,11 +10,13 @@ import (
 
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // Nginx runs deploy/nginx.conf.
 func Nginx(t testing.TB, o Options) *Proxy {
 	t.Helper()
+	require.Program(t, "nginx")
 	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	conf := edit(t, "nginx.conf", read(t, "nginx.conf"), map[string]string{
 		"listen 8080;":                                   "listen " + addr + ";",
@@ -29,6 +31,7 @@ func Nginx(t testing.TB, o Options) *Proxy {
 // NginxTLS runs deploy/nginx-tls.conf inside otherwise minimal settings of nginx.
 func NginxTLS(t testing.TB, o Options) *Proxy {
 	t.Helper()
+	require.Program(t, "nginx")
 	dir, addr := t.TempDir(), redistest.FreeAddr(t)
 	access, errors := filepath.Join(dir, "access.log"), filepath.Join(dir, "error.log")
 	conf := edit(t, "nginx-tls.conf", read(t, "nginx-tls.conf"), map[string]string{

@@ -24,7 +24,7 @@ type Block struct {
 type Reader struct{ in *bufio.Reader }
 
 // bufferSize suits ten thousand readers in one process: most blocks are shorter.
-const bufferSize = 512
+const bufferSize = 2 << 10
 
 // NewReader returns a Reader of the blocks in body.
 func NewReader(body io.Reader) *Reader {
