@@ -41,7 +41,7 @@ func compare(t *testing.T, p *page, want []string) {
 
 // The page closes its EventSource. When it resumes with its cursor in the URL, it receives
 // the events published in between, by itself and by others.
-func TestCutAndComeBack(t *testing.T) {
+func TestPageResumesAfterCut(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	p := openPage(t, s.HTTP.URL)
@@ -83,7 +83,7 @@ func TestCutAndComeBack(t *testing.T) {
 //
 // This is the browser's part of scenario 40. TestScenario40RealClients in tests/clients has
 // the others.
-func TestTheBrowserResumesByItself(t *testing.T) {
+func TestBrowserResumes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	line := cutproxy.Listen(t, s.Addr())
@@ -128,7 +128,7 @@ func TestTheBrowserResumesByItself(t *testing.T) {
 
 // A server is stopped in order and started again on the same log. A publish through the page
 // waits for it, with one key, and no event is missing.
-func TestTheServerIsRestarted(t *testing.T) {
+func TestPageSurvivesServerRestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	first := serve(t, dir, nil)
@@ -161,7 +161,7 @@ func TestTheServerIsRestarted(t *testing.T) {
 
 // The page shows a gap notice in its place: after the last event it had, before the first
 // event that the room still has.
-func TestAGapIsShownInItsPlace(t *testing.T) {
+func TestPageShowsGapInPlace(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
 		Retention: []service.RetentionRule{{Pattern: "*", Retention: streams.Retention{Events: 10, Age: time.Hour}}},
@@ -194,7 +194,7 @@ func TestAGapIsShownInItsPlace(t *testing.T) {
 }
 
 // Markup stays text, and events may have the type names of EventSource itself.
-func TestWhateverComesIsText(t *testing.T) {
+func TestPageEscapesData(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	p := openPage(t, s.HTTP.URL)
@@ -222,7 +222,7 @@ func TestWhateverComesIsText(t *testing.T) {
 }
 
 // The page finds a type that it was not told of in the room's history.
-func TestTypesAreFound(t *testing.T) {
+func TestPageFindsTypes(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	s.Publish(t, "lobby", "note", `1`)
@@ -234,7 +234,7 @@ func TestTypesAreFound(t *testing.T) {
 }
 
 // The list is bounded; the counts are not.
-func TestTheListIsBounded(t *testing.T) {
+func TestPageBoundsList(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	ids := s.publish(t, "lobby", 1, 600)
@@ -249,7 +249,7 @@ func TestTheListIsBounded(t *testing.T) {
 }
 
 // The page shows the text of the problem document when the server refuses a request.
-func TestProblemsAreShown(t *testing.T) {
+func TestPageShowsProblems(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), nil)
 	p := openPage(t, s.HTTP.URL)
@@ -262,20 +262,20 @@ func TestProblemsAreShown(t *testing.T) {
 	p.click("publish button[type=submit]")
 	p.await(`document.getElementById('answer').textContent.startsWith('4')`)
 	if got := p.text("answer"); !strings.Contains(got, "tidemark.") {
-		t.Errorf("the answer does not say what is wrong: %s", got)
+		t.Errorf("the answer does not name the error: %s", got)
 	}
 
 	p.follow("no room!", "since=now")
 	p.awaitState("refused")
 	p.await(`document.querySelector('.note.error') !== null`)
 	if got := p.rows("error")[0].Text; !strings.HasPrefix(got, "Refused: 4") {
-		t.Errorf("the list says %q", got)
+		t.Errorf("the list shows %q", got)
 	}
 }
 
 // If the server requires a token, the page uses the token in its field, and without one it
 // shows why it is refused. A stream that ended with its token continues with a new one.
-func TestATokenIsShown(t *testing.T) {
+func TestPageUsesToken(t *testing.T) {
 	t.Parallel()
 	secret := []byte("a secret of thirty-two bytes, or more")
 	verifier, err := access.Open(access.Options{Secrets: [][]byte{secret}})
@@ -296,7 +296,7 @@ func TestATokenIsShown(t *testing.T) {
 	p.awaitState("refused")
 	p.await(`document.querySelector('.note.error') !== null`)
 	if got := p.rows("error")[0].Text; !strings.HasPrefix(got, "Refused: 401 unauthorized") {
-		t.Errorf("the list says %q", got)
+		t.Errorf("the list shows %q", got)
 	}
 	p.set("token", token(20*time.Second))
 	p.follow("den", "since=now")
@@ -373,7 +373,7 @@ func TestPagesOfOtherOrigins(t *testing.T) {
 
 // The page fits wide and narrow windows, light and dark. If TIDEMARK_SCREENSHOTS names a
 // directory, the test leaves screenshots there.
-func TestLooks(t *testing.T) {
+func TestPageLayout(t *testing.T) {
 	t.Parallel()
 	s := serve(t, t.TempDir(), &service.Options{
 		Name:      "n1",

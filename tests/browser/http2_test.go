@@ -14,7 +14,7 @@ import (
 
 // Over HTTP/2 a browser opens as many streams as a page wants, on one connection; over
 // HTTP/1.1 it opens six. WebSockets work on the same port.
-func TestMoreStreamsThanSix(t *testing.T) {
+func TestHTTP2AllowsManyStreams(t *testing.T) {
 	t.Parallel()
 	const rooms = 20
 	versions := &versionsOf{seen: map[string]int{}}

@@ -59,7 +59,7 @@ func openPage(t *testing.T, url string, further ...chromedp.ExecAllocatorOption)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		for _, c := range p.complaints {
-			t.Errorf("the browser says: %s", c)
+			t.Errorf("the browser reported: %s", c)
 		}
 	})
 	// The first call's context becomes the browser's: it has no time limit.
@@ -205,7 +205,7 @@ func (p *page) shows(want map[string]int) {
 	p.t.Helper()
 	for id, n := range want {
 		if got := p.number(id); got != n {
-			p.t.Errorf("the page says %s: %d, want %d", id, got, n)
+			p.t.Errorf("the page shows %s: %d, want %d", id, got, n)
 		}
 	}
 }

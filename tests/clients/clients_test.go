@@ -41,7 +41,7 @@ type client struct {
 	follow func(ctx context.Context, t *testing.T, url string, hear func(heard)) error
 
 	// halves says that the client passes on half an event when the connection breaks inside
-	// it: see TestHalfAnEvent.
+	// it: see TestR3labsPassesHalfEvents.
 	halves bool
 
 	// need, if set, skips the test if the client cannot run on this machine.
@@ -269,7 +269,7 @@ func (f *follower) check(t *testing.T, want []heard) {
 // r3labs/sse takes half a block for a whole one. It still loses nothing, because the id
 // comes last in each block: the application gets the half, which is not valid JSON, under
 // the id of the previous event, and then the event.
-func TestHalfAnEvent(t *testing.T) {
+func TestR3labsPassesHalfEvents(t *testing.T) {
 	t.Parallel()
 	s := serve(t, logs["embedded"](t))
 	f := follow(t, client{name: "r3labs/sse", follow: followR3labs}, s)
@@ -293,7 +293,7 @@ func TestHalfAnEvent(t *testing.T) {
 }
 
 // A draining node ends its streams, and the clients resume on another node.
-func TestTheNodeGoes(t *testing.T) {
+func TestClientsFollowDrain(t *testing.T) {
 	t.Parallel()
 	log := logs["embedded"](t)
 	first := serve(t, log)

@@ -67,7 +67,7 @@ func TestThroughTheProxy(t *testing.T) {
 		same(t, "WebSocket", want, socket.AwaitEvents(len(want)))
 	}
 	if got := tidemark.Must(t, to(top.url), "health"); got != "ok\n" {
-		t.Errorf("health through nginx says %q", got)
+		t.Errorf("health through nginx printed %q", got)
 	}
 }
 

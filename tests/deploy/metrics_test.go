@@ -177,7 +177,7 @@ func dashboard(t *testing.T) []panel {
 }
 
 // The alerts and the dashboard use existing metrics, labels and values.
-func TestAlertsAndDashboardNameWhatIsShown(t *testing.T) {
+func TestAlertsAndDashboardUseExistingMetrics(t *testing.T) {
 	_, e := exposed(t)
 	for _, r := range alerts(t) {
 		for _, fault := range e.faults(r.Expr) {
@@ -291,7 +291,7 @@ func promtool(t *testing.T, dir string, args ...string) {
 }
 
 // Prometheus accepts the alerts, the configuration, and each expression of the dashboard.
-func TestPrometheusTakesThem(t *testing.T) {
+func TestPrometheusAcceptsFiles(t *testing.T) {
 	promtool(t, project("deploy/prometheus"), "check", "rules", "alerts.yml")
 	promtool(t, project("deploy/prometheus"), "check", "config", "prometheus.yml")
 

@@ -68,7 +68,7 @@ func TestWalk(t *testing.T) {
 			t.Fatalf("docs/operations.md:%d: %v\n%s\nit said:\n%s", steps[i].line, err, steps[i].commands, output)
 		}
 		if want := steps[i].output; want != "" && !pattern(want).MatchString(output) {
-			t.Errorf("docs/operations.md:%d: it said\n%s\nand the page says\n%s", steps[i].line, output, want)
+			t.Errorf("docs/operations.md:%d: the output is\n%s\nand the page shows\n%s", steps[i].line, output, want)
 		}
 	}
 	if len(outputs) != len(steps) {

@@ -131,11 +131,11 @@ func TestProxyKeepsTokens(t *testing.T) {
 		logs := f.Logs()
 		for line := range strings.Lines(logs) {
 			if strings.Contains(line, c.token) || strings.Contains(line, "access_token=") {
-				t.Errorf("it has the token in its log: %s", line)
+				t.Errorf("its log contains the token: %s", line)
 			}
 		}
 		if k.logs && !strings.Contains(logs, "/v1/rooms/chat:1/events") {
-			t.Errorf("it logs no requests: the test tests nothing:\n%s", logs)
+			t.Errorf("the proxy logs no requests: the test proves nothing:\n%s", logs)
 		}
 	})
 }
@@ -174,7 +174,7 @@ func TestProxyReloadAndLeavingNode(t *testing.T) {
 			back += tail.returns()
 		}
 		if back == 0 {
-			t.Error("nobody noticed: the test tests nothing")
+			t.Error("no client was cut: the test proves nothing")
 		}
 		// Resume over a WebSocket with the cursor of the connection that was cut.
 		again := c.socket("chat:1", want[9])

@@ -65,7 +65,7 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 		peers = append(peers, rest(h)) // last, so that its idle time-out ends after the limit
 	}
 	if standing := look(peers, s.connections(), 0); standing != len(peers) {
-		t.Fatalf("%d of %d connections stand", standing, len(peers))
+		t.Fatalf("%d of %d connections are open", standing, len(peers))
 	}
 	t.Logf("%d clients are about to vanish, %d stay: the server holds %+v", len(peers), len(stays), s.holdings())
 	down.ip("link set home down")
@@ -107,7 +107,7 @@ func watch(t *testing.T, s *server, peers []*peer, stays []*follower, awake chan
 		}
 	}
 	if !probed {
-		t.Error("nobody's window was closed: the clients that stall do not")
+		t.Error("no client's window was closed: the stalled clients do not stall")
 	}
 	return published
 }

@@ -93,7 +93,7 @@ func allWalkouts(config *tls.Config, hello string) []walkout {
 // Ten thousand clients leave during their handshake, or before they have asked for anything,
 // over HTTP/1.1 and HTTP/2. Afterwards the server holds no more than before, memory
 // included, and serves new clients.
-func TestHandshakesGivenUp(t *testing.T) {
+func TestAbandonedHandshakes(t *testing.T) {
 	s := serveTLS(t, "--data", t.TempDir(), "--pprof-listen=127.0.0.1:0", shortIdle)
 	c := &caller{to: s.Addr}
 	ways := allWalkouts(s.tls, clientHello(t, s.tls))

@@ -294,7 +294,7 @@ func TestScenario38Malformed(t *testing.T) {
 			checkMessages(t, c)
 			s.unchanged(before, s.stored(redis))
 			if want, told := owed(list), s.problems(); !maps.Equal(want, told) {
-				t.Errorf("problems told: %v, want %v", told, want)
+				t.Errorf("problems reported: %v, want %v", told, want)
 			}
 			t.Logf("%d requests, %d events of a batch, %d messages", len(list), len(wrongEvents()), len(wrongMessages()))
 		})
@@ -410,7 +410,7 @@ func (l *conn) checkEnd(res *http.Response, cut bool) error {
 	if res.Close || cut {
 		rest, _ := io.ReadAll(l.in) // the server may reset the connection, because it has not read everything
 		if len(rest) > 0 {
-			return fmt.Errorf("after the answer comes %.80q", rest)
+			return fmt.Errorf("the answer is followed by %.80q", rest)
 		}
 		return nil
 	}

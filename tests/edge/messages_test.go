@@ -124,7 +124,7 @@ func (l *conn) checkMessage(m message, number int) error {
 	}
 	_, pong, err := l.readFrame()
 	if err == nil && string(pong) != fmt.Sprintf(`{"op":"pong","ref":"p%d"}`, number) {
-		err = fmt.Errorf("then comes %s", pong)
+		err = fmt.Errorf("followed by %s", pong)
 	}
 	return err
 }

@@ -53,7 +53,7 @@ func inside(t *testing.T) bool {
 	t.Cleanup(func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }) // kills its children too
 	t.Parallel()
 	if err := cmd.Wait(); err != nil {
-		t.Errorf("in namespaces: %v", err)
+		t.Errorf("inside the namespaces: %v", err)
 	}
 	t.Logf("in namespaces:\n%s", &output)
 	return false

@@ -26,7 +26,7 @@ func TestScenario39Pause(t *testing.T) {
 	before := followRoom(t, followOptions{over: follow.SSE, room: "lobby", dial: c.dial})
 	s.Signal(syscall.SIGTERM)
 	if !wait.For(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
-		t.Fatal("it does not say that it goes")
+		t.Fatal("the node does not report that it is draining")
 	}
 	during := followRoom(t, followOptions{over: follow.SSE, room: "lobby", dial: c.dial})
 	l := mustDial(t, c)
@@ -59,7 +59,7 @@ func TestScenario39SecondSignalInThePause(t *testing.T) {
 	s := serve(t, "--data", t.TempDir(), "--drain-pause=10m")
 	s.Signal(syscall.SIGTERM)
 	if !wait.For(func() bool { return status(s, "/readyz") == http.StatusServiceUnavailable }) {
-		t.Fatal("it does not say that it goes")
+		t.Fatal("the node does not report that it is draining")
 	}
 	s.Signal(syscall.SIGTERM)
 	if code := s.Wait(); code != -1 {

@@ -225,6 +225,6 @@ func TestScenario39RollingRestart(t *testing.T) {
 	}
 	t.Logf("%d events, %d publishes repeated; %d followers came back %d times", len(log), repeats, len(follows), returns)
 	if repeats == 0 || returns < rounds*nodes {
-		t.Error("nobody noticed a restart: the test tests nothing")
+		t.Error("no client noticed a restart: the test proves nothing")
 	}
 }

@@ -111,7 +111,7 @@ func (s *server) descriptors() int {
 // awaitRest waits until no client is connected, and returns the server's holdings then.
 func (s *server) awaitRest() holdings {
 	s.t.Helper()
-	return s.await("nobody is connected", func(h holdings) bool {
+	return s.await("no connections", func(h holdings) bool {
 		return h.sse == 0 && h.sockets == 0 && h.subscriptions == 0
 	})
 }

@@ -65,11 +65,11 @@ func (l *receiptBook) acknowledged() (ids []string) {
 func (l *receiptBook) settle(t *testing.T, log []logged) {
 	t.Helper()
 	if d := logtest.Compare(l.acknowledged(), idsOf(log)); !d.OK() {
-		t.Errorf("the log against what was acknowledged: %v", d)
+		t.Errorf("the log compared with the acknowledged events: %v", d)
 	}
 	for _, e := range log {
 		if l.ids[e.Data] == "" {
-			t.Errorf("%q is in the log, and its publisher was not told", e.Data)
+			t.Errorf("%q is in the log and was not acknowledged", e.Data)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 		for _, over := range transports() {
 			follows = append(follows, followRoom(t, followOptions{over: over, room: "quiet", dial: c.dial, rejected: func() {
 				if ready(s) {
-					t.Errorf("%v: sent away from a node that says it is ready", over)
+					t.Errorf("%v: drained by a node that says it is ready", over)
 				}
 			}}))
 		}
@@ -226,7 +226,7 @@ func TestScenario39SIGTERMUnderLoad(t *testing.T) {
 	checkRejections(t, follows)
 	again := serve(t, "--redis", redis.URL())
 	l.settle(t, again.history("lobby"))
-	t.Logf("%d publishes acknowledged, %d told that the node is going", len(l.acknowledged()), l.refused)
+	t.Logf("%d publishes acknowledged, %d refused by the draining node", len(l.acknowledged()), l.refused)
 }
 
 // ready reports whether the node says that it is ready. It returns false if nothing answers.
@@ -260,9 +260,9 @@ func checkRejections(t *testing.T, follows []*follower) {
 	}
 	slices.SortFunc(times, time.Time.Compare)
 	spread := times[len(times)-1].Sub(times[0])
-	t.Logf("%d clients were sent away over %v, with %d times to come back", len(times), spread, len(retries))
+	t.Logf("%d clients were drained over %v, with %d different delays", len(times), spread, len(retries))
 	if spread < time.Second || len(retries) < len(times)/8 {
-		t.Errorf("%d clients are sent away within %v and come back at %d different times", len(times), spread, len(retries))
+		t.Errorf("%d clients were drained within %v, with %d different delays", len(times), spread, len(retries))
 	}
 }
 
@@ -353,7 +353,7 @@ func TestScenario39InFlight(t *testing.T) {
 	s.awaitRead(slices.Concat(rest, sockets))
 	s.Signal(syscall.SIGTERM)
 	if !wait.For(func() bool { return rejected(idle) >= publishers/2 }) {
-		t.Fatal("the clients that do nothing are not sent away")
+		t.Fatal("the idle clients are not drained")
 	}
 	must(t, client.Do(ctx, "CLIENT", "UNPAUSE").Err())
 	var answered []string
@@ -378,7 +378,7 @@ func TestScenario39InFlight(t *testing.T) {
 	again := serve(t, "--redis", redis.URL())
 	slices.Sort(answered)
 	if d := logtest.Compare(answered, idsOf(again.history("lobby"))[1:]); !d.OK() {
-		t.Errorf("the log against what was answered: %v", d)
+		t.Errorf("the log compared with the answers: %v", d)
 	}
 }
 

@@ -67,7 +67,7 @@ func (w *system) awaitClients() {
 				break
 			}
 			if time.Now().After(deadline) {
-				w.t.Errorf("a client does not come to the end of its rooms: %s", why)
+				w.t.Errorf("a client does not reach the end of its rooms: %s", why)
 				w.flag(c, "behind")
 				break
 			}
@@ -90,7 +90,7 @@ func (w *system) gather(r *room) []known {
 	for len(logged) > 0 || len(acked) > 0 {
 		switch {
 		case len(acked) == 0 || len(logged) > 0 && logged[0].id.Before(acked[0].id):
-			w.t.Errorf("%s has %v as %v, of which no publisher was told", r.name, logged[0].mark, logged[0].id)
+			w.t.Errorf("%s has %v as %v, which no publisher was told", r.name, logged[0].mark, logged[0].id)
 			w.counts.storedTwice.Add(1)
 			round = append(round, known{entry: logged[0]})
 			logged = logged[1:]
@@ -100,7 +100,7 @@ func (w *system) gather(r *room) []known {
 			acked = acked[1:]
 		default:
 			if logged[0].mark != acked[0].mark {
-				w.t.Errorf("%s has %v as %v, the publisher of %v was told that id", r.name, logged[0].mark, logged[0].id, acked[0].mark)
+				w.t.Errorf("%s has %v as %v, but that id was the answer for %v", r.name, logged[0].mark, logged[0].id, acked[0].mark)
 			}
 			round = append(round, known{logged[0], acked[0].at, false})
 			logged, acked = logged[1:], acked[1:]

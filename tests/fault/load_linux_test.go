@@ -41,7 +41,7 @@ func TestLoadHeld(t *testing.T) {
 	end()
 	w.checkFlat(l)
 	if w.counts.connects.Load() == connects {
-		t.Error("nobody came and went")
+		t.Error("no client came and went")
 	}
 	w.checkLeaks()
 	w.conclude()

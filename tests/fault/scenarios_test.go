@@ -47,7 +47,7 @@ func TestScenario06BlackHole(t *testing.T) {
 		wait.Until(t, "node "+n.name+" to be not ready", func() bool { return !n.ready() })
 	}
 	for _, c := range w.allClients() {
-		wait.Until(t, c.name+" to be told", func() bool { return c.outages() > 0 })
+		wait.Until(t, c.name+" to report the outage", func() bool { return c.outages() > 0 })
 	}
 	for _, n := range w.nodes {
 		n.redis.heal()
@@ -56,7 +56,7 @@ func TestScenario06BlackHole(t *testing.T) {
 	w.measureRecovery(w.nodes...)
 	for _, c := range w.allClients() {
 		if n := c.outages(); n != 1 {
-			t.Errorf("%s was told %d times that the log is away", c.name, n)
+			t.Errorf("%s got %d reports that the log does not answer", c.name, n)
 		}
 	}
 	end()
@@ -311,7 +311,7 @@ func (w *system) checkLossReported() {
 		c.mu.Lock()
 		for _, t := range c.tracks {
 			if t.resets == 0 {
-				w.t.Errorf("%s was not told that %s has lost events", c.name, t.room.name)
+				w.t.Errorf("%s got no notice that %s has lost events", c.name, t.room.name)
 			}
 		}
 		c.mu.Unlock()
@@ -332,7 +332,7 @@ func TestScenario15StartsWithoutRedis(t *testing.T) {
 	late.probe = w.newClient("probe-late", behavior{over: overSSE, start: "since=now", at: late.addr}, w.probes)
 	w.newClient("steady-late", behavior{over: overWebSocket, start: "since=now", at: late.addr}, w.ordinary()[0])
 	if late.ready() {
-		t.Error("without Redis, the node says that it is ready")
+		t.Error("the node says that it is ready without Redis")
 	}
 	log.server.Restart()
 	wait.Until(t, "the node to be ready", late.ready)

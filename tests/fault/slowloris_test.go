@@ -237,6 +237,6 @@ func (w *system) checkGone(all []*slowConn) {
 		w.within(m.name, last, m.limit+slowSlack)
 	}
 	if len(stand) > 0 {
-		w.t.Errorf("%d connections still stand: %s", len(stand), strings.Join(stand[:min(len(stand), 5)], ", "))
+		w.t.Errorf("%d connections are still open: %s", len(stand), strings.Join(stand[:min(len(stand), 5)], ", "))
 	}
 }

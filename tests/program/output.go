@@ -62,12 +62,12 @@ func (o *Output) Await(t testing.TB, what string, ok func(text string) bool) str
 		case ok(text):
 			return text
 		case ended:
-			t.Fatalf("the process ended before it said %s:\n%s", what, lastOf(text))
+			t.Fatalf("the process ended before it printed %s:\n%s", what, lastOf(text))
 		}
 		select {
 		case <-changed:
 		case <-limit:
-			t.Fatalf("still waiting for the process to say %s:\n%s", what, lastOf(text))
+			t.Fatalf("still waiting for the process to print %s:\n%s", what, lastOf(text))
 		}
 	}
 }

@@ -161,7 +161,7 @@ func (p Program) Serve(t testing.TB, o Options, args ...string) *Server {
 	t.Helper()
 	args = append([]string{"serve", "--listen=127.0.0.1:0", "--log-format=json"}, args...)
 	s := &Server{Process: p.Start(t, o, args...)}
-	s.Stderr.Await(t, "that it listens", func(text string) bool {
+	s.Stderr.Await(t, "its address", func(text string) bool {
 		s.Addr = listening(text)
 		return s.Addr != ""
 	})

@@ -19,7 +19,7 @@ func keepsSecrets(t testing.TB, log string, secrets []string) {
 		if at := strings.Index(log, secret); at >= 0 {
 			line := log[strings.LastIndexByte(log[:at], '\n')+1:]
 			line, _, _ = strings.Cut(line, "\n")
-			t.Errorf("a log has the secret %q: %s", secret, line)
+			t.Errorf("a log contains the secret %q: %s", secret, line)
 		}
 	}
 }

@@ -152,7 +152,7 @@ func (s *Server) members(ctx context.Context) (map[string]*member, error) {
 	for line := range strings.Lines(text) {
 		f := strings.Fields(line) // id address flags primary ping pong epoch link slots...
 		if len(f) < 8 {
-			return nil, fmt.Errorf("%s: CLUSTER NODES says %q", s.Addr(), line)
+			return nil, fmt.Errorf("%s: CLUSTER NODES returned %q", s.Addr(), line)
 		}
 		flags := strings.Split(f[2], ",")
 		if slices.Contains(flags, "handshake") {
@@ -423,7 +423,7 @@ func (c *Cluster) settled(ctx context.Context, n *Server, leads map[string]*memb
 		case other.running() && said.primary != (lead != nil):
 			return fmt.Errorf("%s: whether %s leads is not known", n.Addr(), other.Addr())
 		case lead != nil && !sameSlots(said.slots, lead.slots):
-			return fmt.Errorf("%s: %s has slots %v, says itself %v", n.Addr(), other.Addr(), said.slots, lead.slots)
+			return fmt.Errorf("%s: %s has slots %v, but reports %v itself", n.Addr(), other.Addr(), said.slots, lead.slots)
 		}
 	}
 	return nil

@@ -25,7 +25,7 @@ func TestNoOrphans(t *testing.T) {
 	}
 	_, addr, found := strings.Cut(strings.TrimSpace(string(out)), "server at ")
 	if !found {
-		t.Fatalf("the other test says %q", out)
+		t.Fatalf("the other test printed %q", out)
 	}
 	for deadline := time.Now().Add(startWait); ; time.Sleep(settlePoll) {
 		conn, err := net.Dial("tcp", addr)

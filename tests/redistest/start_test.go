@@ -157,12 +157,12 @@ func TestPause(t *testing.T) {
 	var reply [7]byte
 	_ = conn.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := conn.Read(reply[:]); !errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("a paused server says %q, %v", reply[:n], err)
+		t.Errorf("a paused server answered %q, %v", reply[:n], err)
 	}
 	s.Resume()
 	_ = conn.SetReadDeadline(time.Now().Add(startWait))
 	if n, err := conn.Read(reply[:]); string(reply[:n]) != "+PONG\r\n" {
-		t.Errorf("after Resume it says %q, %v", reply[:n], err)
+		t.Errorf("after Resume it answered %q, %v", reply[:n], err)
 	}
 	s.Pause()
 	s.Stop()

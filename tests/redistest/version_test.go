@@ -2,7 +2,7 @@ package redistest
 
 import "testing"
 
-func TestNewerKnowsWAITAOF(t *testing.T) {
+func TestNewerHasWAITAOF(t *testing.T) {
 	s := StartNewer(t, "--appendonly", "yes")
 	client := s.Client()
 	client.Set(t.Context(), "k", "v", 0)

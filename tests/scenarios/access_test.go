@@ -135,7 +135,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 			var got []string
 			got, cursor = replayOf(t, first, both, "/v1/rooms/den/events?since=earliest", "")
 			if !slices.Equal(got, before) {
-				t.Fatalf("heard %v, want %v", got, before)
+				t.Fatalf("received %v, want %v", got, before)
 			}
 		} else {
 			frames := converse(t, dialWith(t, first, both), `{"op":"subscribe","room":"den","since":"earliest"}`, follow.Live, follow.Error)
@@ -149,7 +149,7 @@ func TestScenario33PermissionTakenAway(t *testing.T) {
 			refusedEverywhere(t, n, less, cursor, before[0])
 		}
 		if got, _ := replayOf(t, second, less, "/v1/rooms/hall/events", cursor); len(got) != 2 {
-			t.Errorf("what is still allowed: %v", got)
+			t.Errorf("of the rooms still allowed: %v", got)
 		}
 		if over.Streams() {
 			if got, _ := replayOf(t, second, both, "/v1/rooms/den/events", cursor); !slices.Equal(got, missed) {

@@ -106,7 +106,7 @@ func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) 
 	t.Logf("%d events logged, %d acknowledged, %d publishes cut by %d kills, of which %d were found logged",
 		len(all), len(w.truth.of("room")), cut, kills, w.found.Load())
 	if cut == 0 {
-		t.Error("no publish was cut: the test tests nothing")
+		t.Error("no publish was cut: the test proves nothing")
 	}
 	kept := all
 	if !keyed { // unacknowledged events may be in the log
@@ -114,7 +114,7 @@ func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) 
 		noneTwice(t, all)
 	}
 	if d := follower.difference(w.truth.of("room"), asHeard(kept)); !d.OK() {
-		t.Errorf("the log against what was acknowledged: %v", d)
+		t.Errorf("the log compared with the acknowledged events: %v", d)
 	}
 	if len(all) == 0 {
 		t.Fatal("the log has nothing at all")

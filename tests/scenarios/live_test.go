@@ -69,7 +69,7 @@ func TestScenario11FeedKilled(t *testing.T) {
 		}
 		for k := range kills {
 			published := len(w.truth.of("room"))
-			wait.Until(t, "publishing goes on", func() bool { return len(w.truth.of("room")) > published+5*(k%3) })
+			wait.Until(t, "more publishes", func() bool { return len(w.truth.of("room")) > published+5*(k%3) })
 			wait.Until(t, "there are feeds to be killed", func() bool { return kill() > 0 })
 		}
 		close(done)
@@ -188,7 +188,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 					}
 					stay := 1 + (i+k)%12 // messages to receive before leaving
 					if !c.wait(func(all []follow.Message) bool { return len(all) > stay }) {
-						t.Errorf("nothing is heard in the room: %v", c.Record().Err)
+						t.Errorf("no message from the room: %v", c.Record().Err)
 					}
 					c.cut()
 				}
@@ -313,7 +313,7 @@ func TestScenario19StopsReading(t *testing.T) {
 			more()
 		}
 		if got := slow.eventCount(); got >= full {
-			t.Errorf("the slow one heard %d of %d events: it was not slow", got, published)
+			t.Errorf("the slow client received %d of %d events: it was not slow", got, published)
 		}
 		slow.resume()
 		slow.awaitEvents(published)
@@ -375,7 +375,7 @@ func TestScenario20FallsOffTheLog(t *testing.T) {
 		}
 		oldestFollows(t, slow.all())
 		if got := slow.eventCount(); got >= published {
-			t.Errorf("heard %d of %d: nothing fell off", got, published)
+			t.Errorf("received %d of %d: nothing was trimmed", got, published)
 		}
 	})
 }
@@ -391,7 +391,7 @@ func oldestFollows(t *testing.T, all []follow.Message) {
 			open = &h
 		case h.Kind == follow.Event && open != nil:
 			if h.ID != open.Before {
-				t.Errorf("behind the notice %+v comes %s", *open, h.ID)
+				t.Errorf("the notice %+v is followed by %s", *open, h.ID)
 			}
 			open = nil
 		}

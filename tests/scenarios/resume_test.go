@@ -201,7 +201,7 @@ func TestScenario25NothingReceived(t *testing.T) {
 				c.cut()
 				first := c.all()[0]
 				if first.Kind != follow.Opened || first.Cursor == "" {
-					t.Fatalf("the first thing heard is %+v, want a cursor", first)
+					t.Fatalf("the first message is %+v, want a cursor", first)
 				}
 				c.from(first.Cursor) // as if the connection had been cut right there
 				s := w.nodes[0].publish(room, fmt.Sprint("while away ", i))

@@ -311,7 +311,7 @@ func (n *node) metric(name string) float64 {
 			return sum
 		}
 	}
-	n.w.t.Fatalf("there is no metric %s", name)
+	n.w.t.Fatalf("no metric %s", name)
 	return 0
 }
 

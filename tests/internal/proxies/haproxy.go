@@ -37,7 +37,7 @@ func HAProxy(t testing.TB, o Options) *Proxy {
 		t.Helper()
 		before := strings.Count(p.Stderr.String(), loaded)
 		p.Signal(syscall.SIGUSR2)
-		p.Stderr.Await(t, "that it has reloaded", func(all string) bool { return strings.Count(all, loaded) > before })
+		p.Stderr.Await(t, "the end of the reload", func(all string) bool { return strings.Count(all, loaded) > before })
 	}
 	p.Stderr.AwaitText(t, loaded)
 	p.awaitService()
