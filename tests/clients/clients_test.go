@@ -125,26 +125,26 @@ func drive(t *testing.T, s server, followers []*follower) (want []heard) {
 	caughtUp()
 
 	for _, f := range followers {
-		f.line.Refuse(true)
-		if f.line.Cut() != 1 {
+		f.proxy.Refuse(true)
+		if f.proxy.Cut() != 1 {
 			t.Errorf("%s: had no connection to cut", f.client.name)
 		}
 	}
 	publish(20)
 	for _, f := range followers {
-		f.line.Refuse(false)
+		f.proxy.Refuse(false)
 	}
 	caughtUp()
 
-	var sprung []<-chan struct{}
+	var cutDone []<-chan struct{}
 	for _, f := range followers {
 		if f.client.halves {
 			continue
 		}
-		sprung = append(sprung, f.line.CutAfter(middle(60)))
+		cutDone = append(cutDone, f.proxy.CutAfter(middle(60)))
 	}
 	publish(60)
-	for _, s := range sprung {
+	for _, s := range cutDone {
 		<-s
 	}
 	caughtUp()
@@ -158,7 +158,7 @@ func drive(t *testing.T, s server, followers []*follower) (want []heard) {
 type follower struct {
 	client client
 	front  *front
-	line   *cutproxy.Proxy
+	proxy  *cutproxy.Proxy
 
 	ended chan struct{} // closed when follow returns
 	err   error         // its result
@@ -172,11 +172,11 @@ type follower struct {
 func follow(t *testing.T, c client, s server) *follower {
 	t.Helper()
 	f := &follower{client: c, front: s.front(t), ended: make(chan struct{}), more: make(chan struct{})}
-	f.line = cutproxy.Listen(t, f.front.addr())
+	f.proxy = cutproxy.Listen(t, f.front.addr())
 	ctx, cancel := context.WithTimeout(context.Background(), testLimit)
 	go func() {
 		defer close(f.ended)
-		f.err = c.follow(ctx, t, f.line.URL()+roomPath+"?since=earliest", f.hear)
+		f.err = c.follow(ctx, t, f.proxy.URL()+roomPath+"?since=earliest", f.hear)
 		if ctx.Err() != nil {
 			f.err = nil
 		} else if f.err == nil {
@@ -275,11 +275,11 @@ func TestR3labsPassesHalfEvents(t *testing.T) {
 	f := follow(t, client{name: "r3labs/sse", follow: followR3labs}, s)
 	want := []heard{s.publish(t, 1)}
 	f.await(t, want[0].ID)
-	sprung := f.line.CutAfter(middle(2))
+	cutDone := f.proxy.CutAfter(middle(2))
 	for n := range 5 {
 		want = append(want, s.publish(t, 2+n))
 	}
-	<-sprung
+	<-cutDone
 	f.await(t, want[5].ID)
 
 	got, _, _ := f.events()
@@ -308,7 +308,7 @@ func TestClientsFollowDrain(t *testing.T) {
 		f.await(t, want[0].ID)
 		left = append(left, f.front)
 		f.front = second.front(t)
-		f.line.Retarget(f.front.addr())
+		f.proxy.Retarget(f.front.addr())
 	}
 	first.Drain(t)
 	for _, f := range left {

@@ -45,8 +45,8 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 	i := newInternet(t)
 	s := serve(t, "--listen=0.0.0.0:8080", "--insecure", "--data", t.TempDir())
 	before := s.awaitRest()
-	here := i.newHome("it takes nothing")
-	down, deaf, dumb := i.newHome("its line is down"), i.newHome("nothing reaches it"), i.newHome("nothing comes from it")
+	here := i.newClientNet("it takes nothing")
+	down, deaf, dumb := i.newClientNet("its line is down"), i.newClientNet("nothing reaches it"), i.newClientNet("nothing comes from it")
 
 	awake := make(chan struct{})
 	var stays []*follower
@@ -58,10 +58,10 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 		dead := followRoom(t, followOptions{over: over, room: "busy", dial: here.dialer(smallBuffer), paused: make(chan struct{})})
 		peers = append(peers, &peer{what: here.why + ": " + over.String(), at: dead.address()})
 	}
-	for _, h := range []*home{down, deaf, dumb} {
+	for _, h := range []*clientNet{down, deaf, dumb} {
 		peers = append(peers, settle(h)...)
 	}
-	for _, h := range []*home{down, deaf, dumb} {
+	for _, h := range []*clientNet{down, deaf, dumb} {
 		peers = append(peers, rest(h)) // last, so that its idle time-out ends after the limit
 	}
 	if standing := look(peers, s.connections(), 0); standing != len(peers) {
@@ -113,12 +113,12 @@ func watch(t *testing.T, s *server, peers []*peer, stays []*follower, awake chan
 }
 
 // dialer returns a function that connects to the server from h.
-func (h *home) dialer(receive int) func() (*conn, error) {
+func (h *clientNet) dialer(receive int) func() (*conn, error) {
 	return func() (*conn, error) { return h.dial(h.server+":8080", receive) }
 }
 
 // settle opens following connections of every kind.
-func settle(h *home) (peers []*peer) {
+func settle(h *clientNet) (peers []*peer) {
 	h.t.Helper()
 	call := h.dialer(0)
 	add := func(what string, open func(l *conn) error) {
@@ -181,7 +181,7 @@ func (l *conn) openShared(path string) error {
 }
 
 // rest returns a connection between two requests.
-func rest(h *home) *peer {
+func rest(h *clientNet) *peer {
 	h.t.Helper()
 	l, err := h.dialer(0)()
 	must(h.t, err)

@@ -69,10 +69,10 @@ func TestScenario36Draining(t *testing.T) {
 			n := startNode(t)
 			c := &caller{to: strings.TrimPrefix(n.http.URL, "http://")}
 			fillNode(t, n)
-			crowd := &crowd{dial: c.dial}
+			exchangeRunner := &exchangeRunner{dial: c.dial}
 			var running sync.WaitGroup
-			running.Go(func() { crowd.exchange(storm, func(error) {}) }) // from here on a refused client is no failure
-			if !wait.For(func() bool { return crowd.made.Load() > storm/2 }) {
+			running.Go(func() { exchangeRunner.exchange(storm, func(error) {}) }) // from here on a refused client is no failure
+			if !wait.For(func() bool { return exchangeRunner.made.Load() > storm/2 }) {
 				t.Error("the storm does not begin")
 			}
 			if err := n.edge.Shutdown(context.Background()); err != nil {

@@ -23,8 +23,8 @@ import (
 const (
 	// exchanges is the number of connections that come and go.
 	exchanges = 100_000
-	// visited is the number of rooms that they use.
-	visited = 300
+	// exchangeRooms is the number of rooms that they use.
+	exchangeRooms = 300
 	// Redis answers nothing for stallFor, once every stallEvery.
 	stallEvery, stallFor = 2 * time.Second, 200 * time.Millisecond
 	// staying is the number of followers that keep their connections, on each transport.
@@ -88,30 +88,30 @@ func socketExchanges() []exchange {
 		{"a handshake that is refused", func(l *conn, _ string) error {
 			return l.expect(upgrade("Sec-WebSocket-Protocol: chat"), http.StatusBadRequest)
 		}},
-		{"a socket of two rooms", talk(
+		{"a socket of two rooms", converse(
 			`{"op":"subscribe","room":"ROOM"}`, `"live"`,
 			`{"op":"subscribe","room":"lobby","since":"earliest"}`, `"live"`)},
-		{"a socket that leaves its room", talk(
+		{"a socket that leaves its room", converse(
 			`{"op":"subscribe","room":"ROOM"}`, `"subscribed"`,
 			`{"op":"unsubscribe","room":"ROOM"}`, `"unsubscribed"`)},
-		{"a socket that is cut while it subscribes", talk(`{"op":"subscribe","room":"ROOM","since":"earliest"}`, ``)},
-		{"a socket that is cut while the log is asked", talk(`{"op":"subscribe","room":"ROOM","last":5}`, ``)},
-		{"a socket that is cut while it leaves", talk(
+		{"a socket that is cut while it subscribes", converse(`{"op":"subscribe","room":"ROOM","since":"earliest"}`, ``)},
+		{"a socket that is cut while the log is asked", converse(`{"op":"subscribe","room":"ROOM","last":5}`, ``)},
+		{"a socket that is cut while it leaves", converse(
 			`{"op":"subscribe","room":"ROOM"}`, ``,
 			`{"op":"unsubscribe","room":"ROOM"}`, ``)},
-		{"a socket with a bad cursor", talk(`{"op":"subscribe","room":"lobby","since":"nonsense"}`, `"gap"`)},
-		{"a socket that is refused a room", talk(`{"op":"subscribe","room":"no*room"}`, `"room-invalid"`)},
-		{"a socket that subscribes twice", talk(
+		{"a socket with a bad cursor", converse(`{"op":"subscribe","room":"lobby","since":"nonsense"}`, `"gap"`)},
+		{"a socket that is refused a room", converse(`{"op":"subscribe","room":"no*room"}`, `"room-invalid"`)},
+		{"a socket that subscribes twice", converse(
 			`{"op":"subscribe","room":"ROOM"}`, ``,
 			`{"op":"subscribe","room":"ROOM"}`, `"already-subscribed"`)},
-		{"a socket that publishes", talk(`{"op":"publish","room":"ROOM","data":1}`, `"published"`)},
-		{"a socket that talks nonsense", talk(`{]`, `"message-invalid"`)},
+		{"a socket that publishes", converse(`{"op":"publish","room":"ROOM","data":1}`, `"published"`)},
+		{"a socket that talks nonsense", converse(`{]`, `"message-invalid"`)},
 	}
 }
 
-// talk returns an exchange on a socket. lines are pairs: a message to send, in which ROOM
+// converse returns an exchange on a socket. lines are pairs: a message to send, in which ROOM
 // stands for the exchange's room, and a text to wait for.
-func talk(lines ...string) func(*conn, string) error {
+func converse(lines ...string) func(*conn, string) error {
 	return func(l *conn, room string) error {
 		if err := l.openSocket(); err != nil {
 			return err
@@ -151,7 +151,7 @@ func frameExchanges() []exchange {
 		{"a frame that is too large", closed(ws.Frame(ws.Text, strings.Repeat("x", 140<<10))[:1<<10], 1009)},
 		{"a binary frame", closed(ws.Frame(ws.Binary, "{}"), 1003)},
 		{"a frame without a mask", closed("\x81\x02{}", 1002)},
-		{"a farewell", closed(ws.Frame(ws.Close, "\x03\xe8"), 1000)},
+		{"a close frame", closed(ws.Frame(ws.Close, "\x03\xe8"), 1000)},
 		{"half a frame", func(l *conn, room string) error {
 			if err := l.openSocket(); err != nil {
 				return err
@@ -173,14 +173,14 @@ func (l *conn) expect(text string, status int) error {
 	return err
 }
 
-// A crowd runs exchanges.
-type crowd struct {
+// An exchangeRunner runs exchanges.
+type exchangeRunner struct {
 	dial func() (*conn, error)
 	made atomic.Int64
 }
 
 // exchange runs n exchanges of all kinds, many at once, and passes each failure to wrong.
-func (c *crowd) exchange(n int, wrong func(error)) {
+func (c *exchangeRunner) exchange(n int, wrong func(error)) {
 	kinds := allExchanges()
 	var running sync.WaitGroup
 	for worker := range atOnce {
@@ -188,7 +188,7 @@ func (c *crowd) exchange(n int, wrong func(error)) {
 			random := rand.New(rand.NewPCG(36, uint64(worker)))
 			for i := worker; i < n; i += atOnce {
 				v := kinds[random.IntN(len(kinds))]
-				if err := c.one(v, fmt.Sprint("room", random.IntN(visited)), random.IntN(2) == 0); err != nil {
+				if err := c.one(v, fmt.Sprint("room", random.IntN(exchangeRooms)), random.IntN(2) == 0); err != nil {
 					wrong(fmt.Errorf("%s: %w", v.name, err))
 				}
 			}
@@ -198,7 +198,7 @@ func (c *crowd) exchange(n int, wrong func(error)) {
 }
 
 // one runs one exchange, which ends with a reset or in order.
-func (c *crowd) one(v exchange, room string, reset bool) error {
+func (c *exchangeRunner) one(v exchange, room string, reset bool) error {
 	l, err := c.dial()
 	if err != nil {
 		return err
@@ -229,17 +229,17 @@ func TestScenario36GaugesEqualTheRegistry(t *testing.T) {
 		return h.sse == staying && h.sockets == staying && h.subscriptions == 2*staying
 	}
 	wrong := func(err error) { t.Error(err) }
-	crowd := &crowd{dial: c.dial}
-	crowd.exchange(exchanges/50, wrong)
+	exchangeRunner := &exchangeRunner{dial: c.dial}
+	exchangeRunner.exchange(exchanges/50, wrong)
 	before := redis.without(s.await("only those that stay", atRest))
 	stalled := redis.stallNowAndThen()
-	crowd.exchange(exchanges-exchanges/50, wrong)
+	exchangeRunner.exchange(exchanges-exchanges/50, wrong)
 	stalls := stalled()
 	after := s.await(fmt.Sprintf("only those that stay, and no more than %+v", before), func(h holdings) bool {
 		now := redis.without(h)
 		return atRest(h) && now.descriptors <= before.descriptors && now.goroutines <= before.goroutines
 	})
-	t.Logf("%d visits, %d stalls of Redis; before: %+v, after: %+v", crowd.made.Load(), stalls, before, redis.without(after))
+	t.Logf("%d exchanges, %d stalls of Redis; before: %+v, after: %+v", exchangeRunner.made.Load(), stalls, before, redis.without(after))
 	if n := redis.channels(); after.rooms != n || n < staying {
 		t.Errorf("%d rooms, and %d channels in Redis", after.rooms, n)
 	}

@@ -24,18 +24,18 @@ const leftInUse = 4 << 20
 // its idle time-out, because it starts that timer too late.
 const shortIdle = "--idle-timeout=2s"
 
-// A walkout describes how a client leaves during its handshake.
-type walkout struct {
+// An earlyExit describes how a client leaves during its handshake.
+type earlyExit struct {
 	name string
 	play func(l *conn, random *rand.Rand) error
 }
 
-// allWalkouts returns the ways to leave a server that speaks TLS.
-func allWalkouts(config *tls.Config, hello string) []walkout {
+// allEarlyExits returns the ways to leave a server that speaks TLS.
+func allEarlyExits(config *tls.Config, hello string) []earlyExit {
 	says := func(text string) func(*conn, *rand.Rand) error {
 		return func(l *conn, _ *rand.Rand) error { return l.send(text) }
 	}
-	// encrypted returns a walkout that sends a text within TLS and waits for some bytes of
+	// encrypted returns an earlyExit that sends a text within TLS and waits for some bytes of
 	// the answer.
 	encrypted := func(protocol, text string, answer int) func(*conn, *rand.Rand) error {
 		return func(l *conn, _ *rand.Rand) error {
@@ -51,7 +51,7 @@ func allWalkouts(config *tls.Config, hello string) []walkout {
 		}
 	}
 	get, publish := stream("/v1/rooms/lobby/events"), post("/v1/rooms/hall/events", `{"data":1}`)
-	return []walkout{
+	return []earlyExit{
 		{"nothing is said", says("")},
 		{"half a ClientHello", func(l *conn, random *rand.Rand) error { return l.send(hello[:1+random.IntN(len(hello)-1)]) }},
 		{"a ClientHello", says(hello)},
@@ -96,8 +96,8 @@ func allWalkouts(config *tls.Config, hello string) []walkout {
 func TestAbandonedHandshakes(t *testing.T) {
 	s := serveTLS(t, "--data", t.TempDir(), "--pprof-listen=127.0.0.1:0", shortIdle)
 	c := &caller{to: s.Addr}
-	ways := allWalkouts(s.tls, clientHello(t, s.tls))
-	one := func(w walkout, random *rand.Rand) error {
+	ways := allEarlyExits(s.tls, clientHello(t, s.tls))
+	one := func(w earlyExit, random *rand.Rand) error {
 		l, err := c.dial()
 		if err != nil {
 			return err

@@ -157,20 +157,20 @@ func newInternet(t *testing.T) *internet {
 	return i
 }
 
-// A home is a client's network. Each reaches the server at a separate address, so that the
+// A clientNet is a client's network. Each reaches the server at a separate address, so that the
 // router can drop packets in one direction.
-type home struct {
+type clientNet struct {
 	*namespace
 	why             string // the server must end its connections
 	address, server string
 }
 
-// newHome adds a client's network.
-func (i *internet) newHome(why string) *home {
+// newClientNet adds a client's network.
+func (i *internet) newClientNet(why string) *clientNet {
 	i.t.Helper()
 	i.homes++
 	near, far := fmt.Sprintf("10.35.%d", i.homes), fmt.Sprintf("10.36.%d", i.homes)
-	h := &home{namespace: newNamespace(i.t), why: why, address: near + ".1", server: far + ".1"}
+	h := &clientNet{namespace: newNamespace(i.t), why: why, address: near + ".1", server: far + ".1"}
 	i.connect(h.namespace, "home", near)
 	i.connect(i.server, fmt.Sprint("server", i.homes), far)
 	h.ip("route add default via " + near + ".2")

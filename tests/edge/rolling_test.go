@@ -26,17 +26,17 @@ const (
 	pace, loses = 10 * time.Millisecond, 10
 )
 
-// A fleet is three nodes on one Redis, behind nginx.
-type fleet struct {
+// A nodeGroup is three nodes on one Redis, behind nginx.
+type nodeGroup struct {
 	redis *redistest.Server
 	nodes [nodes]*server
 	front string // nginx's host:port
 }
 
-// startCluster starts a fleet, which ends with the test.
-func startCluster(t *testing.T) *fleet {
+// startNodeGroup starts a nodeGroup, which ends with the test.
+func startNodeGroup(t *testing.T) *nodeGroup {
 	t.Helper()
-	f := &fleet{redis: redistest.StartProcess(t)}
+	f := &nodeGroup{redis: redistest.StartProcess(t)}
 	for i := range f.nodes {
 		f.nodes[i] = f.start(t, "127.0.0.1:0")
 	}
@@ -48,13 +48,13 @@ func startCluster(t *testing.T) *fleet {
 	return f
 }
 
-func (f *fleet) start(t *testing.T, addr string) *server {
+func (f *nodeGroup) start(t *testing.T, addr string) *server {
 	t.Helper()
 	return serve(t, "--redis", f.redis.URL(), "--listen", addr, "--retain", "*=1000000")
 }
 
 // restart ends a node with SIGTERM, and starts it again at its address.
-func (f *fleet) restart(t *testing.T, i int) {
+func (f *nodeGroup) restart(t *testing.T, i int) {
 	t.Helper()
 	old := f.nodes[i]
 	old.Signal(syscall.SIGTERM)
@@ -185,7 +185,7 @@ func (p *persistent) publish(data string) error {
 // Every node is restarted in turn, while publishers repeat with their keys and followers
 // return with their cursors: no event is missing or repeated.
 func TestScenario39RollingRestart(t *testing.T) {
-	f := startCluster(t)
+	f := startNodeGroup(t)
 	c := &caller{to: f.front}
 	var follows []*follower
 	for range rollFollowers {

@@ -123,7 +123,7 @@ func openFollower(c *caller, i int) (*conn, error) {
 	if i%2 == 0 {
 		_, _, err = l.openStream("/v1/rooms/" + room + "/events")
 	} else {
-		err = talk(`{"op":"subscribe","room":"ROOM"}`, `"live"`)(l, room)
+		err = converse(`{"op":"subscribe","room":"ROOM"}`, `"live"`)(l, room)
 	}
 	if err != nil {
 		l.reset()

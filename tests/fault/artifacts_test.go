@@ -30,7 +30,7 @@ func (w *system) keepArtifacts() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.keep(dir, "diary.log", fmt.Sprintf("seed %d\n", w.seed)+strings.Join(w.timeline, "\n")+"\n")
+	w.keep(dir, "timeline.log", fmt.Sprintf("seed %d\n", w.seed)+strings.Join(w.timeline, "\n")+"\n")
 	for _, n := range w.nodes {
 		w.keep(dir, n.name+".log", n.log())
 	}
@@ -44,7 +44,7 @@ func (w *system) keepArtifacts() {
 		w.keep(dir, "client-"+c.name+".log", what+"\n"+strings.Join(c.journal, "\n")+"\n")
 		c.mu.Unlock()
 	}
-	w.t.Logf("seed %d; diary, logs of the nodes and journals of %d of %d clients with something wrong: %s",
+	w.t.Logf("seed %d; timeline, logs of the nodes and journals of %d of %d clients with errors: %s",
 		w.seed, min(kept, maxSuspects), len(w.flagged), dir)
 }
 

@@ -78,7 +78,7 @@ func (w *system) newBulkClients(n int, to *node) *bulkClients {
 	for i := range n {
 		room := i / 2 % len(rooms)
 		h.clients = append(h.clients, &bulkClient{client: w.enlist(&client{
-			behavior: behavior{over: transport(i % 2), start: "since=now"}, name: clientName("herd", room, i),
+			behavior: behavior{over: transport(i % 2), start: "since=now"}, name: clientName("bulk", room, i),
 			tracks: []*track{{room: rooms[room]}}, stop: h.stop, done: h.done,
 		})})
 	}

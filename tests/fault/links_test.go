@@ -89,7 +89,7 @@ func throttled(kb int) condition { return condition{rate: kb << 10} }
 func blackHole() condition       { return condition{hole: true} }
 
 // switchToxicName is the name by which toxiproxy knows switchToxic.
-const switchToxicName = "moody"
+const switchToxicName = "switch"
 
 // switchToxic is a toxic that stays on its link and changes its condition. toxiproxy's own
 // toxics must be added and removed; if a connection breaks meanwhile, it and the whole link

@@ -196,7 +196,7 @@ func longest(c *counter, d time.Duration) {
 	}
 }
 
-// allClients returns the clients of the world.
+// allClients returns the clients of the system.
 func (w *system) allClients() []*client {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -61,8 +61,8 @@ func StartCluster(t testing.TB, opt *ClusterOptions) *Cluster {
 	return c
 }
 
-// orphanWait is how long a slot may have no owner before Settle repairs it.
-const orphanWait = 3 * time.Second
+// unownedWait is how long a slot may have no owner before Settle repairs it.
+const unownedWait = 3 * time.Second
 
 // clusterArgs make a node count as failed after a second, which is long enough on a busy
 // machine. Replicas stay in their shard, and take over regardless of the age of their data.
@@ -336,10 +336,10 @@ func (c *Cluster) Settle(ctx context.Context) error {
 			}
 			leads[c.ids[p]] = known[c.ids[p]]
 		}
-		if orphans := orphans(leads); len(orphans) == 0 {
+		if unowned := unowned(leads); len(unowned) == 0 {
 			deserted = time.Now()
-		} else if time.Since(deserted) > orphanWait {
-			return c.adopt(ctx, orphans, leads)
+		} else if time.Since(deserted) > unownedWait {
+			return c.adopt(ctx, unowned, leads)
 		}
 		for _, n := range c.Nodes() {
 			if n.running() {
@@ -352,18 +352,18 @@ func (c *Cluster) Settle(ctx context.Context) error {
 	})
 }
 
-// orphans returns the slots that no primary claims.
-func orphans(leads map[string]*member) (orphans []int) {
+// unowned returns the slots that no primary claims.
+func unowned(leads map[string]*member) (unowned []int) {
 	for slot := range slots {
 		owned := false
 		for _, lead := range leads {
 			owned = owned || lead.has(slot)
 		}
 		if !owned {
-			orphans = append(orphans, slot)
+			unowned = append(unowned, slot)
 		}
 	}
-	return orphans
+	return unowned
 }
 
 // adopt gives slots back to the primaries that other nodes regard as the owners. A slot that
@@ -371,7 +371,7 @@ func orphans(leads map[string]*member) (orphans []int) {
 // state, at an epoch that takes the slot from its owner, and then hears that it is a
 // replica. The other nodes' view of the owner persists, and nothing in Redis 7.0 repairs it
 // (redis-cli --cluster fix does the same).
-func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*member) error {
+func (c *Cluster) adopt(ctx context.Context, unowned []int, leads map[string]*member) error {
 	for _, owner := range c.Nodes() {
 		id := c.ids[owner]
 		if leads[id] == nil {
@@ -382,7 +382,7 @@ func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*me
 			if err != nil || known[id] == nil {
 				continue
 			}
-			for _, slot := range orphans {
+			for _, slot := range unowned {
 				if !known[id].has(slot) {
 					continue
 				}
@@ -395,7 +395,7 @@ func (c *Cluster) adopt(ctx context.Context, orphans []int, leads map[string]*me
 			}
 		}
 	}
-	return fmt.Errorf("slots %v had no owner", orphans)
+	return fmt.Errorf("slots %v had no owner", unowned)
 }
 
 // settled returns an error until the node agrees with the primaries' own views.

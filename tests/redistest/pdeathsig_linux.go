@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// noOrphan makes the kernel end the process with this one, even if this one cannot clean up,
+// endWithParent makes the kernel end the process with this one, even if this one cannot clean up,
 // for example at a test's time limit. The signal belongs to the thread that starts the
 // process, which must not end before it.
-func noOrphan(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }
+func endWithParent(cmd *exec.Cmd) { cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -4,5 +4,5 @@ package redistest
 
 import "os/exec"
 
-// noOrphan does nothing: this system has no parent-death signal.
-func noOrphan(*exec.Cmd) {}
+// endWithParent does nothing: this system has no parent-death signal.
+func endWithParent(*exec.Cmd) {}

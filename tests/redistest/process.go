@@ -141,11 +141,11 @@ func (s *processServer) launch() error {
 	if s.clock != nil {
 		cmd.Env = append(os.Environ(), s.clock.env()...)
 	}
-	noOrphan(cmd)
+	endWithParent(cmd)
 	started, exited := make(chan error), make(chan struct{})
 	go func() {
 		defer close(exited)
-		runtime.LockOSThread() // required by noOrphan
+		runtime.LockOSThread() // required by endWithParent
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
 		started <- err

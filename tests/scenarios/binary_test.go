@@ -77,7 +77,7 @@ func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) 
 		var running sync.WaitGroup
 		for i := range publishers {
 			running.Go(func() {
-				unanswered[i] = w.hammer(p.Addr, fmt.Sprintf("%d/%d", life, i), unanswered[i], keyed, acknowledged)
+				unanswered[i] = w.publishUntilCut(p.Addr, fmt.Sprintf("%d/%d", life, i), unanswered[i], keyed, acknowledged)
 			})
 		}
 		for range perLife {
@@ -156,9 +156,9 @@ func noneTwice(t *testing.T, events []sent) {
 	}
 }
 
-// hammer publishes at full speed, beginning with pending unless it is nil, until the node
+// publishUntilCut publishes at full speed, beginning with pending unless it is nil, until the node
 // dies. It returns the unanswered attempt.
-func (w *system) hammer(addr, name string, pending *attempt, keyed bool, acknowledged chan<- struct{}) *attempt {
+func (w *system) publishUntilCut(addr, name string, pending *attempt, keyed bool, acknowledged chan<- struct{}) *attempt {
 	if pending != nil && keyed && !w.repeat(addr, *pending) {
 		return pending
 	}

@@ -167,7 +167,7 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 		w := newSystem(t, log, func(s *setup) {
 			s.node.Linger, s.node.CheckEvery = time.Nanosecond, 10*time.Millisecond
 		})
-		var visits [50][8]*client
+		var clients [50][8]*client
 		var running sync.WaitGroup
 		for i := range 50 {
 			running.Go(func() {
@@ -176,12 +176,12 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 				}
 			})
 		}
-		for i := range visits {
-			for k := range visits[i] {
-				visits[i][k] = newClient(t, over, "room")
+		for i := range clients {
+			for k := range clients[i] {
+				clients[i][k] = newClient(t, over, "room")
 			}
 			running.Go(func() {
-				for k, c := range visits[i] {
+				for k, c := range clients[i] {
 					if err := c.tryConnect(w.nodes[(i+k)%2].at); err != nil {
 						t.Errorf("connect: %v", err)
 						return
@@ -195,8 +195,8 @@ func TestScenario17JoinLeavePublish(t *testing.T) {
 			})
 		}
 		running.Wait()
-		for i := range visits {
-			for _, c := range visits[i] {
+		for i := range clients {
+			for _, c := range clients[i] {
 				c.span(w.truth.of("room"))
 			}
 		}

@@ -31,11 +31,11 @@ func TestScenario01AnswerLost(t *testing.T) {
 		}
 		for i := range 20 {
 			data := fmt.Sprint("event ", i)
-			sprung := proxy.CutAfter(ack)
+			cutDone := proxy.CutAfter(ack)
 			if a, err := lossy("room", data, data); err == nil {
 				t.Fatalf("the answer was to be lost, and is %+v", a)
 			}
-			<-sprung
+			<-cutDone
 			a, err := sound("room", data, data)
 			if must(t, a, err); !a.replayed {
 				t.Errorf("event %d was stored anew: %+v", i, a)
@@ -71,8 +71,8 @@ func TestScenario02ReplyLost(t *testing.T) {
 			// the outcome is 0.
 			const stored = "*3\r\n:0\r\n:0\r\n$"
 			lose := func() func() {
-				sprung := proxy.CutAfter(stored)
-				return func() { <-sprung }
+				cutDone := proxy.CutAfter(stored)
+				return func() { <-cutDone }
 			}
 			repeatLostReplies(t, w, over, lose)
 		})

@@ -63,8 +63,8 @@ func TestScenario22StormOfConnects(t *testing.T) {
 		deadline := time.Now().Add(stormLimit)
 		var quota atomic.Int64
 		var storm sync.WaitGroup
-		visits := make([][]*client, 12)
-		for i := range visits {
+		clients := make([][]*client, 12)
+		for i := range clients {
 			storm.Go(func() {
 				for k := 0; quota.Add(1) <= stormConnects/4 && time.Now().Before(deadline) && !t.Failed(); k++ {
 					start := recent.pick()
@@ -79,7 +79,7 @@ func TestScenario22StormOfConnects(t *testing.T) {
 						t.Errorf("%v after %s: no live event: %v", over, start.id, c.Record().Err)
 					}
 					c.cut()
-					visits[i] = append(visits[i], c)
+					clients[i] = append(clients[i], c)
 				}
 			})
 		}
@@ -87,7 +87,7 @@ func TestScenario22StormOfConnects(t *testing.T) {
 		close(done)
 		publishing.Wait()
 		truth := map[string][]sent{rooms[0]: w.truth.of(rooms[0]), rooms[1]: w.truth.of(rooms[1])}
-		for _, some := range visits {
+		for _, some := range clients {
 			connects.Add(int64(len(some)))
 			for _, c := range some {
 				c.span(truth[c.rooms[0]])

@@ -1,3 +1,3 @@
-// Package kubernetes holds the manifests of deploy/kubernetes to Kubernetes's own types. It is
-// a module of its own, for nothing else needs those.
+// Package kubernetes checks the manifests of deploy/kubernetes against Kubernetes's own
+// types. It is a separate module because nothing else needs them.
 package kubernetes

@@ -25,7 +25,7 @@ import (
 // root is the project's directory.
 const root = "../../.."
 
-// manifests are all of deploy/kubernetes.
+// manifests holds all objects of deploy/kubernetes.
 type manifests struct {
 	config     corev1.ConfigMap
 	secret     corev1.Secret
@@ -37,8 +37,8 @@ type manifests struct {
 	network    networkingv1.NetworkPolicy
 }
 
-// read reads each file strictly: a field that Kubernetes does not know is an error, and so
-// is one that is there twice, an object that is missing, and a file that nobody looks at.
+// read decodes each file strictly: an unknown or repeated field, a missing object and an
+// unknown file are errors.
 func read(t *testing.T) *manifests {
 	t.Helper()
 	m := new(manifests)
@@ -69,10 +69,10 @@ func read(t *testing.T) *manifests {
 	return m
 }
 
-// pod is what the deployment makes.
+// pod returns the pod template of the deployment.
 func (m *manifests) pod() *corev1.PodSpec { return &m.deployment.Spec.Template.Spec }
 
-// container is the node's.
+// container returns the node's container.
 func (m *manifests) container(t *testing.T) *corev1.Container {
 	t.Helper()
 	if n := len(m.pod().Containers); n != 1 {
@@ -81,7 +81,7 @@ func (m *manifests) container(t *testing.T) *corev1.Container {
 	return &m.pod().Containers[0]
 }
 
-// settings are those of the configuration file in the ConfigMap.
+// settings returns the settings in the ConfigMap's configuration file.
 func (m *manifests) settings(t *testing.T) map[string]string {
 	t.Helper()
 	values := map[string]string{}
@@ -96,7 +96,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// Each object says what it is: the type that it was read as has no say in that.
+// Each object declares the kind and version of the type that it was decoded into.
 func TestKinds(t *testing.T) {
 	m := read(t)
 	for want, got := range map[string]metav1.TypeMeta{
@@ -111,7 +111,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// Whatever selects pods selects those of the deployment.
+// Every selector of pods selects those of the deployment.
 func TestSelectors(t *testing.T) {
 	m := read(t)
 	selectors := map[string]*metav1.LabelSelector{
@@ -135,7 +135,7 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// Requests find their way from the ingress to where the node listens.
+// Requests are routed from the ingress to the node's port.
 func TestPorts(t *testing.T) {
 	m := read(t)
 	named := map[string]int32{}
@@ -181,12 +181,12 @@ func TestPorts(t *testing.T) {
 
 func portOf(listen string) (port int32) {
 	_, digits, _ := strings.Cut(listen, ":")
-	_, _ = fmt.Sscan(digits, &port) // 0 is nobody's port
+	_, _ = fmt.Sscan(digits, &port) // 0 is not a valid port
 	return port
 }
 
-// Every setting is one that the program has, and every file that a setting names is put
-// where it says.
+// The program knows every setting, and every file that a setting names is mounted at that
+// path.
 func TestSettings(t *testing.T) {
 	m := read(t)
 	reference, err := os.ReadFile(root + "/docs/configuration.md")
@@ -249,7 +249,7 @@ func (m *manifests) keysOf(v corev1.Volume) []string {
 	return nil
 }
 
-// Kubernetes waits for a node that leaves for longer than it takes: its pause, and 22 s.
+// Kubernetes waits longer for a draining node than it takes: its pause, and 22 s.
 func TestGracePeriod(t *testing.T) {
 	m := read(t)
 	pause, err := time.ParseDuration(m.settings(t)["drain-pause"])
@@ -264,7 +264,7 @@ func TestGracePeriod(t *testing.T) {
 	}
 }
 
-// A node has no rights that it does not need.
+// A node has only the rights that it needs.
 func TestRights(t *testing.T) {
 	m := read(t)
 	pod, c := m.pod(), m.container(t)
@@ -285,7 +285,7 @@ func TestRights(t *testing.T) {
 	}
 }
 
-// The secrets in the file are none: a node refuses them.
+// The secrets in the file are placeholders, which a node refuses.
 func TestNoSecret(t *testing.T) {
 	m := read(t)
 	for name, value := range m.secret.StringData {
@@ -298,7 +298,7 @@ func TestNoSecret(t *testing.T) {
 	}
 }
 
-// The autoscaler goes by a metric that nodes have.
+// The autoscaler uses a metric that nodes have.
 func TestScalesOnConnections(t *testing.T) {
 	m := read(t)
 	if len(m.scaler.Spec.Metrics) != 1 || m.scaler.Spec.Metrics[0].Pods == nil || m.scaler.Spec.Metrics[0].Pods.Metric.Name != "tidemark_connections" {

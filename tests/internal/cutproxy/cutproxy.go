@@ -54,8 +54,8 @@ type link struct {
 
 // A trap is one call of CutAfter.
 type trap struct {
-	marker []byte
-	sprung chan struct{} // closed once it has cut
+	marker  []byte
+	cutDone chan struct{} // closed once it has cut
 }
 
 // Listen starts a proxy to target, host:port. It ends with the test.
@@ -106,11 +106,11 @@ func (p *Proxy) Cut() int {
 // CutAfter sets a trap: the first connection that sends marker to the client is reset right
 // after the marker's last byte. Then the channel is closed. A second call replaces the first
 // trap.
-func (p *Proxy) CutAfter(marker string) (sprung <-chan struct{}) {
+func (p *Proxy) CutAfter(marker string) (cutDone <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.trap = &trap{marker: []byte(marker), sprung: make(chan struct{})}
-	return p.trap.sprung
+	p.trap = &trap{marker: []byte(marker), cutDone: make(chan struct{})}
+	return p.trap.cutDone
 }
 
 // Refuse makes the proxy reset new connections at once, or accept them again. Existing
@@ -237,7 +237,7 @@ func (p *Proxy) spring(tail, data []byte) (n int, cut func()) {
 	}
 	end := at + len(t.marker) - len(tail)
 	p.trap = nil
-	return end, func() { close(t.sprung) }
+	return end, func() { close(t.cutDone) }
 }
 
 // copy forwards one direction until it ends. watch, if set, may end it earlier.

@@ -131,7 +131,7 @@ func TestCutAfter(t *testing.T) {
 	if _, err := c.say("one two\n"); err != nil {
 		t.Fatal(err)
 	}
-	sprung := p.CutAfter("two\nthree")
+	cutDone := p.CutAfter("two\nthree")
 	if _, err := c.say("nothing of it\n"); err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestCutAfter(t *testing.T) {
 	if string(rest) != "three" || err == nil {
 		t.Errorf("got %q, %v; want three and a reset", rest, err)
 	}
-	<-sprung
+	<-cutDone
 }
 
 // A marker that passed before the trap was set does not hide the next one.
