@@ -253,6 +253,13 @@ func (l *memLog) flow() {
 	l.held = nil
 }
 
+// backlog returns the number of messages that the first feed's reader has not taken.
+func (l *memLog) backlog() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.feeds[0].messages)
+}
+
 // memFeed is guarded by its log's lock.
 type memFeed struct {
 	log      *memLog

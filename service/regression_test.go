@@ -103,6 +103,10 @@ func TestEmptyMeansNotified(t *testing.T) {
 			case <-stop:
 				return
 			default:
+				if log.backlog() > 1<<15 {
+					time.Sleep(time.Millisecond) // a full feed blocks memLog while the pump reads it
+					continue
+				}
 				newest.Store(&log.publish("a", 3)[2])
 			}
 		}
