@@ -12,7 +12,7 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// waitLimit bounds waits for an expected event. It is no measure of speed.
+// waitLimit bounds waits for an expected event. It does not measure speed.
 const waitLimit = 20 * time.Second
 
 func draft(room streams.Room, data string) streams.Draft {

@@ -17,8 +17,8 @@ import (
 const maxTails = 10_000
 
 // Watermarks implements streams.Log. It reads up to maxTails rooms at one moment. For more
-// rooms, Last is from the first moment, so that the tails include every event up to it, and
-// the other watermarks are from the last moment.
+// rooms, Last is from the first moment, so that the tails include every event up to it. The
+// other watermarks are from the last moment.
 func (l *Log) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	ctx, cancel, err := l.begin(ctx, l.opt.Timeout)
 	if err != nil {

@@ -24,8 +24,8 @@ func write(t testing.TB, content string) string {
 	return name
 }
 
-// The suite passes over mutual TLS, for a user with no more permissions than the rule in
-// docs/redis.md gives, and with its password in a file.
+// The suite passes over mutual TLS, with the password in a file. The user has only the
+// permissions of the rule in docs/redis.md.
 func TestPromisesOverMutualTLS(t *testing.T) {
 	certs := redistest.NewCertificates(t)
 	server := certs.StartTLS(t)

@@ -137,8 +137,8 @@ func TestDatabasesAreSeparate(t *testing.T) {
 	nextIs(t, feed, put(t, one, draft("r", `"of one"`)))
 }
 
-// If one node of a Cluster hangs, the partitions of the other nodes still pass their check,
-// because each check asks only the partition's own node.
+// If one node of a Cluster hangs, the partitions of the other nodes still pass their check.
+// Each check asks only the partition's own node.
 func TestCheckBesideAHangingNode(t *testing.T) {
 	c := redistest.StartCluster(t, &redistest.ClusterOptions{
 		NoReplicas: true, Options: redistest.Options{Args: []string{"--cluster-require-full-coverage", "no"}},

@@ -49,8 +49,8 @@ func (c *Config) askSentinel(ctx context.Context, addr string) SentinelAnswer {
 	return SentinelAnswer{Addr: addr, Err: err}
 }
 
-// permanentRefusal returns an error if all Sentinels of the URL answer with an error that
-// waiting does not cure, such as an unknown name of the primary.
+// permanentRefusal returns an error if all Sentinels of the URL return an error that does
+// not go away by waiting. An example is an unknown name of the primary.
 //
 // One Sentinel that is unreachable or starting leaves a doubt. A Sentinel reads its
 // primaries from its file before it answers. But some deployments configure running
