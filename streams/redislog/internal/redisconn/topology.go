@@ -43,7 +43,7 @@ func (c *Config) checkMode(mode string) error {
 	default:
 		return nil
 	}
-	return fmt.Errorf("%w: the URL must be %s", rediserr.ErrSettings, want)
+	return fmt.Errorf("%w: the URL must start with %s", rediserr.ErrSettings, want)
 }
 
 // diagnose explains why a server did not answer a greeting.
