@@ -1,4 +1,4 @@
-package streams_test
+package streams
 
 import (
 	"context"
@@ -7,52 +7,48 @@ import (
 
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
-
-	"github.com/tidemark/tidemark/streams"
 )
 
-const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-
-// A span that is not sampled gives an event no trace.
+// Without a sampled span, an event has no trace.
 func TestTraceOf(t *testing.T) {
-	for header, want := range map[string]streams.Trace{
+	for header, want := range map[string]Trace{
 		"":          "",
 		traceparent: traceparent,
 		"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00": "",
 	} {
-		if got := streams.TraceOf(contextWith(header)); got != want {
-			t.Errorf("from %q comes %q, want %q", header, got, want)
+		if got := TraceOf(requestContext(header)); got != want {
+			t.Errorf("header %q gives the trace %q, want %q", header, got, want)
 		}
 	}
 }
 
 func TestWithinNoTrace(t *testing.T) {
 	ctx := context.Background()
-	if got := streams.Trace("").Within(ctx); got != ctx {
-		t.Error("an empty trace changed the context")
+	if got := Trace("").Within(ctx); got != ctx {
+		t.Error("the empty trace changed the context")
 	}
 }
 
-// contextWith returns the context of a request with a traceparent.
-func contextWith(traceparent string) context.Context {
+// requestContext returns the context of a request with a traceparent.
+func requestContext(traceparent string) context.Context {
 	h := http.Header{}
 	h.Set("traceparent", traceparent)
 	return propagation.TraceContext{}.Extract(context.Background(), propagation.HeaderCarrier(h))
 }
 
-// The trace of a request survives the way through a log: the span at the end is the one at
-// the start.
+// Any header gives no trace or a complete one. A complete one can be parsed, and leads
+// back to the same span.
 func FuzzTraceparent(f *testing.F) {
 	f.Add(traceparent)
 	f.Add("01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, header string) {
-		from := contextWith(header)
-		carried := streams.TraceOf(from)
+		from := requestContext(header)
+		carried := TraceOf(from)
 		if carried == "" {
 			return
 		}
-		if again, err := streams.ParseTrace(string(carried)); err != nil || again != carried {
+		if again, err := ParseTrace(string(carried)); err != nil || again != carried {
 			t.Fatalf("%q is carried as %q, and read as %q, %v", header, carried, again, err)
 		}
 		at, end := trace.SpanContextFromContext(from), trace.SpanContextFromContext(carried.Within(context.Background()))
@@ -62,13 +58,12 @@ func FuzzTraceparent(f *testing.F) {
 	})
 }
 
-// ParseTrace refuses a text, or it names the same span as in other implementations that
-// accept it.
+// ParseTrace refuses a text, or reads the span that OpenTelemetry reads from it.
 func FuzzParseTrace(f *testing.F) {
 	f.Add(traceparent)
 	f.Add(traceparent[:54] + "0")
 	f.Fuzz(func(t *testing.T, s string) {
-		got, err := streams.ParseTrace(s)
+		got, err := ParseTrace(s)
 		if err != nil {
 			return
 		}
@@ -76,9 +71,9 @@ func FuzzParseTrace(f *testing.F) {
 		if sc.TraceID().String() != got.TraceID() || sc.SpanID().String() != got.SpanID() || sc.IsSampled() != got.Sampled() || !sc.IsValid() {
 			t.Errorf("%q is %v", s, sc)
 		}
-		others := trace.SpanContextFromContext(contextWith(s))
+		others := trace.SpanContextFromContext(requestContext(s))
 		if others.IsValid() && (others.TraceID() != sc.TraceID() || others.SpanID() != sc.SpanID() || others.IsSampled() != sc.IsSampled()) {
-			t.Errorf("%q is %v, and to others %v", s, sc, others)
+			t.Errorf("%q is %v, and OpenTelemetry reads %v", s, sc, others)
 		}
 	})
 }

@@ -71,9 +71,9 @@ func TestThePageKeepsItsPolicy(t *testing.T) {
 		t.Error("index.html has inline script")
 	}
 	for what, pattern := range map[string]string{
-		"an inline handler":     `\son[a-z]+="`,
-		"inline style":          `<style|\sstyle="`,
-		"an absolute URL": `(src|href)="(/|https?:)`,
+		"an inline handler": `\son[a-z]+="`,
+		"inline style":      `<style|\sstyle="`,
+		"an absolute URL":   `(src|href)="(/|https?:)`,
 	} {
 		if found := regexp.MustCompile(pattern).FindString(html); found != "" {
 			t.Errorf("index.html has %s: %s", what, found)
