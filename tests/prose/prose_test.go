@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // Go comments have few markers.
@@ -59,9 +61,12 @@ func find(text []paragraph) (found []string, words int) {
 // The newest commit's subject has the project's form.
 func TestCommitSubject(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, ".git")); err != nil {
-		t.Skip("not a git repository: no commit to look at")
+		t.Log("a copy of the files without git has no commit")
+		return
 	}
-	out, err := exec.Command("git", "-C", root, "log", "-1", "--no-merges", "--format=%s").Output()
+	// The checkout may belong to another user, for example in a container.
+	out, err := exec.Command(require.Program(t, "git"), "-c", "safe.directory=*", "-C", root,
+		"log", "-1", "--no-merges", "--format=%s").Output()
 	if err != nil {
 		t.Fatal(err)
 	}
