@@ -31,10 +31,10 @@ func TestPublishThenEnd(t *testing.T) {
 		},
 		"binary": func(c *wsClient) error { return c.WriteMessage(websocket.BinaryMessage, []byte("x")) },
 	} {
-		for _, pace := range []time.Duration{0, 20 * time.Millisecond} {
-			t.Run(fmt.Sprint(name, " ", pace), func(t *testing.T) {
+		for _, delay := range []time.Duration{0, 20 * time.Millisecond} {
+			t.Run(fmt.Sprint(name, " ", delay), func(t *testing.T) {
 				h := start(t)
-				h.log.appendDelay.Store(int64(pace))
+				h.log.appendDelay.Store(int64(delay))
 				c := h.dial()
 				c.sendPublishes(n)
 				if err := end(c); err != nil {

@@ -21,9 +21,9 @@ const (
 	// rollFollowers is the number of followers on each transport, rollPublishers that of
 	// publishers over REST and over WebSocket.
 	rollFollowers, rollPublishers = 10, 4
-	// pace is the delay between two events of a publisher. For each event, loses more are
+	// publishDelay is the delay between two events of a publisher. For each event, loses more are
 	// sent without waiting for the answer.
-	pace, loses = 10 * time.Millisecond, 10
+	publishDelay, loses = 10 * time.Millisecond, 10
 )
 
 // A nodeGroup is three nodes on one Redis, behind nginx.
@@ -153,7 +153,7 @@ func (p *persistent) run(t *testing.T, quit <-chan struct{}) {
 		select {
 		case <-quit:
 			return
-		case <-time.After(pace):
+		case <-time.After(publishDelay):
 		}
 		data := fmt.Sprint(p.name, i)
 		if i%loses == 0 {

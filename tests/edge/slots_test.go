@@ -63,15 +63,15 @@ func TestConnectionsOfAUser(t *testing.T) {
 		}
 		close(begin)
 		coming.Wait()
-		seated := 0
+		admitted := 0
 		for _, l := range stay {
 			if l != nil {
-				seated++
+				admitted++
 				l.reset()
 			}
 		}
-		if seated != most {
-			t.Errorf("%d of %d have a place, want %d", seated, visitors, most)
+		if admitted != most {
+			t.Errorf("%d of %d have a place, want %d", admitted, visitors, most)
 		}
 		client, key := redis.Client(), "{tidemark:seats:ann}"
 		if !wait.For(func() bool { return client.Exists(context.Background(), key).Val() == 0 }) {

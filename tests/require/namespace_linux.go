@@ -8,7 +8,7 @@ import (
 )
 
 // NetworkNamespace skips the test if it cannot start a process in a network namespace of
-// its own. Root can, and so can everybody where the system allows user namespaces.
+// its own. Root can, and so can other users if the system allows user namespaces.
 //
 // A test that runs itself again inside a namespace must call this outside, because
 // the result of the outer test is the one that counts.

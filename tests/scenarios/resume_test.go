@@ -61,12 +61,12 @@ func TestScenario22StormOfConnects(t *testing.T) {
 			})
 		}
 		deadline := time.Now().Add(stormLimit)
-		var quota atomic.Int64
+		var connects atomic.Int64
 		var storm sync.WaitGroup
 		clients := make([][]*client, 12)
 		for i := range clients {
 			storm.Go(func() {
-				for k := 0; quota.Add(1) <= stormConnects/4 && time.Now().Before(deadline) && !t.Failed(); k++ {
+				for k := 0; connects.Add(1) <= stormConnects/4 && time.Now().Before(deadline) && !t.Failed(); k++ {
 					start := recent.pick()
 					c := newClient(t, over, start.room)
 					c.from(start.id)
