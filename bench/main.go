@@ -8,9 +8,11 @@ import (
 
 	"github.com/tidemark/tidemark/bench/barewrites"
 	"github.com/tidemark/tidemark/bench/load"
+	"github.com/tidemark/tidemark/bench/recovery"
 )
 
-const usage = `usage: bench run [flags]    measure Tidemark and its peers; "bench run -h" lists the flags
+const usage = `usage: bench run [flags]         measure Tidemark and its peers; "bench run -h" lists the flags
+       bench recovery [flags]    count what clients miss when something fails; -h lists the flags
 
 "bench run" starts these commands itself:
        bench load           generate load as commands on standard input direct
@@ -31,6 +33,8 @@ func run(args []string) error {
 	switch args[0] {
 	case "run":
 		return runMeasures(args[1:])
+	case "recovery":
+		return recovery.Run(args[1:])
 	case "load":
 		debug.SetGCPercent(400) // the generator allocates little, and memory is not scarce
 		return load.Serve(os.Stdin, os.Stdout)
