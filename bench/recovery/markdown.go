@@ -62,7 +62,8 @@ func (r *Report) cell(trial int, system string) string {
 	case !ok:
 		return "not measured"
 	case result.Error != "":
-		return "not measured: " + result.Error
+		reason, _, _ := strings.Cut(result.Error, "\n")
+		return "not measured: " + reason
 	}
 	var cells []string
 	for _, g := range result.Groups {

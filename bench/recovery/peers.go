@@ -49,8 +49,13 @@ type tidemark struct{ program string }
 
 func (tidemark) name() string               { return "tidemark" }
 func (tidemark) title() string              { return "Tidemark" }
-func (t tidemark) version() (string, error) { return system.CommandOutput(t.program, "version") }
 func (tidemark) acknowledged(_ string) bool { return true }
+
+func (t tidemark) version() (string, error) {
+	version, err := system.CommandOutput(t.program, "version")
+	return strings.TrimPrefix(version, "tidemark "), err
+}
+
 func (t tidemark) command(n *node) ([]string, error) {
 	program, err := filepath.Abs(t.program)
 	return []string{program, "serve", "--listen=" + n.addr, "--node=" + n.name, "--redis=" + n.redis,

@@ -109,7 +109,8 @@ func loseSubscriptions(ctx context.Context, s *stage) error {
 
 // loseEvents replaces Redis by a copy without the last 50 events. One group of clients
 // stays connected. The other has received 10 of these events when it is disconnected; it
-// returns after 50 more events have been published.
+// returns after 50 more events have been published. These take 12.5 s, so that a system
+// that compares positions every few seconds can find the loss.
 func loseEvents(ctx context.Context, s *stage) error {
 	if err := s.redis.save(); err != nil {
 		return err
@@ -135,7 +136,7 @@ func loseEvents(ctx context.Context, s *stage) error {
 	if err := s.redis.start(ctx); err != nil {
 		return err
 	}
-	if err := s.publisher.publish(ctx, 50, pause); err != nil {
+	if err := s.publisher.publish(ctx, 50, 250*time.Millisecond); err != nil {
 		return err
 	}
 	if err := s.proxies[1].restore(s.nodes[0].addr); err != nil {
