@@ -151,7 +151,7 @@ func (g *group) count(published int) Count {
 	return count(g.clients, published)
 }
 
-// describe returns the notes, for the report.
+// describe returns a copy of the notes.
 func (g *group) describe() map[string]int {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -27,7 +27,7 @@ func (c Count) Add(o Count) Count {
 	}
 }
 
-// A received is what one client has received.
+// A received lists the events and messages of one client.
 type received struct {
 	events []int // numbers of the events, as they arrived
 	told   int   // how often the client was told that events may be missing

@@ -35,7 +35,7 @@ func TestThousands(t *testing.T) {
 	}
 }
 
-// The tables replace what stands between the markers, and nothing else.
+// The tables replace the lines between the markers. The rest of the page stays.
 func TestWriteInto(t *testing.T) {
 	document := filepath.Join(t.TempDir(), "page.md")
 	if err := os.WriteFile(document, []byte("before\n"+beginMarker+"\nold\n"+endMarker+"\nafter\n"), 0o600); err != nil {

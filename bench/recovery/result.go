@@ -54,7 +54,7 @@ func (r *Report) find(trial int, system string) (Result, bool) {
 	return Result{}, false
 }
 
-// load reads the results of an earlier run. A missing file has none.
+// load reads the results of an earlier run. A missing file counts as empty.
 func (r *Report) load(path string) error {
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

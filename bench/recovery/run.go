@@ -87,7 +87,7 @@ func Run(args []string) error {
 	return failed
 }
 
-// newReport collects the versions, and the earlier results if they are to be kept.
+// newReport collects the versions. With -keep it also loads the earlier results.
 func (f flags) newReport(peers []peer, packages string) (*Report, error) {
 	r := &Report{Taken: time.Now(), Machine: result.ThisMachine().String(), Clients: f.clients, Versions: make(map[string]string)}
 	if f.keep {
@@ -152,7 +152,7 @@ func verdict(t trial, p peer, outcome Result) error {
 	return nil
 }
 
-// runTrial starts everything anew, runs the trial, and counts.
+// runTrial starts Redis, nodes and clients, runs the trial, and counts.
 func runTrial(ctx context.Context, t trial, p peer, packages string, clients int) (outcome Result) {
 	outcome = Result{Trial: t.number, System: p.name()}
 	if t.clients > 0 {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 )
 
@@ -120,15 +119,12 @@ func (s *stage) close() {
 	}
 }
 
-// inDir calls f with an empty directory and removes it afterwards. A set KEEP in the
-// environment keeps it.
+// inDir calls f with an empty directory and removes it afterwards.
 func inDir(f func(dir string) error) error {
 	dir, err := os.MkdirTemp("", "recovery")
 	if err != nil {
 		return err
 	}
-	if os.Getenv("KEEP") == "" {
-		defer os.RemoveAll(dir)
-	}
-	return f(filepath.Clean(dir))
+	defer os.RemoveAll(dir)
+	return f(dir)
 }
