@@ -10,6 +10,7 @@ type Count struct {
 	Incomplete int `json:"incomplete"` // clients that miss at least one event
 	Told       int `json:"told"`       // clients that were told that events may be missing
 	Untold     int `json:"untold"`     // incomplete clients that were not told
+	Behind     int `json:"behind"`     // clients that did not receive the last event
 }
 
 // Expected returns the number of deliveries that a trial without a loss would have.
@@ -23,7 +24,7 @@ func (c Count) Add(o Count) Count {
 	return Count{
 		Clients: c.Clients + o.Clients, Events: max(c.Events, o.Events),
 		Missing: c.Missing + o.Missing, Repeated: c.Repeated + o.Repeated, OutOfOrder: c.OutOfOrder + o.OutOfOrder,
-		Incomplete: c.Incomplete + o.Incomplete, Told: c.Told + o.Told, Untold: c.Untold + o.Untold,
+		Incomplete: c.Incomplete + o.Incomplete, Told: c.Told + o.Told, Untold: c.Untold + o.Untold, Behind: c.Behind + o.Behind,
 	}
 }
 
@@ -51,6 +52,9 @@ func count(clients []received, published int) Count {
 				}
 			}
 			latest = max(latest, n)
+		}
+		if !seen[published] {
+			sum.Behind++
 		}
 		missing := published - first
 		sum.Missing += missing

@@ -9,8 +9,8 @@ func TestCount(t *testing.T) {
 		want    Count
 	}{
 		{"everything", []received{{events: []int{1, 2, 3, 4}}}, Count{Clients: 1, Events: 4}},
-		{"nothing", []received{{}}, Count{Clients: 1, Events: 4, Missing: 4, Incomplete: 1, Untold: 1}},
-		{"end missing", []received{{events: []int{1, 2}}}, Count{Clients: 1, Events: 4, Missing: 2, Incomplete: 1, Untold: 1}},
+		{"nothing", []received{{}}, Count{Clients: 1, Events: 4, Missing: 4, Incomplete: 1, Untold: 1, Behind: 1}},
+		{"end missing", []received{{events: []int{1, 2}}}, Count{Clients: 1, Events: 4, Missing: 2, Incomplete: 1, Untold: 1, Behind: 1}},
 		{"told", []received{{events: []int{1, 4}, told: 2}}, Count{Clients: 1, Events: 4, Missing: 2, Incomplete: 1, Told: 1}},
 		{"told and complete", []received{{events: []int{1, 2, 3, 4}, told: 1}}, Count{Clients: 1, Events: 4, Told: 1}},
 		{"repeated", []received{{events: []int{1, 2, 2, 3, 4, 4, 4}}}, Count{Clients: 1, Events: 4, Repeated: 3}},

@@ -26,7 +26,7 @@ func TestHandle(t *testing.T) {
 	if want := []int{1, 2}; !slices.Equal(g.opens, want) {
 		t.Errorf("opens = %v, want %v", g.opens, want)
 	}
-	if got, want := g.count(2), (Count{Clients: 2, Events: 2, Missing: 2, Incomplete: 1, Told: 1}); got != want {
+	if got, want := g.count(2), (Count{Clients: 2, Events: 2, Missing: 2, Incomplete: 1, Told: 1, Behind: 1}); got != want {
 		t.Errorf("count = %+v, want %+v", got, want)
 	}
 	for _, note := range []string{"told: trimmed", "closed 503", "unreadable line: 7 open", "unreadable line: "} {
