@@ -99,18 +99,36 @@ func (g *group) waitOpen(before []int, limit time.Duration) bool {
 	})
 }
 
-// waitEvent waits until each client has received event n.
-func (g *group) waitEvent(n int, limit time.Duration) bool {
-	return waitFor(limit, func() bool {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		for _, c := range g.clients {
-			if !endsWith(c.events, n) {
-				return false
-			}
+// waitEvent waits until each client has received event n. It gives up when no client has
+// received anything for the given time.
+func (g *group) waitEvent(n int, silence time.Duration) bool {
+	_, before := g.reached(n)
+	for {
+		all, total := false, before
+		if !waitFor(silence, func() bool {
+			all, total = g.reached(n)
+			return all || total > before
+		}) {
+			return false
 		}
-		return true
-	})
+		if all {
+			return true
+		}
+		before = total
+	}
+}
+
+// reached reports whether each client has received event n, and how many events all
+// clients have received.
+func (g *group) reached(n int) (all bool, total int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	all = true
+	for _, c := range g.clients {
+		total += len(c.events)
+		all = all && endsWith(c.events, n)
+	}
+	return all, total
 }
 
 // waitActive waits until each client has received an event after the call.

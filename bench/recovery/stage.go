@@ -14,7 +14,7 @@ const (
 	warmUp   = 20               // events before anything breaks, so that each client has a position
 	closing  = 10               // events after everything works again
 	openTime = 60 * time.Second // for all clients to subscribe
-	endTime  = 60 * time.Second // for all clients to receive the last event
+	endTime  = 60 * time.Second // without any event, before a wait for the last event ends
 	settle   = 3 * time.Second  // for repeated events to arrive
 )
 

@@ -86,7 +86,8 @@ func (s *stage) killWhilePublishing(ctx context.Context, kill func(), start func
 }
 
 // loseSubscriptions closes the connections on which the nodes receive events, every
-// 300 ms for 5 s, and publishes meanwhile. Then nothing is published for 15 s.
+// 300 ms for 5 s, and publishes meanwhile. Then nothing is published. The clients have at
+// least 15 s, and up to 60 s after the last event that any of them receives.
 func loseSubscriptions(ctx context.Context, s *stage) error {
 	stop, published := make(chan struct{}), make(chan error, 1)
 	go func() { published <- s.publisher.publishUntil(ctx, stop, pause) }()
@@ -104,6 +105,7 @@ func loseSubscriptions(ctx context.Context, s *stage) error {
 		return errors.New("no subscription was found in Redis")
 	}
 	time.Sleep(15 * time.Second)
+	s.groups[0].waitEvent(s.publisher.sent, endTime)
 	return nil
 }
 
@@ -157,7 +159,7 @@ func readNothing(ctx context.Context, s *stage) error {
 	}
 	time.Sleep(time.Until(begin.Add(30 * time.Second)))
 	s.proxies[0].stall(false)
-	s.groups[0].waitEvent(s.publisher.sent, 2*time.Minute)
+	s.groups[0].waitEvent(s.publisher.sent, endTime)
 	s.publisher.size = 0
 	return s.finish(ctx)
 }
