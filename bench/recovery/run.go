@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"slices"
@@ -70,7 +71,7 @@ func Run(args []string) error {
 	if err := installPackages(packages); err != nil {
 		return err
 	}
-	peers := []peer{tidemark{f.tidemark}, centrifugo{f.centrifugo}, nchan{}, socketio{packages}}
+	peers := []peer{tidemark{f.tidemark}, centrifugo{absolute(f.centrifugo)}, nchan{}, socketio{packages}}
 	report, err := f.newReport(peers, packages)
 	if err != nil {
 		return err
@@ -85,6 +86,20 @@ func Run(args []string) error {
 		failed = errors.Join(failed, writeInto(f.document, tables))
 	}
 	return failed
+}
+
+// absolute returns the absolute path of a program, which may be a name on the PATH. It
+// returns a program that does not exist unchanged.
+func absolute(program string) string {
+	found, err := exec.LookPath(program)
+	if err != nil {
+		return program
+	}
+	path, err := filepath.Abs(found)
+	if err != nil {
+		return program
+	}
+	return path
 }
 
 // newReport collects the versions. With -keep it also loads the earlier results.
