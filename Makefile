@@ -67,6 +67,11 @@ bench: build ## Measure Tidemark and its peers, for about 20 minutes.
 	scripts/need redis-server nginx nchan node npm
 	scripts/bench
 
+.PHONY: compare
+compare: build ## Count what clients of Tidemark and its peers miss when something fails.
+	scripts/need redis-server nginx nchan node npm
+	cd bench && $(GO) run . recovery -module .. -document ../docs/comparison.md
+
 .PHONY: microbench
 microbench: ## Run the Go benchmarks that BENCH matches, COUNT times.
 	scripts/need redis-server
