@@ -32,7 +32,7 @@ func TestBadLimits(t *testing.T) {
 		"--publish-rate=100":                "want one like 100/s",
 		"--publish-rate-per-address=0/s":    "want a number from 1 to",
 		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
-		"--trusted-proxy=0.0.0.0/0":         "everybody",
+		"--trusted-proxy=0.0.0.0/0":         "every address",
 	} {
 		_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen=127.0.0.1:0", "--data", t.TempDir(), arg)
 		if code != exitUsage || !strings.Contains(stderr, want) || len(lines(stderr)) != 1 {
