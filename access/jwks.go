@@ -51,6 +51,7 @@ type jwks struct {
 	cancel  context.CancelFunc
 	running sync.WaitGroup     // the follow goroutine
 	reads   singleflight.Group // all callers that need a read share the current one
+	results chan error         // of every finished read, for follow
 
 	mu    sync.Mutex // guards the fields below
 	pause time.Duration
@@ -66,7 +67,7 @@ func newJWKS(address string, logger *slog.Logger) (*jwks, error) {
 		return nil, fmt.Errorf("%w: want an https:// URL of a key set", errVerifying)
 	}
 	j := &jwks{
-		url: address, logger: logger, pause: jwksPause,
+		url: address, logger: logger, pause: jwksPause, results: make(chan error),
 		client: &http.Client{
 			Transport: http.DefaultTransport.(*http.Transport).Clone(),
 			Timeout:   jwksLimit,
@@ -81,8 +82,8 @@ func newJWKS(address string, logger *slog.Logger) (*jwks, error) {
 // start begins the first read and the periodic ones. Tokens that arrive before the first
 // read has ended wait for it.
 func (j *jwks) start() {
-	first := j.refresh(0)
-	j.running.Go(func() { j.follow(first) })
+	j.refresh(0)
+	j.running.Go(j.follow)
 }
 
 // close stops all reads and returns after they have ended.
@@ -93,24 +94,38 @@ func (j *jwks) close() {
 	j.client.CloseIdleConnections()
 }
 
-// follow reads the key set periodically until close.
-func (j *jwks) follow(read <-chan singleflight.Result) {
+// follow reads the key set periodically until close. After a failed read it reads again
+// sooner, also if a token caused that read.
+func (j *jwks) follow() {
 	retry := backoff.Backoff{First: jwksRetry, Max: jwksEvery}
+	next := time.NewTimer(jwksEvery)
+	defer next.Stop()
 	for {
-		pause := jwksEvery
-		if r := <-read; r.Err == nil {
-			retry.Reset()
-		} else if j.ctx.Err() == nil {
-			pause = retry.Next()
-			j.logger.Warn("cannot read the key set of tokens; the keys read last stay valid", "error", r.Err, "again", pause)
-		}
 		select {
 		case <-j.ctx.Done():
 			return
-		case <-time.After(pause):
-			read = j.refresh(0)
+		case err := <-j.results:
+			next.Reset(j.delay(&retry, err))
+		case <-next.C:
+			// The result of the read sets the timer again. If refresh joins a call that
+			// reads nothing, the timer ends first and causes the read.
+			next.Reset(jwksPause)
+			j.refresh(0)
 		}
 	}
+}
+
+// delay returns the time until the next read, after one with the result err.
+func (j *jwks) delay(retry *backoff.Backoff, err error) time.Duration {
+	if err == nil {
+		retry.Reset()
+		return jwksEvery
+	}
+	again := retry.Next()
+	if j.ctx.Err() == nil {
+		j.logger.Warn("cannot read the key set of tokens; the keys read last stay valid", "error", err, "again", again)
+	}
+	return again
 }
 
 // refresh reads the key set, or joins a read under way. It reads nothing if the newest
@@ -128,9 +143,13 @@ func (j *jwks) refresh(minAge time.Duration) <-chan singleflight.Result {
 		}
 		keys, err := j.fetch()
 		j.mu.Lock()
-		defer j.mu.Unlock()
 		if j.err = err; err == nil {
 			j.known = keys
+		}
+		j.mu.Unlock()
+		select {
+		case j.results <- err:
+		case <-j.ctx.Done():
 		}
 		return nil, err
 	})

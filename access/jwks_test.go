@@ -1,6 +1,7 @@
 package access
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -8,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -86,11 +88,16 @@ func (s *keyServer) answer(status int, body string) {
 func openKeys(t testing.TB, s *keyServer) *Verifier {
 	t.Helper()
 	v := open(t, Options{JWKS: s.URL})
+	setPause(v, time.Millisecond)
+	return v
+}
+
+// setPause sets the minimum age of a read before a token causes another one.
+func setPause(v *Verifier, pause time.Duration) {
 	j := v.source.(*jwks)
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.pause = time.Millisecond
-	return v
+	j.pause = pause
 }
 
 func TestKeySet(t *testing.T) {
@@ -183,6 +190,36 @@ func TestKeyServerFails(t *testing.T) {
 	}
 	if _, err := v.Verify(t.Context(), good); err != nil {
 		t.Errorf("while the server fails: %v", err)
+	}
+}
+
+// A read that a token causes and that fails is logged, and repeated without another token.
+func TestFailedReadForATokenIsRepeated(t *testing.T) {
+	r, e := issuers()["RS256"], issuers()["ES256"]
+	s := serveKeys(t, jwk(t, r))
+	var logged bytes.Buffer
+	v := open(t, Options{JWKS: s.URL, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	if _, err := v.Verify(t.Context(), sign(t, r.method, r.key, goodClaims(nil), r.id)); err != nil {
+		t.Fatal(err)
+	}
+	s.answer(500, "")
+	setPause(v, 0)
+	token := sign(t, e.method, e.key, goodClaims(nil), e.id)
+	if _, err := v.Verify(t.Context(), token); !errors.Is(err, ErrCredential) {
+		t.Fatalf("while the server fails: %v", err)
+	}
+	setPause(v, time.Hour) // from here on, no token causes a read
+	s.serve(t, jwk(t, r), jwk(t, e))
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := v.Verify(t.Context(), token); err == nil {
+			break
+		} else if time.Now().After(deadline) {
+			t.Fatalf("20 s after the server has recovered: %v", err)
+		}
+	}
+	v.Close()
+	if !strings.Contains(logged.String(), "cannot read the key set") {
+		t.Errorf("the log has no warning: %q", &logged)
 	}
 }
 
