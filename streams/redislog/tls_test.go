@@ -107,7 +107,7 @@ func TestSettingsRejected(t *testing.T) {
 	cert, key := certs.Client(t, "node")
 	_, otherKey := certs.Client(t, "other")
 	text, empty := write(t, "no PEM\nat all\n"), write(t, "\n")
-	huge := write(t, strings.Repeat("x", 8<<10))
+	huge := write(t, strings.Repeat("x", 4<<10+1))
 	nowhere := filepath.Join(t.TempDir(), "nowhere")
 	const plain, secure, sentinel = "redis://h", "rediss://h", "redis+sentinel://h?master_name=m"
 	for name, c := range map[string]struct {

@@ -100,7 +100,7 @@ func FuzzURL(f *testing.F) {
 		e, err := Parse(scheme + "://" + before + secret + after + "@" + rest)
 		if err != nil {
 			if strings.Contains(err.Error(), secret) {
-				t.Errorf("the error quotes the Password: %v", err)
+				t.Errorf("the error quotes the password: %v", err)
 			}
 			return
 		}
