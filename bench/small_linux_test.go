@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tidemark/tidemark/bench/internal/require"
 	"github.com/tidemark/tidemark/bench/measure"
 	"github.com/tidemark/tidemark/bench/result"
 	"github.com/tidemark/tidemark/bench/system"
@@ -90,6 +91,8 @@ func testEachMeasure(t *testing.T, program string) {
 // Clients can follow the peers on each transport, publish to them and resume. The other
 // measures use the peers in the same ways.
 func testPeers(t *testing.T, program string) {
+	require.Program(t, "node")
+	require.Program(t, "npm")
 	r := smallRun(t, program, "-only", "1,6")
 	peers := []string{result.SocketIO}
 	// Only Debian and its derivatives package nchan.

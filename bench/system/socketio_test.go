@@ -8,12 +8,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tidemark/tidemark/bench/internal/require"
 	"github.com/tidemark/tidemark/bench/system"
 )
 
 // The Socket.IO server starts, serves a client, delivers an event, and leaves no
 // process running.
 func TestSocketIO(t *testing.T) {
+	require.Program(t, "node")
+	require.Program(t, "npm")
 	s := system.NewSocketIO("../peers/socketio")
 	if version, err := s.Version(); err != nil || !strings.HasPrefix(version, "4.") {
 		t.Errorf("Version = %q, %v", version, err)

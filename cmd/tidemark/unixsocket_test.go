@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tidemark/tidemark/tests/program"
+	"github.com/tidemark/tidemark/tests/require"
 )
 
 // socketMode is the documented mode of a node's Unix socket.
@@ -34,10 +35,12 @@ func TestUnixSocket(t *testing.T) {
 	if got := tidemark.Must(t, client, "health"); got != "ok\n" {
 		t.Errorf("health printed %q", got)
 	}
-	out, err := exec.Command("curl", "-s", "--unix-socket", path, "http://localhost/v1/rooms/lobby/events").CombinedOutput()
-	if err != nil || !strings.Contains(string(out), id) {
-		t.Errorf("curl: %s %v", out, err)
-	}
+	t.Run("curl", func(t *testing.T) {
+		curl := exec.Command(require.Program(t, "curl"), "-s", "--unix-socket", path, "http://localhost/v1/rooms/lobby/events")
+		if out, err := curl.CombinedOutput(); err != nil || !strings.Contains(string(out), id) {
+			t.Errorf("curl: %s %v", out, err)
+		}
+	})
 
 	_, stderr, code := tidemark.Run(t, program.Options{}, "serve", "--listen", "unix:"+path, "--data", t.TempDir())
 	if code != exitFailed || !strings.Contains(stderr, "another process listens on it") || len(lines(stderr)) != 1 {

@@ -100,7 +100,9 @@ func pattern(shown string) *regexp.Regexp {
 func runWalk(t *testing.T, script string) (string, error) {
 	t.Helper()
 	require.NetworkNamespace(t)
-	require.Program(t, "ip")
+	for _, name := range []string{"bash", "make", "redis-server", "nginx", "openssl", "curl", "ip"} {
+		require.Program(t, name)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), walkLimit)
 	defer cancel()
 	file := filepath.Join(t.TempDir(), "walk")

@@ -12,6 +12,7 @@ import (
 
 // The servers of a killed test binary end with it.
 func TestNoOrphans(t *testing.T) {
+	skipShort(t)
 	const child = "TIDEMARK_TEST_ORPHANS"
 	if os.Getenv(child) != "" {
 		fmt.Println("server at", StartProcess(t).Addr())

@@ -40,6 +40,7 @@ func newServer(t testing.TB, b backend) *Server {
 // such as "--appendonly", "yes"; without them nothing is kept on disk.
 func Start(t testing.TB, args ...string) *Server {
 	t.Helper()
+	skipShort(t)
 	c := choose()
 	if c.err != nil {
 		t.Fatal(c.err)

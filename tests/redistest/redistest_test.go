@@ -55,6 +55,7 @@ func TestSourceNamesTheServer(t *testing.T) {
 }
 
 func TestBadArgumentsSayWhy(t *testing.T) {
+	skipShort(t)
 	if err := processWorks(); err != nil {
 		t.Fatal(err)
 	}

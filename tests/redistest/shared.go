@@ -1,6 +1,7 @@
 package redistest
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"sync"
@@ -18,6 +19,7 @@ var shared struct {
 // It cannot be flushed, stopped or killed. The package's TestMain must call Main.
 func Shared(t testing.TB) *Server {
 	t.Helper()
+	skipShort(t)
 	c := choose()
 	if c.err != nil {
 		t.Fatal(c.err)
@@ -35,10 +37,21 @@ func Shared(t testing.TB) *Server {
 	return &Server{t: t, b: shared.b, shared: true}
 }
 
+// skipShort skips a test that needs Redis when the tests run with -short.
+func skipShort(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("-short leaves out tests that need Redis")
+	}
+}
+
 // Main runs the tests of a package, prints which Redis they use, and ends the server of
 // Shared. Exit with its result.
 func Main(m *testing.M) int {
-	fmt.Fprintln(os.Stderr, "redistest:", Source())
+	flag.Parse()
+	if !testing.Short() {
+		fmt.Fprintln(os.Stderr, "redistest:", Source())
+	}
 	code := m.Run()
 	shared.mu.Lock()
 	defer shared.mu.Unlock()

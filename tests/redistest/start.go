@@ -17,11 +17,20 @@ func StartWith(t testing.TB, opt Options) *Server {
 
 func startWith(t testing.TB, opt Options, conf confFunc) *Server {
 	t.Helper()
+	skipShort(t)
 	if err := processWorks(); err != nil {
+		if choose().err == nil {
+			require.Program(t, program) // a container serves the other tests
+		}
 		t.Fatal(err)
 	}
 	if opt.Clock {
 		require.Program(t, "faketime")
+	}
+	if opt.Newer {
+		if _, err := newerProgram(); err != nil {
+			require.Unmet(t, "Redis 7.2 or later", "scripts/newer-redis, or install one on the PATH")
+		}
 	}
 	b, err := startProcess(opt, conf)
 	if err != nil {
