@@ -1,6 +1,5 @@
 // Package require skips tests that run a program which is not installed.
 //
-// It is a copy in small of tests/require, which belongs to another module. The messages
 // It is a short copy of tests/require, which belongs to another module. scripts/summary
 // reads the messages of both.
 package require
