@@ -12,8 +12,9 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// handle is the session's handler. It executes the messages in the inbox, in order, until
-// the inbox is empty. All operations wait for the log at most for the node's time limits.
+// handle is the session's handler. It executes the messages in the message queue, in
+// order, until the queue is empty. All operations wait for the log at most for the node's
+// time limits.
 func (k *Session) handle() {
 	defer k.Wake() // the task may wait for the handler to end
 	defer func() {

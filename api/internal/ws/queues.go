@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// maxInbox bounds the messages that were read and not handled, and maxInboxBytes
-	// their total size, except that a single message may exceed it. Beyond that, the
-	// session stops reading.
-	maxInbox      = 64
-	maxInboxBytes = 1 << 20
+	// maxUnhandled bounds the messages in the message queue, and maxUnhandledBytes their
+	// total size, except that a single message may exceed it. Beyond that, the session
+	// stops reading.
+	maxUnhandled      = 64
+	maxUnhandledBytes = 1 << 20
 	// maxAnswers bounds the answers that were not written. Beyond that, the handler
 	// waits: the client does not read the answers to its messages.
 	maxAnswers = 64
@@ -33,20 +33,20 @@ type answer struct {
 	end   streams.Room
 }
 
-// queues connect the goroutines of a session: the reader puts messages into the inbox, the
-// handler takes them and queues answers, and the task writes the answers, the control
-// frames and the events of subscriptions that are ready.
+// queues connect the goroutines of a session: the reader puts messages into the message
+// queue, the handler takes them and queues answers, and the task writes the answers, the
+// control frames and the events of subscriptions that are ready.
 type queues struct {
-	mu         sync.Mutex // guards the fields below, and roomSub.queued
-	changed    sync.Cond  // the inbox or answers have shrunk, or state has changed
-	state      state
-	inbox      []message
-	inboxBytes int
-	handling   bool // the handler runs
-	answers    []answer
-	pong       []byte // control frames to write; nil for none
-	closeFrame []byte // stays set once it is written
-	ready      []*roomSub
+	mu           sync.Mutex // guards the fields below, and roomSub.queued
+	changed      sync.Cond  // messages or answers have shrunk, or state has changed
+	state        state
+	messages     []message // the message queue: read and not handled
+	messageBytes int
+	handling     bool // the handler runs
+	answers      []answer
+	pong         []byte // control frames to write; nil for none
+	closeFrame   []byte // stays set once it is written
+	ready        []*roomSub
 }
 
 func (q *queues) init() { q.changed.L = &q.mu }
@@ -68,31 +68,32 @@ func (q *queues) snapshot() (s state, handling, closeDue bool) {
 	return q.state, q.handling, closeDue
 }
 
-// put adds a message to the inbox. It waits while the inbox is full. accepted is false if
-// the session reads no more messages. start means that the caller must start the handler.
+// put adds a message to the message queue. It waits while the queue is full. accepted is
+// false if the session reads no more messages. start means that the caller must start the
+// handler.
 func (q *queues) put(m message) (accepted, start bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.state == stateOpen && len(q.inbox) > 0 && (len(q.inbox) >= maxInbox || q.inboxBytes+len(m.text) > maxInboxBytes) {
+	for q.state == stateOpen && len(q.messages) > 0 && (len(q.messages) >= maxUnhandled || q.messageBytes+len(m.text) > maxUnhandledBytes) {
 		q.changed.Wait()
 	}
 	if q.state != stateOpen {
 		return false, false
 	}
-	q.inbox = append(q.inbox, m)
-	q.inboxBytes += len(m.text)
+	q.messages = append(q.messages, m)
+	q.messageBytes += len(m.text)
 	start = !q.handling
 	q.handling = true
 	return true, start
 }
 
-// takeMessages empties the inbox. If it returns nil, because the inbox was empty or answers
-// are dropped, the handler must end.
+// takeMessages empties the message queue. If it returns nil, because the queue was empty or
+// answers are dropped, the handler must end.
 func (q *queues) takeMessages() []message {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	messages := q.inbox
-	q.inbox, q.inboxBytes = nil, 0
+	messages := q.messages
+	q.messages, q.messageBytes = nil, 0
 	if q.state >= stateClosing || messages == nil {
 		q.handling = false
 		return nil

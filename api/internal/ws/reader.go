@@ -47,7 +47,8 @@ func (k *Session) readAvailable() (ended bool) {
 	}
 }
 
-// readMessage waits for a message and puts it into the inbox. An error ends the reading.
+// readMessage waits for a message and puts it into the message queue. An error ends the
+// reading.
 func (k *Session) readMessage() error {
 	kind, text, err := k.ws.ReadMessage()
 	switch {
@@ -62,8 +63,8 @@ func (k *Session) readMessage() error {
 	return err
 }
 
-// receive puts a message into the inbox, and starts the handler if it does not run. An
-// error means that the session reads no more messages.
+// receive puts a message into the message queue, and starts the handler if it does not
+// run. An error means that the session reads no more messages.
 func (k *Session) receive(text []byte) error {
 	refuse, err := k.countMessage()
 	if err != nil {
