@@ -37,11 +37,11 @@ const (
 func newMetrics(r prometheus.Registerer) *metrics {
 	m := &metrics{
 		connections: prometheus.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "tidemark_connections", Help: "Connections that follow rooms, by transport.",
+			Name: "tidemark_connections", Help: "Current connections, by transport.",
 		}, []string{"transport"}),
 		deliveries: conn.NewDeliveries(),
 		published: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidemark_published_total", Help: "Events that clients published through this node, by transport and result.",
+			Name: "tidemark_published_total", Help: "Events published through this node, by transport and result.",
 		}, []string{"transport", "result"}),
 		problems: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_problems_total", Help: "Problems reported to clients, by code.",
@@ -96,11 +96,11 @@ func newRequestMetrics() requestMetrics {
 	return requestMetrics{
 		answered: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "tidemark_http_requests_total",
-			Help: "Requests answered, by route, method and status. A stream counts when it begins.",
+			Help: "Answered requests, by route, method and status. A stream counts when it begins.",
 		}, []string{"route", "method", "status"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "tidemark_http_request_seconds",
-			Help:    "Time until requests were answered, by route and method. Streams and WebSockets do not count.",
+			Help:    "Duration of requests, by route and method, without streams and WebSockets.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"route", "method"}),
 	}

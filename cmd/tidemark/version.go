@@ -90,7 +90,7 @@ func version() string { return thisBuild().version }
 // buildInfo returns a metric with the versions of the program and of Go.
 func buildInfo() prometheus.Collector {
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{
-		Name: "tidemark_build_info", Help: "Always 1. The labels have the version of the program and of Go.",
+		Name: "tidemark_build_info", Help: "Always 1. The labels hold the versions of Tidemark and Go.",
 	}, []string{"version", "goversion"})
 	info.WithLabelValues(version(), runtime.Version()).Set(1)
 	return info

@@ -42,7 +42,7 @@ type metrics struct {
 
 func newMetrics() *metrics {
 	calls := prometheus.NewHistogramVec(prometheus.HistogramOpts{
-		Name: "tidemark_redis_call_seconds", Help: "Round trips to Redis, by the kind of call.",
+		Name: "tidemark_redis_call_seconds", Help: "Duration of round trips to Redis, by kind of call.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 	}, []string{"call"})
 	of := func(call string) prometheus.Observer { return calls.WithLabelValues(call) }
@@ -57,11 +57,11 @@ func newMetrics() *metrics {
 		},
 		other: of(callOther), durable: of(callAppendDurable), dial: of(callDial), subscribe: of(callSubscribe),
 		probes: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "tidemark_redis_probe_seconds", Help: "Time from publishing a feed probe to receiving it, by this node's clock alone.",
+			Name: "tidemark_redis_probe_seconds", Help: "Time from publishing a probe until it comes back, by this node's clock.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5},
 		}),
 		probesLost: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "tidemark_redis_probes_lost_total", Help: "Feed probes that did not come back before the next one was due.",
+			Name: "tidemark_redis_probes_lost_total", Help: "Probes that did not come back within 5 s.",
 		}),
 	}
 }
@@ -72,7 +72,7 @@ func (m *metrics) register(r prometheus.Registerer, losses func() uint64) {
 		return
 	}
 	r.MustRegister(m.calls, m.probes, m.probesLost, prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "tidemark_log_losses_total", Help: "Times that this node found that Redis lost events, and raised the floor.",
+		Name: "tidemark_log_losses_total", Help: "Times that this node found that Redis had lost events and told clients.",
 	}, func() float64 { return float64(losses()) }))
 }
 

@@ -31,10 +31,10 @@ type lagCounts struct {
 func NewDeliveries() *Deliveries {
 	d := &Deliveries{
 		delivered: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "tidemark_delivered_total", Help: "Events written to connections, by transport and result.",
+			Name: "tidemark_delivered_total", Help: "Events for connections, by transport and result: written, or failed if the connection broke.",
 		}, []string{"transport", "result"}),
 		lag: prometheus.NewDesc("tidemark_delivery_lag_seconds",
-			"Delay from the log to the socket: for each write with live events, the time since the oldest of them was logged.",
+			"Time from logging to the socket: the age of the oldest live event in each write.",
 			[]string{"transport"}, nil),
 	}
 	for t := range Protocols {

@@ -122,6 +122,6 @@ func (c *certificate) expires() time.Time { return c.pair.Load().Leaf.NotAfter }
 func (c *certificate) register(metrics prometheus.Registerer) {
 	metrics.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "tidemark_tls_certificate_expiry_seconds",
-		Help: "When the certificate that the node presents to clients expires, in seconds since 1970.",
+		Help: "Expiry of the certificate that clients receive, in seconds since 1970.",
 	}, func() float64 { return float64(c.expires().Unix()) }))
 }
