@@ -200,7 +200,7 @@ func TestBadAuthSettings(t *testing.T) {
 	short := secretFile(t, "tooshortasecret")
 	for want, args := range map[string][]string{
 		"at least 32":              {"--auth-secret-file", short},
-		"15 bytes in line 1":       {"--auth-secret=tooshortasecret"},
+		"line 1 has 15 bytes":      {"--auth-secret=tooshortasecret"},
 		"can't be used together":   {"--auth-secret=" + testSecret, "--auth-secret-file", short},
 		"one of a secret":          {"--auth-secret=" + testSecret, "--auth-jwks-url=https://localhost/"},
 		"no PEM block":             {"--auth-public-key-file", short},

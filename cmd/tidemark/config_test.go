@@ -116,7 +116,7 @@ func TestBadConfig(t *testing.T) {
 	for text, want := range map[string]string{
 		"lissten: 1":          `tidemark.yaml:1: unknown key "lissten": did you mean "listen"?`,
 		"\nmax_data: 1":       `tidemark.yaml:2: unknown key "max_data": did you mean "max-data"?`,
-		"\nmax-data: many":    "tidemark.yaml:2: expected",
+		"\nmax-data: many":    "tidemark.yaml:2: want a whole number",
 		"node: [a, b]":        "tidemark.yaml:1: want one value",
 		"node: a\nnode: b":    "already defined",
 		"- a list":            "tidemark.yaml",

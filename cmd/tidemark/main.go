@@ -86,7 +86,7 @@ func execute(args []string, std cli.Stdio) int {
 	)
 	command, err := parser.Parse(args)
 	if err != nil {
-		parser.Errorf("%s", cli.ErrorText(err))
+		parser.Errorf("%s", cli.ParseErrorText(err))
 		return exitUsage
 	}
 	if err := command.Run(c.Config); err != nil {

@@ -35,7 +35,7 @@ Exits with 1 if there is a problem: Redis loses events or refuses publishes now,
 // Run prints the findings.
 func (c *Doctor) Run(std cli.Stdio) error {
 	if c.Redis == "" {
-		return cli.UsageError("want --redis URL: the Redis to check")
+		return cli.UsageError("--redis is missing: name the Redis to check, such as redis://127.0.0.1:6379")
 	}
 	settings.LogRedisTo(slog.New(slog.DiscardHandler)) // the findings report the consequences
 	ctx, stop := cli.SignalContext()

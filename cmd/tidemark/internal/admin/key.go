@@ -17,7 +17,7 @@ type NewKey struct{}
 
 // Help returns the text of --help below the usage line.
 func (NewKey) Help() string {
-	return `Prints a new API key and its hash. Give the key to the program that uses it. Tidemark does not store the key, and nobody can recover it from the hash. Put the hash into the nodes' configuration, with the scopes of the key:
+	return `Prints a new API key and its hash. Give the key to the program that uses it. Tidemark does not store the key, and it cannot be computed from the hash. Put the hash into the nodes' configuration, with the scopes of the key:
 
     tidemark serve --auth-key '<hash>=publish:chat:* publish:news'
 

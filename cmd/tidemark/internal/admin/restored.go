@@ -35,14 +35,17 @@ func (c *Restored) Run(std cli.Stdio) error {
 	if err := c.mark(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(std.Out, "the log is marked: every cursor from before now will get a gap notice")
+	_, err := fmt.Fprintln(std.Out, "the log is marked as restored: start the nodes; clients with older cursors will get a gap notice")
 	return err
 }
 
 func (c *Restored) mark() error {
 	quiet := slog.New(slog.DiscardHandler)
 	if c.Redis == "" {
-		return embedded.MarkRestored(c.Data, embedded.Options{Logger: quiet})
+		if err := embedded.MarkRestored(c.Data, embedded.Options{Logger: quiet}); err != nil {
+			return settings.DataError(c.Data, err)
+		}
+		return nil
 	}
 	settings.LogRedisTo(quiet)
 	ctx, stop := cli.SignalContext()

@@ -39,7 +39,7 @@ func (c *Token) Run(std cli.Stdio) error {
 		return err
 	}
 	if secrets == nil {
-		return cli.UsageError("want --auth-secret-file, or TIDEMARK_AUTH_SECRET in the environment")
+		return cli.UsageError("the secret is missing: want --auth-secret-file, or TIDEMARK_AUTH_SECRET in the environment")
 	}
 	token, err := access.Mint(secrets[0], access.TokenSpec{
 		Subject: c.Sub, Issuer: c.AuthIssuer, Audience: c.AuthAudience, Life: time.Duration(c.Life),

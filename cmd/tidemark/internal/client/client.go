@@ -49,6 +49,17 @@ func (r remote) client() *client {
 	return &client{base: base, name: r.URL.String(), token: r.Token, http: &http.Client{Transport: transport}}
 }
 
+// Validate refuses a URL that is not the address of a server.
+func (r remote) Validate() error {
+	switch {
+	case (r.URL.Scheme == "http" || r.URL.Scheme == "https") && r.URL.Host != "":
+		return nil
+	case r.URL.Scheme == "unix" && r.URL.Path != "":
+		return nil
+	}
+	return fmt.Errorf("--url %s: want http://HOST:PORT, https://HOST:PORT or unix:/path", r.URL.Redacted())
+}
+
 // A client sends requests to one server.
 type client struct {
 	base  *url.URL

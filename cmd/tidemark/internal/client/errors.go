@@ -2,6 +2,7 @@ package client
 
 import (
 	"cmp"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,12 +47,40 @@ func temporary(err error) bool {
 	return true
 }
 
+// noAnswerError means that a server did not answer.
+type noAnswerError struct {
+	server string
+	cause  error
+}
+
+func (e *noAnswerError) Error() string {
+	return fmt.Sprintf("no answer from %s: %v", e.server, e.cause)
+}
+
+func (e *noAnswerError) Unwrap() error { return e.cause }
+
+// advise adds the user's next step to an error that ends a command.
+func advise(err error) error {
+	var answer *statusError
+	switch {
+	case errors.As(err, new(*tls.CertificateVerificationError)):
+		return fmt.Errorf("%w: for a certificate authority of your own, set SSL_CERT_FILE", err)
+	case errors.As(err, new(*noAnswerError)):
+		return fmt.Errorf("%w: check that a node runs there, or name another address with --url", err)
+	case errors.As(err, &answer) && answer.status == http.StatusUnauthorized:
+		return fmt.Errorf("%w (set TIDEMARK_TOKEN)", err)
+	case errors.As(err, &answer) && answer.status == http.StatusForbidden:
+		return fmt.Errorf("%w (set TIDEMARK_TOKEN to one that does)", err)
+	}
+	return err
+}
+
 // noAnswer describes err without the method and URL that net/http adds.
 func (c *client) noAnswer(err error) error {
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
 		err = wrapped.Err
 	}
-	return fmt.Errorf("no answer from %s: %w", c.name, err)
+	return &noAnswerError{server: c.name, cause: err}
 }
 
 // errorOf returns the error that an answer reports, with the text of its problem document

@@ -38,7 +38,7 @@ func (c *Health) Run(std cli.Stdio) error {
 	}
 	res, err := server.do(r)
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	defer res.Body.Close()
 	_, err = fmt.Fprintln(std.Out, "ok")

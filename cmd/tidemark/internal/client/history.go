@@ -39,10 +39,10 @@ func (c *History) Run(std cli.Stdio) error {
 	}
 	truncated, err := c.printAll(context.Background(), eventPrinter{cli.NewPrinter(std, c.JSON)})
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	if truncated {
-		fmt.Fprintln(std.Err, "tidemark: the log no longer has some of the requested events")
+		fmt.Fprintln(std.Err, "tidemark: some of the requested events are missing, because the log no longer has them")
 	}
 	return nil
 }

@@ -100,7 +100,7 @@ func (r *lineReader) next() ([]byte, error) {
 		text = append(text, part...)
 		switch {
 		case len(text) > maxInput:
-			return nil, fmt.Errorf("line %d is longer than %d bytes", r.number, maxInput)
+			return nil, fmt.Errorf("line %d is longer than %d bytes: shorten it", r.number, maxInput)
 		case errors.Is(err, bufio.ErrBufferFull): // the line continues
 		default:
 			return bytes.TrimSpace(text), err

@@ -53,7 +53,7 @@ func (c *Publish) Run(std cli.Stdio) error {
 		key: cmp.Or(c.Key, rand.Text()), durability: c.Durability, limit: c.Timeout,
 	}
 	if c.Data == "" || c.Data == "-" {
-		return publishLines(context.Background(), p, std)
+		return advise(publishLines(context.Background(), p, std))
 	}
 	data, err := p.data([]byte(c.Data))
 	if err != nil {
@@ -64,7 +64,7 @@ func (c *Publish) Run(std cli.Stdio) error {
 	}
 	id, err := p.publish(context.Background(), data)
 	if err != nil {
-		return err
+		return advise(err)
 	}
 	_, err = fmt.Fprintln(std.Out, id)
 	return err

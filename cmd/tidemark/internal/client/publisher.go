@@ -29,7 +29,7 @@ func (p *publisher) data(input []byte) (json.RawMessage, error) {
 		return json.Marshal(string(input))
 	}
 	if !json.Valid(input) {
-		return nil, cli.UsageError(fmt.Sprintf("not JSON: %.40q; with --text it is sent as a string", input))
+		return nil, cli.UsageError(fmt.Sprintf("the data is not JSON: %.40q: correct it, or send it as a string with --text", input))
 	}
 	return input, nil
 }

@@ -48,5 +48,5 @@ func (c *Tail) Run(std cli.Stdio) error {
 	if c.Last > 0 {
 		t.start.Set("last", strconv.Itoa(c.Last))
 	}
-	return t.run(ctx)
+	return advise(t.run(ctx))
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"mime"
 	"net/http"
@@ -28,7 +27,7 @@ const (
 )
 
 // errSilent ends a connection that was silent for maxSilence.
-var errSilent = errors.New("the connection went silent")
+var errSilent = fmt.Errorf("the server sent nothing for %v", maxSilence)
 
 // A tailer follows one room over a series of connections.
 type tailer struct {
@@ -120,7 +119,7 @@ func (t *tailer) connect(ctx context.Context) (*http.Response, error) {
 	}
 	if kind, _, _ := mime.ParseMediaType(res.Header.Get("Content-Type")); kind != "text/event-stream" {
 		res.Body.Close()
-		return nil, permanentError{fmt.Errorf("%s is not a Tidemark server: it answered with %q instead of an event stream", t.client.name, kind)}
+		return nil, permanentError{fmt.Errorf("%s is not a Tidemark server: it answered with %q instead of an event stream; check --url", t.client.name, kind)}
 	}
 	return res, nil
 }

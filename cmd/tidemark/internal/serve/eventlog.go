@@ -36,7 +36,7 @@ func (f *eventLogFlags) retention() []service.RetentionRule {
 // checkEmbedded checks the settings of the embedded log.
 func (f *eventLogFlags) checkEmbedded(durability streams.Durability) error {
 	if durability == streams.Replicated {
-		return cli.UsageError("--durability replicated: the embedded log has no replicas; use --redis")
+		return cli.UsageError("--durability replicated: the embedded log does not have replicas: use --redis, or another durability")
 	}
 	return checkDirectory(f.Data)
 }
@@ -46,7 +46,7 @@ func checkDirectory(name string) error {
 	info, err := os.Stat(name)
 	switch {
 	case err == nil && !info.IsDir():
-		return fmt.Errorf("--data: %s is not a directory", name)
+		return fmt.Errorf("--data: %s is not a directory: choose another name", name)
 	case err == nil:
 		return nil
 	case !errors.Is(err, os.ErrNotExist):
@@ -59,10 +59,14 @@ func checkDirectory(name string) error {
 }
 
 func (f *eventLogFlags) openEmbedded(logger *slog.Logger) (streams.Log, error) {
-	return embedded.Open(f.Data, embedded.Options{
+	log, err := embedded.Open(f.Data, embedded.Options{
 		KeyLife: time.Duration(f.KeyLife), TailLife: time.Duration(f.TailLife),
 		Logger: logger,
 	})
+	if err != nil {
+		return nil, settings.DataError(f.Data, err) // not log: a nil pointer in an interface is not nil
+	}
+	return log, nil
 }
 
 func openRedis(ctx context.Context, opt redislog.Options) (streams.Log, error) {

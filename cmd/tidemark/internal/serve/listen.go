@@ -1,10 +1,12 @@
 package serve
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"strings"
+	"syscall"
 
 	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
 )
@@ -45,9 +47,9 @@ func (f *listenFlags) checkExposure(loopback, authenticated bool) error {
 	if loopback || f.Insecure || authenticated {
 		return nil
 	}
-	return cli.UsageError(fmt.Sprintf("--listen %s is not a loopback address and clients need no token or key: "+
-		"anyone who can reach the port could publish and read everything; "+
-		"set --auth-secret-file or another --auth flag, or give --insecure on a network that you trust", f.Listen))
+	return cli.UsageError(fmt.Sprintf("--listen %s is not a loopback address, and clients need no token or key. "+
+		"Every client that reaches the port could publish and read everything: "+
+		"set --auth-secret-file or another --auth flag, or --insecure on a network that you trust", f.Listen))
 }
 
 // listen opens the listener. It resolves the address once, so that the address it checks is
@@ -63,5 +65,12 @@ func (f *listenFlags) listen(authenticated bool) (net.Listener, error) {
 	if err := f.checkExposure(addr.IP.IsLoopback(), authenticated); err != nil {
 		return nil, err
 	}
-	return listenTCP(addr)
+	l, err := listenTCP(addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("--listen %s: address already in use: stop the process that listens there, or choose another port", f.Listen)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("--listen %s: %w", f.Listen, err)
+	}
+	return l, nil
 }

@@ -123,7 +123,7 @@ func closeTracing(provider *sdk.TracerProvider, logger *slog.Logger) {
 	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
 	if err := provider.Shutdown(ctx); err != nil {
-		logger.Warn("some of the last spans were not sent", "error", err)
+		logger.Warn("some of the last spans were not sent: check the collector", "error", err)
 	}
 }
 
@@ -145,7 +145,7 @@ func (e *exportErrors) Handle(err error) {
 		e.suppressed++
 		return
 	}
-	e.logger.Warn("spans are lost: check the collector", "error", fmt.Sprintf("%.*s", maxErrorText, err), "untold", e.suppressed)
+	e.logger.Warn("spans are lost: check the collector", "error", fmt.Sprintf("%.*s", maxErrorText, err), "suppressed", e.suppressed)
 	e.last, e.suppressed = time.Now(), 0
 }
 

@@ -92,7 +92,7 @@ func removeStaleSocket(path string) error {
 	c, err := net.DialTimeout("unix", path, socketDialWait)
 	if err == nil {
 		c.Close()
-		return fmt.Errorf("%s: another process listens on it", path)
+		return fmt.Errorf("%s: another process listens on it: stop that process or choose another path", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return err

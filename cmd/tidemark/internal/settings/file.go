@@ -50,7 +50,7 @@ func (name File) read() (*fileValues, error) {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
 	if len(text) > maxFile {
-		return nil, fmt.Errorf("configuration %s: larger than %d bytes", name, maxFile)
+		return nil, fmt.Errorf("configuration %s: larger than %d bytes: shorten it", name, maxFile)
 	}
 	var nodes map[string]yaml.Node
 	if err := yaml.Unmarshal(text, &nodes); err != nil {
@@ -92,7 +92,7 @@ func valueOf(flag *kong.Flag, node *yaml.Node) (any, error) {
 		return listOf(flag, node)
 	}
 	if node.Kind != yaml.ScalarNode {
-		return nil, errors.New("want one value")
+		return nil, errors.New("want one value, not a list or a mapping")
 	}
 	trial := reflect.New(flag.Target.Type()).Elem()
 	if trial.Kind() == reflect.Pointer {

@@ -17,13 +17,13 @@ func (r *RetentionRule) UnmarshalText(text []byte) error {
 	s := string(text)
 	i := strings.LastIndexByte(s, '=')
 	if i < 1 {
-		return fmt.Errorf("%q: want PATTERN=EVENTS,AGE", s)
+		return fmt.Errorf("%q: want PATTERN=EVENTS,AGE such as 'chat:*=5000,7d'", s)
 	}
 	retention := service.DefaultRetention()
 	events, age, hasAge := strings.Cut(s[i+1:], ",")
 	n, err := strconv.Atoi(events)
 	if err != nil || n < 0 {
-		return fmt.Errorf("%q: %q is not a number of events", s, events)
+		return fmt.Errorf("%q: %q is not a number of events: want PATTERN=EVENTS,AGE such as 'chat:*=5000,7d'", s, events)
 	}
 	retention.Events = n
 	if hasAge {

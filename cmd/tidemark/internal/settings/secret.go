@@ -40,7 +40,7 @@ func (f *SecretFlags) Secrets() ([][]byte, error) {
 		line = bytes.TrimRight(line, "\r\n")
 		secrets = append(secrets, line)
 		if len(line) < access.MinSecret {
-			return nil, cli.UsageError(fmt.Sprintf("%s: the secret has %d bytes in line %d, want at least %d", from, len(line), len(secrets), access.MinSecret))
+			return nil, cli.UsageError(fmt.Sprintf("%s: the secret in line %d has %d bytes, want at least %d", from, len(secrets), len(line), access.MinSecret))
 		}
 	}
 	if secrets == nil {
