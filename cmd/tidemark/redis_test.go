@@ -103,7 +103,7 @@ func TestLogsHoldNoPassword(t *testing.T) {
 		"--redis", "redis+sentinel://u:"+secret+"@127.0.0.1:1,127.0.0.1:2?master_name=m&sentinel_password="+secret)
 	_, _, _ = tidemark.Run(t, at(waiting), "health")
 	waiting.Kill()
-	if log := waiting.Stderr.String(); strings.Contains(log, secret) || !strings.Contains(log, "the log joins when it can") {
+	if log := waiting.Stderr.String(); strings.Contains(log, secret) || !strings.Contains(log, "the node is not ready and tries again") {
 		t.Errorf("want a line about waiting and no password:\n%s", log)
 	}
 }

@@ -67,7 +67,7 @@ func (l *Log) firstCheck(ctx context.Context) error {
 	if err == nil || rediserr.Permanent(err) {
 		return err
 	}
-	l.opt.Logger.Warn("redis cannot be used yet; the log joins when it can", "error", err)
+	l.opt.Logger.Warn("redis cannot be used yet; the node is not ready and tries again", "error", err)
 	return nil
 }
 

@@ -159,7 +159,7 @@ func (s *store) withClock(ctx context.Context, p *partition, run func() (any, er
 // countLoss counts and logs that the floor of p was raised.
 func (s *store) countLoss(p *partition) {
 	s.losses.Add(1)
-	s.opt.Logger.Warn("redis lost events that were logged; readers that may have missed some get a gap notice",
+	s.opt.Logger.Warn("redis lost events that were logged; clients that may have missed some get a gap notice",
 		"partition", p.ID, "newest_known", p.newestKnown().String())
 }
 

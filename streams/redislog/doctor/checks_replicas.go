@@ -48,7 +48,7 @@ func checkMinReplicas(s *serverInfo, _ endpoint.Topology) []Finding {
 		return nil
 	case want == 0:
 		return one(Warning, about, read,
-			"A failover loses acknowledged events that the new primary has not received. A primary that is cut off from the others still accepts publishes, and these are lost too. Readers get a gap notice.",
+			"A failover loses acknowledged events that the new primary has not received. A primary that is cut off from the others still accepts publishes, and these are lost too. Clients get a gap notice.",
 			"Set min-replicas-to-write 1 and min-replicas-max-lag 10, or ask for the durability replicated.")
 	case counted && good < want:
 		return one(Problem, about, fmt.Sprintf("%s, and %d in step", read, good), "Redis refuses every publish (NOREPLICAS).", "Start its replicas again.")

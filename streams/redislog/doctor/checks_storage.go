@@ -22,7 +22,7 @@ func checkPersistence(s *serverInfo, _ endpoint.Topology) []Finding {
 		return one(Problem, about, "appendonly no, and no snapshots", means, "Set appendonly yes, and choose appendfsync.")
 	case aof != "1":
 		return one(Problem, about, strings.TrimSpace("appendonly no, save "+save),
-			"Redis writes snapshots only. A restart loses every event acknowledged since the last snapshot. Readers get a gap notice.",
+			"Redis writes snapshots only. A restart loses every event acknowledged since the last snapshot. Clients get a gap notice.",
 			"Set appendonly yes, and choose appendfsync.")
 	case !fsyncKnown:
 		return one(Note, about, "appendonly yes; appendfsync cannot be read",
@@ -37,11 +37,11 @@ func checkPersistence(s *serverInfo, _ endpoint.Topology) []Finding {
 		return one(OK, about, "appendonly yes, appendfsync always", "Every event is on disk before its publish is answered.", "")
 	case "everysec":
 		return one(Warning, about, "appendonly yes, appendfsync everysec",
-			"A machine failure loses about one second of acknowledged events, or two if the disk is busy. A crash of Redis alone seldom loses any. Readers get a gap notice.",
+			"A machine failure loses about one second of acknowledged events, or two if the disk is busy. A crash of Redis alone seldom loses any. Clients get a gap notice.",
 			"Accept that, set appendfsync always, or ask for the durability fsynced or replicated for important events.")
 	default:
 		return one(Warning, about, "appendonly yes, appendfsync "+fsync,
-			"The operating system decides when to write. A machine failure can lose half a minute of acknowledged events. Readers get a gap notice.",
+			"The operating system decides when to write. A machine failure can lose half a minute of acknowledged events. Clients get a gap notice.",
 			"Set appendfsync everysec or always.")
 	}
 }
@@ -70,7 +70,7 @@ func checkEviction(s *serverInfo, _ endpoint.Topology) []Finding {
 	case limit == 0:
 		return one(Note, "eviction", read+", without maxmemory", "The policy has no effect yet. With a maxmemory, Redis would delete rooms when its memory is full.", "Set maxmemory-policy noeviction.")
 	default:
-		return one(Problem, "eviction", read, "When its memory is full, Redis deletes rooms. Their events are lost, and readers get a gap notice at best.",
+		return one(Problem, "eviction", read, "When its memory is full, Redis deletes rooms. Their events are lost, and clients get a gap notice at best.",
 			"Set maxmemory-policy noeviction.")
 	}
 }

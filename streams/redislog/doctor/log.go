@@ -30,7 +30,7 @@ func (x *examination) checkLog(ctx context.Context) {
 		c, err := x.readClock(ctx, p)
 		switch {
 		case err != nil:
-			x.report.add(Problem, about, fmt.Sprintf("partition %d: %s", p.ID, rediserr.OneLine(err)), "The rooms of this partition are unavailable.", "")
+			x.report.add(Problem, about, fmt.Sprintf("partition %d: %s", p.ID, rediserr.OneLine(err)), "The rooms of this partition are unavailable.", "Check the server that has the partition.")
 			return
 		case c.last == "":
 			missing = append(missing, fmt.Sprint(p.ID))
@@ -49,7 +49,8 @@ func (x *examination) checkLog(ctx context.Context) {
 		x.report.add(Note, about, fmt.Sprintf("none under the prefix %q", prefix), "The first node creates it, with "+count(want, "partition")+".", "")
 	case missing != nil:
 		x.report.add(Warning, about, "partitions without a clock: "+strings.Join(missing, ", "),
-			"Redis has lost these partitions, or no node has used them yet. Nodes create them again, and send readers a gap notice for events that they know to be lost.", "")
+			"Redis has lost these partitions, or no node has used them yet. Nodes create them again, and send clients a gap notice for events that they know to be lost.",
+			"If the log is not new, find out why Redis lost them: persistence, a failover, or FLUSHALL.")
 	default:
 		x.report.add(OK, about, fmt.Sprintf("%s under the prefix %q, newest position %s, complete since %s", count(want, "partition"), prefix, stamp(newest), stamp(floor)), "", "")
 	}

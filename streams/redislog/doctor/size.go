@@ -33,7 +33,7 @@ func (x *examination) countRooms(ctx context.Context) {
 	for _, c := range x.primaries {
 		one, err := x.countOn(ctx, c)
 		if err != nil {
-			x.report.add(Note, about, rediserr.OneLine(err), "The doctor cannot count the rooms.", "")
+			x.report.add(Note, about, rediserr.OneLine(err), "The doctor cannot count the rooms.", "Run doctor as a user with the further permissions in docs/redis.md.")
 			return
 		}
 		sum.rooms += one.rooms

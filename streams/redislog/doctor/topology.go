@@ -55,7 +55,7 @@ func (x *examination) checkQuorum(ctx context.Context, addr string) {
 	case redis.HasErrorPrefix(err, "NOQUORUM"):
 		x.report.addFor(addr, Problem, about, err.Error(), "If the primary fails now, it is not replaced.", "Start the Sentinels that are down.")
 	default: // the user may not ask
-		x.report.addFor(addr, Note, about, "its quorum: "+rediserr.OneLine(err), "The doctor cannot read whether a failed primary is replaced.", "")
+		x.report.addFor(addr, Note, about, "its quorum: "+rediserr.OneLine(err), "The doctor cannot read whether a failed primary is replaced.", "Give the Sentinel's user the permission +sentinel|ckquorum.")
 	}
 }
 

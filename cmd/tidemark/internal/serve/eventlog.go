@@ -21,7 +21,7 @@ import (
 type eventLogFlags struct {
 	Data     string                   `default:"./tidemark-data" placeholder:"DIR" group:"log" help:"Directory of the embedded log; unused with --redis (default ${default})."`
 	Retain   []settings.RetentionRule `sep:";" placeholder:"PATTERN=EVENTS,AGE" group:"log" help:"How many events the log keeps of each room that matches, and for how long, such as 'chat.*=5000,7d'. With 0 events the log keeps nothing and the room is live only. Repeatable (in the environment: separated by ';'); the first match counts. Default: the newest 1,000 events, for 24h."`
-	KeyLife  settings.Age             `default:"24h" placeholder:"AGE" group:"log" help:"How long the log remembers an idempotency key. A repeat after that stores a second event (default ${default})."`
+	KeyLife  settings.Age             `default:"24h" placeholder:"AGE" group:"log" help:"How long the log remembers an idempotency key, with which a publisher repeats a publish safely. A repeat after that stores a second event (default ${default})."`
 	TailLife settings.Age             `default:"30d" placeholder:"AGE" group:"log" help:"How long the log remembers a room's last id after the room's events have expired (default ${default})."`
 }
 

@@ -25,7 +25,7 @@ type RedisFlags struct {
 	RedisTimeout      time.Duration      `default:"3s" placeholder:"TIME" group:"redis" help:"Time limit of one call to Redis, including a new connection. A publish that waits for replicas or the disk may take twice as long (default ${default})."`
 	RedisDialTimeout  time.Duration      `placeholder:"TIME" group:"redis" help:"Time limit of one connection attempt to Redis (default: half of --redis-timeout)."`
 	RedisPrefix       string             `default:"tidemark" placeholder:"NAME" group:"redis" help:"Prefix of all Redis keys and channels; all nodes of one log need the same (default ${default})."`
-	Partitions        int                `placeholder:"N" group:"redis" help:"Number of partitions of a new log. An existing log keeps its number, and a node with another number does not start (default: 1; 16 in a cluster)."`
+	Partitions        int                `placeholder:"N" group:"redis" help:"Number of partitions of a new log: parts with an order of events of their own. An existing log keeps its number, and a node with another number does not start (default: 1; 16 in a cluster)."`
 	Durability        streams.Durability `default:"logged" placeholder:"LEVEL" group:"redis" help:"Guarantee that a publish waits for unless the request names one: logged (in Redis), replicated (on --redis-replicas replicas) or fsynced (on disk; needs Redis 7.2 with appendonly). The embedded log always syncs to disk (default ${default})."`
 	RedisReplicas     int                `default:"1" placeholder:"N" group:"redis" help:"Number of replicas that durability 'replicated' waits for (default ${default})."`
 }

@@ -13,7 +13,7 @@ import (
 // command that makes them share these flags.
 type SecretFlags struct {
 	AuthSecretFile string `placeholder:"FILE" group:"auth" help:"File with the secret of tokens signed with HS256, HS384 or HS512. Each line is one secret of at least 32 bytes. Nodes accept tokens of every secret in the file, so that you can replace one; the command token uses the first."`
-	AuthSecret     string `placeholder:"SECRET" secret:"" group:"auth" help:"The secret itself. Set it in the environment only: other users of the machine can read command lines."`
+	AuthSecret     string `placeholder:"SECRET" secret:"" group:"auth" help:"The secret of tokens itself, instead of a file. Set it in the environment only: other users of the machine can read command lines."`
 	AuthIssuer     string `placeholder:"NAME" group:"auth" help:"Issuer (iss) that every token must have (default: any)."`
 	AuthAudience   string `placeholder:"NAME" group:"auth" help:"Audience (aud) that every token must include (default: any)."`
 }
