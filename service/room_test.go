@@ -1,6 +1,7 @@
 package service
 
 import (
+	"reflect"
 	"runtime"
 	"testing"
 	"time"
@@ -57,5 +58,18 @@ func TestRoomsAreLetGoOf(t *testing.T) {
 			t.Fatal("the node still holds the room")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// The fields of a Subscription that every offer uses lie within 64 bytes, the length of a
+// cache line.
+func TestOfferUsesFewCacheLines(t *testing.T) {
+	sub := reflect.TypeFor[Subscription]()
+	first, _ := sub.FieldByName("mu")
+	for _, name := range []string{"notified", "closed", "queue"} {
+		f, ok := sub.FieldByName(name)
+		if !ok || f.Offset < first.Offset || f.Offset-first.Offset > 64-3*8 { // a slice has 3 words
+			t.Errorf("field %s is %d bytes after mu", name, f.Offset-first.Offset)
+		}
 	}
 }

@@ -31,10 +31,12 @@ type Subscription struct {
 	turn       int  // the part that is read first
 	queueLast  bool // the previous batch came from the queue
 
+	// offer uses mu, notified, closed and the start of queue for every event. They share a
+	// cache line, because a room may have tens of thousands of subscriptions.
 	mu       sync.Mutex // guards the fields below, and the fields of parts that say so
-	queue    queue
-	notified bool // notify was called, or need not be: the writer will ask again
+	notified bool       // notify was called, or need not be: the writer will ask again
 	closed   bool
+	queue    queue
 }
 
 // A Batch is the next part of a subscription's items.
