@@ -45,8 +45,8 @@ type Batch struct {
 
 	// ReplayDone says that the replay is complete after these items, and Replayed how
 	// many events it had. A subscription reports this once.
-	ReplayDone bool
 	Replayed   int
+	ReplayDone bool
 
 	// Live says that the items came live, not from a replay.
 	Live bool
