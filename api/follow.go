@@ -85,13 +85,13 @@ func (h *streamHandler) follow(c echo.Context, rooms []streams.Room, wrapped boo
 		}
 	}()
 	stream, err = h.sse.Open(w, r, sse.Request{
-		Rooms: rooms, Wrapped: wrapped, Start: start, Expires: grantOf(c).Expires(), Slot: slot, Recorder: rec,
+		Rooms: rooms, Wrapped: wrapped, Start: start, Slot: slot, Recorder: rec,
 	})
 	if err != nil {
 		return err
 	}
 	h.tracer.opened(c)
 	takeOver(c, http.StatusOK)
-	stream.Serve()
+	stream.Serve(grantOf(c).Expires())
 	return nil
 }

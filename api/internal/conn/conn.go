@@ -56,17 +56,18 @@ const (
 //
 // The owner sets the exported fields, and calls Init and Start in this order.
 type Conn struct {
-	Env      *Env
-	Slot     *limits.Slot // released at the end; nil without a limit
-	Recorder Recorder     // nil without an access log
-	Protocol Protocol
-
+	// A broadcast wakes and queues ten thousand tasks that are not in the processor's cache.
+	// The fields that this needs come first, in one cache line.
 	task    Task
-	writer  *Writer
+	Env     *Env
 	reasons atomic.Uint32 // WakeReasons; any goroutine may add some
 
-	closed     bool   // the transport is closed, and the task waits for the reader
-	toldOutage uint64 // the last outage of the log that the client was told about
+	Protocol   Protocol
+	closed     bool // the transport is closed, and the task waits for the reader
+	writer     *Writer
+	Recorder   Recorder     // nil without an access log
+	Slot       *limits.Slot // released at the end; nil without a limit
+	toldOutage uint64       // the last outage of the log that the client was told about
 }
 
 // A WakeReason says why a task runs. Several may be combined.

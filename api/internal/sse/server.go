@@ -38,7 +38,6 @@ type Request struct {
 	Rooms    []streams.Room
 	Wrapped  bool // put the room around the data of each event
 	Start    replay.Start
-	Expires  time.Time     // the end of the grant; the zero time means never
 	Slot     *limits.Slot  // released by the stream once Open has succeeded
 	Recorder conn.Recorder // nil without an access log
 }
@@ -81,7 +80,7 @@ func (s *Server) appendDrain(b []byte, err error) []byte {
 func (s *Server) Open(w *echo.Response, r *http.Request, q Request) (*Stream, error) {
 	st := &Stream{
 		Conn:   conn.Conn{Env: s.Env, Slot: q.Slot, Recorder: q.Recorder, Protocol: conn.SSE},
-		server: s, rooms: q.Rooms, expires: q.Expires,
+		server: s, rooms: q.Rooms,
 	}
 	var err error
 	st.sub, err = s.Node.Subscribe(r.Context(), q.Rooms, q.Start, st.Wake)
@@ -116,12 +115,13 @@ func (st *Stream) takeOver(w *echo.Response, r *http.Request) (conn.Transport, e
 	return t, nil
 }
 
-// Serve starts the stream. Over HTTP/1 it returns at once. Over HTTP/2 it waits for the end
-// of the stream and panics with http.ErrAbortHandler, for the reason given at Reject.
-func (st *Stream) Serve() {
+// Serve starts the stream, which ends with the grant at expires; the zero time means never.
+// Over HTTP/1 it returns at once. Over HTTP/2 it waits for the end of the stream and panics
+// with http.ErrAbortHandler, for the reason given at Reject.
+func (st *Stream) Serve(expires time.Time) {
 	st.keepAlive = time.AfterFunc(st.Env.KeepAlive, func() { st.WakeFor(conn.KeepAliveDue) })
-	if !st.expires.IsZero() {
-		st.expiry = time.AfterFunc(time.Until(st.expires), func() { st.WakeFor(conn.ExpiryDue) })
+	if !expires.IsZero() {
+		st.expiry = time.AfterFunc(time.Until(expires), func() { st.WakeFor(conn.ExpiryDue) })
 	}
 	st.Start()
 	if st.finished == nil {

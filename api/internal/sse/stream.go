@@ -21,23 +21,22 @@ type Stream struct {
 	encoder *encoder
 
 	// Fixed by Open.
-	expires  time.Time     // the end of the grant; zero for never
-	chunked  bool          // HTTP/1.1: chunks let the client tell an end from a broken connection
 	finished chan struct{} // HTTP/2: closed at the end, for the handler; else nil
+	chunked  bool          // HTTP/1.1: chunks let the client tell an end from a broken connection
+
+	silent  bool    // nothing was written for KeepAlive
+	discard [1]byte // for read
 
 	rooms []streams.Room // for the first block; nil once it is encoded
 	head  []byte         // of the response; nil once it is written
 
 	batch  service.Batch // taken from sub and not written yet
-	silent bool          // nothing was written for KeepAlive
 	wrote  time.Time     // the last write
 	reason error         // why the client must leave after batch; nil while it may stay
 	retry  conn.Retry
 
 	keepAlive *time.Timer
 	expiry    *time.Timer // nil for a grant without an end
-
-	discard [1]byte // for read
 }
 
 // read returns when the client has left or the transport is closed. It discards all data
