@@ -64,7 +64,7 @@ func TestConfigCheckFindsProblems(t *testing.T) {
 		"not a URL":        {[]string{"--redis=localhost"}, []string{"scheme"}},
 		"no password":      {[]string{"--redis=redis://localhost", "--redis-password-file=/nowhere/password"}, []string{"/nowhere/password"}},
 		"no authority":     {[]string{"--redis=rediss://localhost", "--redis-ca", short}, []string{short}},
-		"no replicas":      {[]string{"--durability=replicated"}, []string{"no replicas"}},
+		"no replicas":      {[]string{"--durability=replicated"}, []string{"not have replicas"}},
 		"no directory":     {[]string{"--data", short}, []string{"not a directory"}},
 		"below no file":    {[]string{"--data", short + "/data"}, []string{short}},
 		"profiles":         {[]string{"--pprof-listen=:6060"}, []string{"not a loopback"}},

@@ -176,7 +176,7 @@ func TestPublishBadLines(t *testing.T) {
 	if code != exitFailed || len(lines(stdout)) != 2 {
 		t.Errorf("exit code %d, want %d, and two ids:\n%s", code, exitFailed, stdout)
 	}
-	for _, want := range []string{"line 3: not JSON", "line 4: Event data too large", "2 failed"} {
+	for _, want := range []string{"line 3: the data is not JSON", "line 4: Event data too large", "2 failed"} {
 		if !strings.Contains(stderr, want) {
 			t.Errorf("no %q in\n%s", want, stderr)
 		}

@@ -77,7 +77,7 @@ func TestLostSpansAreLoggedRarely(t *testing.T) {
 			e.Handle(http.ErrServerClosed)
 			time.Sleep(time.Second)
 		}
-		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); len(got) != 3 || !strings.Contains(got[1], "untold=59") {
+		if got := strings.Split(strings.TrimSpace(out.String()), "\n"); len(got) != 3 || !strings.Contains(got[1], "suppressed=59") {
 			t.Errorf("the log has %q", got)
 		}
 	})
