@@ -25,7 +25,7 @@ type Options struct {
 	// connects once.
 	Retry time.Duration
 
-	// OnMessage is called with each message before it is recorded, by the goroutine that
+	// OnMessage is called with each message after it is recorded, by the goroutine that
 	// reads. While it blocks, the client reads nothing. An error ends the connection.
 	OnMessage func(Message) error
 }
@@ -158,13 +158,12 @@ func (c *Client) read(stream Stream) error {
 		} else if err != nil {
 			return err
 		}
+		c.note(m)
 		if c.OnMessage != nil {
 			if refused := c.OnMessage(m); refused != nil {
-				c.note(m)
 				return refused
 			}
 		}
-		c.note(m)
 		if err != nil {
 			return err
 		}
