@@ -433,7 +433,7 @@ func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms [
 	return l.Log.Watermarks(ctx, p, rooms)
 }
 
-func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	l.reads.Add(1)
 	if l.panics.Load() {
 		panic("on purpose")
@@ -442,7 +442,7 @@ func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through
 		<-*hold
 	}
 	if l.readsDown.Load() {
-		return nil, errSecret
+		return streams.Page{}, errSecret
 	}
 	return l.Log.After(ctx, room, after, through, limit)
 }

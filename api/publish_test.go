@@ -31,8 +31,8 @@ func TestPublish(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		kept, err := h.log.After(t.Context(), streams.Room(room), streams.ID{}, id, 10)
-		if err != nil || len(kept) != 1 || kept[0].ID != id || kept[0].Type != "note" || string(kept[0].Data) != `{"a":[1,"ü"]}` {
+		kept, err := h.log.After(t.Context(), streams.Room(room), streams.ID{}, id, streams.ReadLimit{Events: 10, Bytes: 1 << 20})
+		if err != nil || len(kept.Events) != 1 || kept.Events[0].ID != id || kept.Events[0].Type != "note" || string(kept.Events[0].Data) != `{"a":[1,"ü"]}` {
 			t.Errorf("POST %s: the log has %+v, %v", path, kept, err)
 		}
 	}

@@ -50,12 +50,12 @@ func Locate(ctx context.Context, log Source, n int, p streams.Partition, w strea
 		starts[i] = first
 		starts[i].Room = room
 		if start.kind == fromLast {
-			newest, err := log.Before(ctx, room, w.Last.Next(), start.last)
+			newest, err := log.Before(ctx, room, w.Last.Next(), streams.ReadLimit{Events: start.last, WithoutData: true})
 			if err != nil {
 				return nil, err
 			}
-			if len(newest) > 0 {
-				starts[i].Pos = newest[0].Prev
+			if len(newest.Events) > 0 {
+				starts[i].Pos = newest.Events[0].Prev
 			}
 		}
 	}

@@ -100,28 +100,30 @@ func (w *world) watermarks(rooms []streams.Room) streams.Watermarks {
 
 var errUnavailable = errors.New("unavailable")
 
-func (w *world) After(_ context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+func (w *world) After(_ context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	if w.fail > 0 {
 		w.fail--
-		return nil, errUnavailable
+		return streams.Page{}, errUnavailable
 	}
 	var found []*streams.Event
 	for _, e := range w.kept[room] {
-		if after.Before(e.ID) && !through.Before(e.ID) && len(found) < limit {
+		if after.Before(e.ID) && !through.Before(e.ID) {
 			found = append(found, e)
 		}
 	}
-	return found, nil
+	n := min(limit.Events, len(found))
+	return streams.Page{Events: found[:n], More: n < len(found)}, nil
 }
 
-func (w *world) Before(_ context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
+func (w *world) Before(_ context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	var found []*streams.Event
 	for _, e := range w.kept[room] {
 		if e.ID.Before(before) {
 			found = append(found, e)
 		}
 	}
-	return found[max(0, len(found)-limit):], nil
+	n := min(limit.Events, len(found))
+	return streams.Page{Events: found[len(found)-n:], More: n < len(found)}, nil
 }
 
 // drain reads to the barrier. It calls disturb before each read.

@@ -17,8 +17,8 @@ const (
 
 // A Source is the part of a streams.Log that a replay reads.
 type Source interface {
-	After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error)
-	Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error)
+	After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error)
+	Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error)
 }
 
 // A Reader reads the rooms of one partition up to a barrier, which is the partition's last

@@ -14,10 +14,10 @@ type onlyEvents struct {
 	events []*streams.Event
 }
 
-func (s onlyEvents) After(_ context.Context, _ streams.Room, after, through streams.ID, limit int) (got []*streams.Event, _ error) {
+func (s onlyEvents) After(_ context.Context, _ streams.Room, after, through streams.ID, limit streams.ReadLimit) (got streams.Page, _ error) {
 	for _, e := range s.events {
-		if after.Before(e.ID) && !through.Before(e.ID) && len(got) < limit {
-			got = append(got, e)
+		if after.Before(e.ID) && !through.Before(e.ID) && len(got.Events) < limit.Events {
+			got.Events = append(got.Events, e)
 		}
 	}
 	return got, nil

@@ -37,14 +37,14 @@ func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks
 	if !r.Pos.Before(r.tail) { // no later event; also without a tail record, hence without events
 		return r.end(ctx, log, w)
 	}
-	events, err := log.After(ctx, r.Room, r.Pos, w.Last, page)
+	got, err := log.After(ctx, r.Room, r.Pos, w.Last, streams.ReadLimit{Events: page, Bytes: 1 << 20})
 	if err != nil {
 		return err
 	}
-	for _, e := range events {
+	for _, e := range got.Events {
 		r.addEvent(e, w)
 	}
-	if len(events) < page {
+	if !got.More {
 		return r.end(ctx, log, w)
 	}
 	return nil
@@ -92,14 +92,14 @@ func (r *roomReader) end(ctx context.Context, log Source, w *streams.Watermarks)
 	case lost:
 		r.addReset(w, to, to.Next())
 	case r.Pos.Before(to):
-		later, err := log.After(ctx, r.Room, r.Pos, streams.MakeID(1<<48-1, 1<<64-1, to.Partition()), 1)
+		later, err := log.After(ctx, r.Room, r.Pos, streams.MakeID(1<<48-1, 1<<64-1, to.Partition()), streams.ReadLimit{Events: 1, WithoutData: true})
 		if err != nil {
 			return err
 		}
 		switch {
-		case len(later) == 0:
+		case len(later.Events) == 0:
 			r.addGap(r.Pos, Expired, to, to.Next())
-		case r.Pos.Before(later[0].Prev):
+		case r.Pos.Before(later.Events[0].Prev):
 			r.addGap(r.Pos, Trimmed, to, to.Next()) // by events published since the barrier
 		}
 	}

@@ -38,16 +38,16 @@ func (l countedLog) Watermarks(ctx context.Context, p streams.Partition, rooms [
 	return w, err
 }
 
-func (l countedLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
-	events, err := l.Log.After(ctx, room, after, through, limit)
+func (l countedLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	page, err := l.Log.After(ctx, room, after, through, limit)
 	l.count(opRead, err)
-	return events, err
+	return page, err
 }
 
-func (l countedLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
-	events, err := l.Log.Before(ctx, room, before, limit)
+func (l countedLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	page, err := l.Log.Before(ctx, room, before, limit)
 	l.count(opRead, err)
-	return events, err
+	return page, err
 }
 
 func (l countedLog) Ping(ctx context.Context) error {

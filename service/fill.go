@@ -51,10 +51,10 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 	r.mu.Lock()
 	start, want := r.tail.start, maxHot-len(r.tail.events)
 	r.mu.Unlock()
-	var older []*streams.Event
+	var older streams.Page
 	var err error
 	if want > 0 {
-		older, err = log.Before(ctx, r.name, start.Next(), want)
+		older, err = log.Before(ctx, r.name, start.Next(), streams.ReadLimit{Events: want, Bytes: hotBytes})
 	}
 
 	r.mu.Lock()
@@ -66,7 +66,7 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 	}
 	if !r.filled && r.tail.start == start {
 		before := len(r.tail.events)
-		r.tail.prepend(older, floor)
+		r.tail.prepend(older.Events, floor)
 		if len(r.tail.events) > before && r.newest.IsZero() {
 			r.newest = r.tail.newest()
 		}

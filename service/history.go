@@ -130,10 +130,11 @@ func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, w 
 
 // newest returns the newest events within the bounds. q.Before must be set.
 func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (HistoryPage, error) {
-	events, err := n.log.Before(ctx, room, q.Before, q.Limit+1)
+	got, err := n.log.Before(ctx, room, q.Before, streams.ReadLimit{Events: q.Limit + 1, Bytes: 1 << 30})
 	if err != nil {
 		return HistoryPage{}, err
 	}
+	events := got.Events
 	if len(events) == 0 {
 		truncated, err := n.lostAll(ctx, room, q, w)
 		return HistoryPage{Truncated: truncated}, err
@@ -170,13 +171,13 @@ func (n *Node) lostAll(ctx context.Context, room streams.Room, q HistoryQuery, w
 	if q.After.IsZero() {
 		return false, nil
 	}
-	next, err := n.log.After(ctx, room, q.After, w.Last, 1)
+	next, err := n.log.After(ctx, room, q.After, w.Last, streams.ReadLimit{Events: 1, WithoutData: true})
 	if err != nil {
 		return false, err
 	}
 	complete := w.CompleteAt(0)
-	if len(next) > 0 {
-		complete = next[0].Prev
+	if len(next.Events) > 0 {
+		complete = next.Events[0].Prev
 	}
 	return q.After.Before(complete), nil
 }

@@ -175,32 +175,34 @@ func (l *memLog) readWatermarks(rooms []streams.Room) (streams.Watermarks, error
 	return w, nil
 }
 
-func (l *memLog) After(_ context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
-	return l.read(room, func(kept []*streams.Event) []*streams.Event {
+func (l *memLog) After(_ context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	return l.read(room, func(kept []*streams.Event) streams.Page {
 		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !after.Before(e.ID) || through.Before(e.ID) })
-		return kept[:min(limit, len(kept))]
+		n := min(limit.Events, len(kept))
+		return streams.Page{Events: kept[:n], More: n < len(kept)}
 	})
 }
 
-func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
-	return l.read(room, func(kept []*streams.Event) []*streams.Event {
+func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	return l.read(room, func(kept []*streams.Event) streams.Page {
 		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !e.ID.Before(before) })
-		return kept[max(0, len(kept)-limit):]
+		n := min(limit.Events, len(kept))
+		return streams.Page{Events: kept[len(kept)-n:], More: n < len(kept)}
 	})
 }
 
-func (l *memLog) read(room streams.Room, pick func([]*streams.Event) []*streams.Event) ([]*streams.Event, error) {
+func (l *memLog) read(room streams.Room, pick func([]*streams.Event) streams.Page) (streams.Page, error) {
 	l.hook(&l.onRead)
 	l.mu.Lock()
 	if l.failReads > 0 {
 		l.failReads--
 		l.mu.Unlock()
 		time.Sleep(time.Second)
-		return nil, streams.ErrUnavailable
+		return streams.Page{}, streams.ErrUnavailable
 	}
 	defer l.mu.Unlock()
 	if l.down {
-		return nil, streams.ErrUnavailable
+		return streams.Page{}, streams.ErrUnavailable
 	}
 	l.reads++
 	return pick(slices.Clone(l.logged[room])), nil

@@ -67,15 +67,15 @@ type Log interface {
 	// Errors: ErrUnavailable, ErrClosed.
 	Watermarks(ctx context.Context, p Partition, rooms []Room) (Watermarks, error)
 
-	// After returns the events of the room with after < id <= through, oldest first, at
-	// most limit. Fewer than limit means that no more exist now. If events after the
-	// position after were trimmed, the Prev of the first event returned shows it.
+	// After returns the oldest events of the room with after < id <= through, in order, as
+	// far as limit allows. If events after the position after were trimmed, the Prev of
+	// the first event returned shows it.
 	// Errors: ErrUnavailable, ErrClosed.
-	After(ctx context.Context, room Room, after, through ID, limit int) ([]*Event, error)
+	After(ctx context.Context, room Room, after, through ID, limit ReadLimit) (Page, error)
 
-	// Before returns the newest events of the room with id < before, oldest first, at
-	// most limit. Its errors are those of After.
-	Before(ctx context.Context, room Room, before ID, limit int) ([]*Event, error)
+	// Before returns the newest events of the room with id < before, in order, as far as
+	// limit allows. Its errors are those of After.
+	Before(ctx context.Context, room Room, before ID, limit ReadLimit) (Page, error)
 
 	// Feed opens the live side of partition p. It never fails: a feed that cannot reach
 	// the log keeps trying.
@@ -86,6 +86,27 @@ type Log interface {
 
 	// Close ends all feeds, waits for every goroutine of the log, and releases it.
 	Close() error
+}
+
+// A ReadLimit bounds one read of a room's events, so that the caller knows what the answer
+// costs before it asks.
+type ReadLimit struct {
+	// Events is the most events to return. Less than 1 returns none.
+	Events int
+	// Bytes is the most bytes of data to return. One event is returned even if it exceeds
+	// them. A log holds at most a small multiple of Bytes while it reads.
+	Bytes int
+	// WithoutData leaves Data of each event nil, and Bytes does not count. It is for callers
+	// that need only positions.
+	WithoutData bool
+}
+
+// A Page is the answer to one read of a room's events.
+type Page struct {
+	Events []*Event // oldest first
+	// More says that the read ended at its limit. If it is false, the room has no further
+	// event within the bounds of the read.
+	More bool
 }
 
 // Watermarks are the positions that say which events of a partition the log certainly has.

@@ -39,12 +39,13 @@ func Example() {
 	}
 
 	// Read everything after the first event, up to the newest.
-	events, err := log.After(ctx, "chat:1", receipts[0].ID, receipts[1].ID, 100)
+	limit := streams.ReadLimit{Events: 100, Bytes: 1 << 20}
+	page, err := log.After(ctx, "chat:1", receipts[0].ID, receipts[1].ID, limit)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, e := range events {
+	for _, e := range page.Events {
 		fmt.Printf("%s %s follows the first event: %t\n", e.Type, e.Data, e.Prev == receipts[0].ID)
 	}
 	// Output:

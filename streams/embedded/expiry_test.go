@@ -111,8 +111,8 @@ func TestExpiredDataIsInvisibleBeforeTheSweep(t *testing.T) {
 	sameIDs(t, "a moment before", ids, idsOf(mustRead(t, l, "a")))
 	clock.add(time.Millisecond)
 	sameIDs(t, "after an hour", nil, idsOf(mustRead(t, l, "a")))
-	if newest, err := l.Before(t.Context(), "a", end, 9); err != nil || len(newest) != 0 {
-		t.Errorf("Before gives %d events, %v; want none", len(newest), err)
+	if newest, err := l.Before(t.Context(), "a", end, upTo(9)); err != nil || len(newest.Events) != 0 {
+		t.Errorf("Before gives %d events, %v; want none", len(newest.Events), err)
 	}
 	if countKeys(t, l, kindEvent) != 2 {
 		t.Error("the sweep has removed the events too early for this test")
@@ -269,10 +269,11 @@ func (m *model) check(rt *rapid.T) {
 }
 
 func (m *model) checkCursor(rt *rapid.T, room streams.Room, cursor streams.ID, w streams.Watermarks) {
-	got, err := m.log.After(rt.Context(), room, cursor, w.Last, 1_000_000)
+	page, err := m.log.After(rt.Context(), room, cursor, w.Last, upTo(1_000_000))
 	if err != nil {
 		rt.Fatal(err)
 	}
+	got := page.Events
 	var want []streams.ID
 	for _, id := range m.events[room] {
 		if cursor.Before(id) {

@@ -52,12 +52,15 @@ func mustAppend(t testing.TB, l *Log, drafts ...streams.Draft) []streams.ID {
 
 func mustRead(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 	t.Helper()
-	events, err := l.After(t.Context(), room, streams.ID{}, end, 1_000_000)
+	page, err := l.After(t.Context(), room, streams.ID{}, end, upTo(1_000_000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return events
+	return page.Events
 }
+
+// upTo returns a limit of n events, of any size.
+func upTo(n int) streams.ReadLimit { return streams.ReadLimit{Events: n, Bytes: 1 << 30} }
 
 func mustWatermarks(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks {
 	t.Helper()
@@ -158,8 +161,8 @@ func TestEventsAreInvisibleBeforeTheSync(t *testing.T) {
 	}
 	sameIDs(t, "old room", []streams.ID{first}, idsOf(mustRead(t, l, "old")))
 	sameIDs(t, "new room", nil, idsOf(mustRead(t, l, "new")))
-	if newest, err := l.Before(t.Context(), "old", end, 1); err != nil || len(newest) != 1 || newest[0].ID != first {
-		t.Errorf("Before gives %v, %v; want %s", idsOf(newest), err, first)
+	if newest, err := l.Before(t.Context(), "old", end, upTo(1)); err != nil || len(newest.Events) != 1 || newest.Events[0].ID != first {
+		t.Errorf("Before gives %v, %v; want %s", idsOf(newest.Events), err, first)
 	}
 	if len(feed.Messages()) != 0 {
 		t.Error("an event is live before it is on the disk")
@@ -287,7 +290,7 @@ func TestCorruptValues(t *testing.T) {
 		}
 	}
 	for _, room := range []streams.Room{"event", "record"} {
-		if _, err := l.After(t.Context(), room, streams.ID{}, end, 9); !errors.Is(err, errCorrupt) || !errors.Is(err, streams.ErrUnavailable) {
+		if _, err := l.After(t.Context(), room, streams.ID{}, end, upTo(9)); !errors.Is(err, errCorrupt) || !errors.Is(err, streams.ErrUnavailable) {
 			t.Errorf("After in room %q: %v, want ErrUnavailable and errCorrupt", room, err)
 		}
 	}

@@ -16,15 +16,15 @@ import (
 // durable position, because a crash could still remove later events.
 
 // After implements streams.Log.
-func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	return l.page(ctx, room, after, justAfter(room, through), limit, forwards)
 }
 
 // Before implements streams.Log.
-func (l *Log) Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
-	events, err := l.page(ctx, room, streams.ID{}, eventKey(room, before), limit, backwards)
-	slices.Reverse(events)
-	return events, err
+func (l *Log) Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	page, err := l.page(ctx, room, streams.ID{}, eventKey(room, before), limit, backwards)
+	slices.Reverse(page.Events)
+	return page, err
 }
 
 type direction bool
@@ -36,33 +36,33 @@ const (
 
 // page reads at most limit events of room after a position and with keys below upper. It
 // starts at the oldest of these events for forwards, and at the newest for backwards.
-func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upper []byte, limit int, d direction) ([]*streams.Event, error) {
+func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upper []byte, limit streams.ReadLimit, d direction) (streams.Page, error) {
 	endRead, err := l.beginRead(ctx)
 	if err != nil {
-		return nil, err
+		return streams.Page{}, err
 	}
 	defer endRead()
 
 	r, found, err := l.store.room(l.store.db, room)
 	if err != nil {
-		return nil, unreadable(err)
+		return streams.Page{}, unreadable(err)
 	}
 	if !found || r.expired(l.options.Now()) {
-		return nil, nil
+		return streams.Page{}, nil
 	}
 	// Starting after the trimmed events avoids reading over their tombstones.
 	lower := justAfter(room, streams.Later(after, r.trimmed))
 	if end := justAfter(room, *l.durable.Load()); bytes.Compare(end, upper) < 0 {
 		upper = end
 	}
-	if limit <= 0 || bytes.Compare(lower, upper) >= 0 {
-		return nil, nil
+	if limit.Events <= 0 || bytes.Compare(lower, upper) >= 0 {
+		return streams.Page{}, nil
 	}
-	events, err := l.store.events(ctx, room, lower, upper, limit, d)
+	events, err := l.store.events(ctx, room, lower, upper, limit.Events, d)
 	if err != nil && ctx.Err() == nil {
 		err = unreadable(fmt.Errorf("read room %q: %w", room, err))
 	}
-	return events, err
+	return streams.Page{Events: events, More: len(events) == limit.Events}, err
 }
 
 // unreadable returns the error of a read that the store could not serve.

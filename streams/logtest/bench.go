@@ -85,9 +85,9 @@ func benchAfter(b *testing.B, log streams.Log, page int) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		events, err := log.After(b.Context(), d.Room, streams.ID{}, end(), page)
-		if err != nil || len(events) != page {
-			b.Fatalf("After gave %d events, want %d: %v", len(events), page, err)
+		got, err := log.After(b.Context(), d.Room, streams.ID{}, end(), upTo(page))
+		if err != nil || len(got.Events) != page {
+			b.Fatalf("After gave %d events, want %d: %v", len(got.Events), page, err)
 		}
 	}
 	reportRate(b, page)

@@ -118,27 +118,30 @@ func (t *test) appendTo(log streams.Log, drafts ...streams.Draft) []streams.ID {
 	return ids
 }
 
+// upTo returns a limit of n events, of any size.
+func upTo(n int) streams.ReadLimit { return streams.ReadLimit{Events: n, Bytes: 1 << 30} }
+
 // after calls After, which must succeed. It is safe for concurrent use.
 func (t *test) after(room streams.Room, after, through streams.ID, limit int) []*streams.Event {
 	t.Helper()
 	ctx, cancel := t.bounded()
 	defer cancel()
-	events, err := t.Log.After(ctx, room, after, through, limit)
+	page, err := t.Log.After(ctx, room, after, through, upTo(limit))
 	if err != nil {
 		t.Errorf("After(%q, %s, %s, %d): %v", room, after, through, limit, err)
 	}
-	return events
+	return page.Events
 }
 
 func (t *test) before(room streams.Room, before streams.ID, limit int) []*streams.Event {
 	t.Helper()
 	ctx, cancel := t.bounded()
 	defer cancel()
-	events, err := t.Log.Before(ctx, room, before, limit)
+	page, err := t.Log.Before(ctx, room, before, upTo(limit))
 	if err != nil {
 		t.Errorf("Before(%q, %s, %d): %v", room, before, limit, err)
 	}
-	return events
+	return page.Events
 }
 
 // all reads the whole room in pages, so that a limit of the log itself is noticed.

@@ -111,9 +111,9 @@ func testCancelled(t *test) {
 			t.Errorf("%s: %v, want ErrUnavailable", call, err)
 		}
 	}
-	_, err := t.Log.After(ctx, room, streams.ID{}, end(), 10)
+	_, err := t.Log.After(ctx, room, streams.ID{}, end(), upTo(10))
 	check("After", err)
-	_, err = t.Log.Before(ctx, room, end(), 10)
+	_, err = t.Log.Before(ctx, room, end(), upTo(10))
 	check("Before", err)
 	_, err = t.Log.Watermarks(ctx, 0, []streams.Room{room})
 	check("Watermarks", err)
@@ -152,9 +152,9 @@ func testClosed(t *test) {
 	for _, r := range t.try(t.Log, draft(room, 2), draft(room, 3)) {
 		want("Append", r.Err)
 	}
-	_, err := t.Log.After(t.ctx, room, streams.ID{}, end(), 1)
+	_, err := t.Log.After(t.ctx, room, streams.ID{}, end(), upTo(1))
 	want("After", err)
-	_, err = t.Log.Before(t.ctx, room, end(), 1)
+	_, err = t.Log.Before(t.ctx, room, end(), upTo(1))
 	want("Before", err)
 	_, err = t.Log.Watermarks(t.ctx, 0, nil)
 	want("Watermarks", err)

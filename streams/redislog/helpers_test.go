@@ -69,12 +69,15 @@ func watermarks(t testing.TB, l *Log, rooms ...streams.Room) streams.Watermarks 
 func all(t testing.TB, l *Log, room streams.Room) []*streams.Event {
 	t.Helper()
 	end := streams.MakeID(math.MaxUint64, math.MaxUint64, math.MaxUint16)
-	events, err := l.After(context.Background(), room, streams.ID{}, end, 100_000)
+	page, err := l.After(context.Background(), room, streams.ID{}, end, upTo(100_000))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return events
+	return page.Events
 }
+
+// upTo returns a limit of n events, of any size.
+func upTo(n int) streams.ReadLimit { return streams.ReadLimit{Events: n, Bytes: 1 << 30} }
 
 // next returns the feed's next message.
 func next(t testing.TB, f streams.Feed) streams.FeedMessage {

@@ -47,21 +47,21 @@ func (l *Log) Watermarks(ctx context.Context, p streams.Partition, rooms []strea
 }
 
 // After implements streams.Log.
-func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
-	if limit <= 0 || through.IsZero() {
-		return nil, l.closedError()
+func (l *Log) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	if limit.Events <= 0 || through.IsZero() {
+		return streams.Page{}, l.closedError()
 	}
-	return l.page(ctx, room, "XRANGE", "("+entry.Position(after), entry.Position(through), limit)
+	return l.page(ctx, room, "XRANGE", "("+entry.Position(after), entry.Position(through), limit.Events)
 }
 
 // Before implements streams.Log.
-func (l *Log) Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
-	if limit <= 0 || before.IsZero() {
-		return nil, l.closedError()
+func (l *Log) Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	if limit.Events <= 0 || before.IsZero() {
+		return streams.Page{}, l.closedError()
 	}
-	events, err := l.page(ctx, room, "XREVRANGE", "("+entry.Position(before), "-", limit)
-	slices.Reverse(events)
-	return events, err
+	page, err := l.page(ctx, room, "XREVRANGE", "("+entry.Position(before), "-", limit.Events)
+	slices.Reverse(page.Events)
+	return page, err
 }
 
 // closedError returns ErrClosed if the log is closed, for reads that need no call.
@@ -78,25 +78,25 @@ type pages struct{}
 // page reads at most limit events of the room and records them as known. It skips foreign
 // entries, and a key that is not a stream has no events. Readers learn from prev and from
 // the room's tail that events are missing, and other rooms are not affected.
-func (l *Log) page(ctx context.Context, room streams.Room, command, from, to string, limit int) ([]*streams.Event, error) {
+func (l *Log) page(ctx context.Context, room streams.Room, command, from, to string, limit int) (streams.Page, error) {
 	ctx, cancel, err := l.begin(ctx, l.opt.Timeout)
 	if err != nil {
-		return nil, err
+		return streams.Page{}, err
 	}
 	defer cancel()
 	p := l.partition(room)
 	if err := l.ensure(ctx, p); err != nil {
-		return nil, rediserr.Reading(err)
+		return streams.Page{}, rediserr.Reading(err)
 	}
 	var events []*streams.Event
 	for {
 		reply, err := l.client.Do(ctx, command, p.Stream(room), from, to, "COUNT", limit).Slice()
 		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return nil, nil
+			return streams.Page{}, nil
 		}
 		if err != nil {
 			l.reloadSlots(ctx, err)
-			return nil, rediserr.Reading(l.explain(err))
+			return streams.Page{}, rediserr.Reading(l.explain(err))
 		}
 		for _, value := range reply {
 			id, e, err := entry.Parse(room, p.ID, value)
@@ -109,7 +109,7 @@ func (l *Log) page(ctx context.Context, room streams.Room, command, from, to str
 			from = "(" + id
 		}
 		if len(reply) < limit || len(events) == limit {
-			return events, nil
+			return streams.Page{Events: events, More: len(events) == limit}, nil
 		}
 	}
 }

@@ -124,19 +124,21 @@ func TestForeignEntry(t *testing.T) {
 		}
 	}
 	for _, limit := range []int{2, 3, 100} {
-		events, err := l.After(t.Context(), "r", streams.ID{}, second, limit)
+		page, err := l.After(t.Context(), "r", streams.ID{}, second, upTo(limit))
+		events := page.Events
 		if err != nil || len(events) != 2 || events[0].ID != first || events[1].ID != second || events[1].Prev != first {
 			t.Errorf("After, %d at most: %v, %v", limit, events, err)
 		}
 	}
-	events, err := l.Before(t.Context(), "r", second.Next(), 2)
+	page, err := l.Before(t.Context(), "r", second.Next(), upTo(2))
+	events := page.Events
 	if err != nil || len(events) != 2 || events[0].ID != first || events[1].ID != second {
 		t.Errorf("Before: %v, %v", events, err)
 	}
 
 	server.Client().Set(t.Context(), stream, "no stream", 0)
-	if events, err := l.After(t.Context(), "r", streams.ID{}, second, 10); err != nil || len(events) != 0 {
-		t.Errorf("After where there is no stream: %v, %v", events, err)
+	if page, err := l.After(t.Context(), "r", streams.ID{}, second, upTo(10)); err != nil || len(page.Events) != 0 {
+		t.Errorf("After where there is no stream: %v, %v", page, err)
 	}
 }
 

@@ -290,15 +290,14 @@ func (r *reader) catchUp(ctx context.Context) error {
 		return err
 	}
 	for {
-		const page = 1000
-		events, err := r.log.After(ctx, r.room, r.at(), e.Last, page)
+		page, err := r.log.After(ctx, r.room, r.at(), e.Last, upTo(1000))
 		if err != nil {
 			return err
 		}
-		for _, e := range events {
+		for _, e := range page.Events {
 			r.add(e.ID)
 		}
-		if len(events) < page {
+		if !page.More {
 			return nil
 		}
 	}

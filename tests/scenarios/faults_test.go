@@ -39,22 +39,22 @@ func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms [
 	return l.Log.Watermarks(ctx, p, rooms)
 }
 
-func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit int) ([]*streams.Event, error) {
+func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	if err := l.admit(ctx); err != nil {
-		return nil, err
+		return streams.Page{}, err
 	}
-	events, err := l.Log.After(ctx, room, after, through, limit)
-	l.count(events...)
-	return events, err
+	page, err := l.Log.After(ctx, room, after, through, limit)
+	l.count(page.Events...)
+	return page, err
 }
 
-func (l *faultyLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit int) ([]*streams.Event, error) {
+func (l *faultyLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	if err := l.admit(ctx); err != nil {
-		return nil, err
+		return streams.Page{}, err
 	}
-	events, err := l.Log.Before(ctx, room, before, limit)
-	l.count(events...)
-	return events, err
+	page, err := l.Log.Before(ctx, room, before, limit)
+	l.count(page.Events...)
+	return page, err
 }
 
 // admit counts a read, and blocks it while reads are held.
