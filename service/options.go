@@ -28,6 +28,15 @@ type Options struct {
 	// connections share them. Default 1,000, and at most 1 MiB of data.
 	Hot int
 
+	// MaxFollowedRooms bounds the rooms that the node follows; default 100,000. When it is
+	// reached, rooms that linger are left early, and then Subscribe returns ErrRoomsFull.
+	MaxFollowedRooms int
+
+	// ReplayMemory bounds the data, in bytes, of the events that the node has read from the
+	// log and not handed to connections yet, and separately that of all hot tails together;
+	// default 128 MiB. Replays that need more wait for their turn.
+	ReplayMemory int64
+
 	// CheckEvery is the period of the tail check, which looks up the last id of each
 	// followed room. It finds a lost newest event within two periods. Default 3 s.
 	CheckEvery time.Duration
@@ -65,6 +74,8 @@ func (o Options) withDefaults() Options {
 	o.Name = cmp.Or(o.Name, "tidemark")
 	o.Queue = cmp.Or(o.Queue, 256)
 	o.Hot = cmp.Or(o.Hot, 1000)
+	o.MaxFollowedRooms = cmp.Or(o.MaxFollowedRooms, 100_000)
+	o.ReplayMemory = cmp.Or(o.ReplayMemory, 128<<20)
 	o.CheckEvery = cmp.Or(o.CheckEvery, 3*time.Second)
 	o.Linger = cmp.Or(o.Linger, 30*time.Second)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))

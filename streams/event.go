@@ -81,6 +81,11 @@ type Draft struct {
 
 	Retention Retention
 
+	// ExistingRoom makes the log refuse the draft with ErrNewRoom if the room has no tail
+	// record, so if it never had an event or its record has expired. It does not apply to
+	// an ephemeral room, of which a log keeps nothing.
+	ExistingRoom bool
+
 	// Durability says how safe the event must be when Append returns. It does not apply to
 	// an ephemeral room.
 	Durability Durability
@@ -118,6 +123,7 @@ type Receipt struct {
 	ID         ID         // set without an error, and with ErrNotDurable
 	Replayed   bool       // the key was used before; ID is the id of the event stored then
 	Durability Durability // reached; zero for an ephemeral event, and with an error
+	NewRoom    bool       // the event was stored in a room that had no tail record
 	Err        error      // nil, or one of the errors that Log.Append names
 }
 

@@ -21,6 +21,10 @@ var (
 	// stored, and repeating does not help.
 	ErrKeyReused = errors.New("the idempotency key was used with different content")
 
+	// ErrNewRoom: the draft is for existing rooms only, and its room does not exist.
+	// Nothing is stored.
+	ErrNewRoom = errors.New("the room does not exist, and the draft must not create one")
+
 	// ErrClosed: the log was closed.
 	ErrClosed = errors.New("the log is closed")
 
@@ -57,8 +61,8 @@ type Log interface {
 	// stores the drafts of one partition in one atomic step and in their order. A draft
 	// that fails does not affect the others. A nil Receipt.Err means that the event is in
 	// the log and has at least its draft's durability. The event may be live earlier.
-	// Errors: ErrUnavailable, ErrRefused, ErrKeyReused, ErrNotDurable,
-	// ErrDurability, ErrClosed.
+	// Errors: ErrUnavailable, ErrRefused, ErrKeyReused, ErrNewRoom,
+	// ErrNotDurable, ErrDurability, ErrClosed.
 	Append(ctx context.Context, drafts []Draft) []Receipt
 
 	// Watermarks returns the watermarks of partition p and the tails of rooms, at one
