@@ -97,8 +97,9 @@ type Log interface {
 type ReadLimit struct {
 	// Events is the most events to return. Less than 1 returns none.
 	Events int
-	// Bytes is the most bytes of data to return. One event is returned even if it exceeds
-	// them. A log holds at most a small multiple of Bytes while it reads.
+	// Bytes is the most bytes of data to return. The first event of the answer may exceed
+	// them, because a page without events would not help the caller. A log holds at most a
+	// small multiple of Bytes while it reads.
 	Bytes int
 	// WithoutData leaves Data of each event nil, and Bytes does not count. It is for callers
 	// that need only positions.
@@ -109,7 +110,8 @@ type ReadLimit struct {
 type Page struct {
 	Events []*Event // oldest first
 	// More says that the read ended at its limit. If it is false, the room has no further
-	// event within the bounds of the read.
+	// event within the bounds of the read. It is true after exactly ReadLimit.Events
+	// events, and then perhaps no event follows.
 	More bool
 }
 

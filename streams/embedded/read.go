@@ -34,8 +34,7 @@ const (
 	backwards direction = false
 )
 
-// page reads at most limit events of room after a position and with keys below upper. It
-// starts at the oldest of these events for forwards, and at the newest for backwards.
+// page reads events of room after a position and with keys below upper. It starts at the oldest of these events for forwards, and at the newest for backwards.
 func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upper []byte, limit streams.ReadLimit, d direction) (streams.Page, error) {
 	endRead, err := l.beginRead(ctx)
 	if err != nil {
@@ -58,24 +57,24 @@ func (l *Log) page(ctx context.Context, room streams.Room, after streams.ID, upp
 	if limit.Events <= 0 || bytes.Compare(lower, upper) >= 0 {
 		return streams.Page{}, nil
 	}
-	events, err := l.store.events(ctx, room, lower, upper, limit.Events, d)
+	page, err := l.store.events(ctx, room, lower, upper, limit, d)
 	if err != nil && ctx.Err() == nil {
 		err = unreadable(fmt.Errorf("read room %q: %w", room, err))
 	}
-	return streams.Page{Events: events, More: len(events) == limit.Events}, err
+	return page, err
 }
 
 // unreadable returns the error of a read that the store could not serve.
 func unreadable(err error) error { return fmt.Errorf("%w: %w", streams.ErrUnavailable, err) }
 
 // events reads a page from the store. The caller must hold the log open with beginRead.
-func (s *store) events(ctx context.Context, room streams.Room, lower, upper []byte, limit int, d direction) (events []*streams.Event, err error) {
+func (s *store) events(ctx context.Context, room streams.Room, lower, upper []byte, limit streams.ReadLimit, d direction) (page streams.Page, err error) {
 	iter, err := s.db.NewIterWithContext(ctx, &pebble.IterOptions{
 		LowerBound: lower,
 		UpperBound: upper,
 	})
 	if err != nil {
-		return nil, err
+		return streams.Page{}, err
 	}
 	defer func() { err = errors.Join(err, iter.Close()) }()
 
@@ -83,27 +82,42 @@ func (s *store) events(ctx context.Context, room streams.Room, lower, upper []by
 	if d == backwards {
 		first, next = iter.Last, iter.Prev
 	}
-	for ok := first(); ok && len(events) < limit; ok = next() {
+	size := 0 // of the page's data
+	for ok := first(); ok; ok = next() {
 		if ctx.Err() != nil {
-			return nil, contextError(ctx)
+			return streams.Page{}, contextError(ctx)
 		}
-		e, err := eventAt(iter, room)
+		e, data, err := eventAt(iter, room)
 		if err != nil {
-			return nil, err
+			return streams.Page{}, err
 		}
-		events = append(events, e)
+		if !limit.WithoutData {
+			size += len(data)
+			if size > limit.Bytes && len(page.Events) > 0 {
+				page.More = true
+				break
+			}
+			e.Data = slices.Clone(data)
+		}
+		page.Events = append(page.Events, e)
+		if len(page.Events) == limit.Events {
+			page.More = true
+			break
+		}
 	}
-	return events, iter.Error()
+	return page, iter.Error()
 }
 
-func eventAt(iter *pebble.Iterator, room streams.Room) (*streams.Event, error) {
+// eventAt returns the event at iter, without its data. It returns the data too, which is
+// valid until iter moves.
+func eventAt(iter *pebble.Iterator, room streams.Room) (e *streams.Event, data []byte, err error) {
 	id, err := eventID(iter.Key())
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	v, err := iter.ValueAndErr()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	return decodeEvent(room, id, v)
 }

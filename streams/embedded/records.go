@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/tidemark/tidemark/streams"
@@ -104,21 +103,16 @@ func encodeEvent(b []byte, e *streams.Event) {
 	copy(b[eventHead+n:], e.Data)
 }
 
-// decodeEvent decodes the value b of the event of room at id. The event does not share b's
-// memory.
-func decodeEvent(room streams.Room, id streams.ID, b []byte) (*streams.Event, error) {
+// decodeEvent decodes the value b of the event of room at id. It returns the event without
+// its data, and the data apart, so that only a reader that needs the data copies it. The
+// event does not share b's memory; data does.
+func decodeEvent(room streams.Room, id streams.ID, b []byte) (e *streams.Event, data []byte, err error) {
 	if len(b) < eventHead || len(b) < eventHead+int(b[idBytes]) {
-		return nil, fmt.Errorf("%w: event %s of %d bytes", errCorrupt, id, len(b))
+		return nil, nil, fmt.Errorf("%w: event %s of %d bytes", errCorrupt, id, len(b))
 	}
 	body := b[eventHead:]
 	n := int(b[idBytes])
-	return &streams.Event{
-		ID:   id,
-		Prev: streams.ID(b[:idBytes]),
-		Room: room,
-		Type: string(body[:n]),
-		Data: slices.Clone(body[n:]),
-	}, nil
+	return &streams.Event{ID: id, Prev: streams.ID(b[:idBytes]), Room: room, Type: string(body[:n])}, body[n:], nil
 }
 
 func decodeID(b []byte) (streams.ID, error) {

@@ -18,6 +18,8 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 
 		{"AfterBounds", testAfterBounds},
 		{"BeforeBounds", testBeforeBounds},
+		{"ReadEndsAtItsLimit", testReadLimit},
+		{"PagesOfBytesHaveEveryEvent", testReadPages},
 		{"ContentSurvives", testContent},
 
 		{"KeyRepeatIsStoredOnce", testKeyRepeat},

@@ -1,10 +1,15 @@
 package redislog
 
 import (
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/logtest"
+	"github.com/tidemark/tidemark/streams/redislog/internal/entry"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -37,4 +42,73 @@ func BenchmarkFullRoom(b *testing.B) {
 		appendAll()
 	}
 	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(b.N*batch), "µs/event")
+}
+
+// BenchmarkRead reads a page that is limited in bytes, positions, and for comparison the same
+// entries with one XRANGE. It also reports the time that Redis needs for each.
+func BenchmarkRead(b *testing.B) {
+	server := redistest.Start(b)
+	l := open(b, Options{URL: server.URL()})
+	for _, c := range []struct{ events, size int }{{1, 100}, {4, 100}, {128, 100}, {1000, 100}, {1, 64 << 10}, {4, 64 << 10}, {16, 64 << 10}} {
+		room := streams.Room(fmt.Sprintf("%d-of-%d", c.events, c.size))
+		d := draft(room, `"`+strings.Repeat("x", c.size-2)+`"`)
+		for range c.events {
+			put(b, l, d)
+		}
+		last := put(b, l, d)
+		for name, read := range map[string]func() int{
+			"page": func() int {
+				limit := streams.ReadLimit{Events: c.events, Bytes: max(c.events*c.size, 256<<10)}
+				page, err := l.After(b.Context(), room, streams.ID{}, last, limit)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return len(page.Events)
+			},
+			"positions": func() int {
+				limit := streams.ReadLimit{Events: c.events, WithoutData: true}
+				page, err := l.After(b.Context(), room, streams.ID{}, last, limit)
+				if err != nil {
+					b.Fatal(err)
+				}
+				return len(page.Events)
+			},
+			"xrange": func() int {
+				events := 0
+				reply := l.client.Do(b.Context(), "xrange", l.partitions[0].Stream(room), "-", "+", "count", c.events).Val().([]any)
+				for _, value := range reply {
+					if _, _, err := entry.Parse(room, 0, value); err == nil {
+						events++
+					}
+				}
+				return events
+			},
+		} {
+			b.Run(string(room)+"/"+name, func(b *testing.B) {
+				server.Client().ConfigResetStat(b.Context())
+				b.ReportAllocs()
+				for b.Loop() {
+					if n := read(); n != c.events {
+						b.Fatalf("%d events, want %d", n, c.events)
+					}
+				}
+				b.ReportMetric(redisTime(b, server)/float64(b.N), "redis-µs/op")
+			})
+		}
+	}
+}
+
+// redisTime returns the microseconds that Redis has spent on XRANGE since the last reset of
+// its statistics.
+func redisTime(b *testing.B, server *redistest.Server) float64 {
+	stats := server.Client().Info(b.Context(), "commandstats").Val()
+	m := regexp.MustCompile(`cmdstat_xrange:.*usec=([0-9]+)`).FindStringSubmatch(stats)
+	if m == nil {
+		b.Fatalf("no statistics of XRANGE: %s", stats)
+	}
+	us, err := strconv.ParseFloat(m[1], 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return us
 }

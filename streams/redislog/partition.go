@@ -19,13 +19,25 @@ type partition struct {
 	checked  atomic.Bool                       // the partition can be used and its clock fits
 	canFsync atomic.Bool                       // its Redis supports waiting for the disk
 	probe    atomic.Pointer[streams.FeedProbe] // the latest; nil before the first
+	largest  atomic.Int64                      // bytes of data of the largest event that was read, at least streams.DefaultMaxData
 
 	mu     sync.Mutex // guards the fields below
 	known  []knownEvent
 	newest streams.ID // the newest id that this process has seen or handed out
 }
 
-func newPartition(k keys.Partition) *partition { return &partition{Partition: k} }
+func newPartition(k keys.Partition) *partition {
+	p := &partition{Partition: k}
+	p.largest.Store(streams.DefaultMaxData)
+	return p
+}
+
+// sawSize records the size of an event's data. Nodes may allow more than
+// streams.DefaultMaxData.
+func (p *partition) sawSize(size int) {
+	for n := p.largest.Load(); n < int64(size) && !p.largest.CompareAndSwap(n, int64(size)); n = p.largest.Load() {
+	}
+}
 
 // lossKeys returns the keys that every script with a loss check begins with.
 func (p *partition) lossKeys(known []knownEvent) []string {

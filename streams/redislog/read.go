@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/redis/go-redis/v9"
-
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/redislog/internal/entry"
 	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
@@ -51,7 +49,7 @@ func (l *Log) After(ctx context.Context, room streams.Room, after, through strea
 	if limit.Events <= 0 || through.IsZero() {
 		return streams.Page{}, l.closedError()
 	}
-	return l.page(ctx, room, "XRANGE", "("+entry.Position(after), entry.Position(through), limit.Events)
+	return l.page(ctx, room, span{"XRANGE", "(" + entry.Position(after), entry.Position(through)}, limit)
 }
 
 // Before implements streams.Log.
@@ -59,7 +57,7 @@ func (l *Log) Before(ctx context.Context, room streams.Room, before streams.ID, 
 	if limit.Events <= 0 || before.IsZero() {
 		return streams.Page{}, l.closedError()
 	}
-	page, err := l.page(ctx, room, "XREVRANGE", "("+entry.Position(before), "-", limit.Events)
+	page, err := l.page(ctx, room, span{"XREVRANGE", "(" + entry.Position(before), "-"}, limit)
 	slices.Reverse(page.Events)
 	return page, err
 }
@@ -70,46 +68,4 @@ func (l *Log) closedError() error {
 		return streams.ErrClosed
 	}
 	return nil
-}
-
-// pages is the source of the events that pages contain (see knownEvent).
-type pages struct{}
-
-// page reads at most limit events of the room and records them as known. It skips foreign
-// entries, and a key that is not a stream has no events. Readers learn from prev and from
-// the room's tail that events are missing, and other rooms are not affected.
-func (l *Log) page(ctx context.Context, room streams.Room, command, from, to string, limit int) (streams.Page, error) {
-	ctx, cancel, err := l.begin(ctx, l.opt.Timeout)
-	if err != nil {
-		return streams.Page{}, err
-	}
-	defer cancel()
-	p := l.partition(room)
-	if err := l.ensure(ctx, p); err != nil {
-		return streams.Page{}, rediserr.Reading(err)
-	}
-	var events []*streams.Event
-	for {
-		reply, err := l.client.Do(ctx, command, p.Stream(room), from, to, "COUNT", limit).Slice()
-		if redis.HasErrorPrefix(err, "WRONGTYPE") {
-			return streams.Page{}, nil
-		}
-		if err != nil {
-			l.reloadSlots(ctx, err)
-			return streams.Page{}, rediserr.Reading(l.explain(err))
-		}
-		for _, value := range reply {
-			id, e, err := entry.Parse(room, p.ID, value)
-			if err != nil {
-				l.opt.Logger.Warn("skipped an entry of a room's stream that Tidemark did not write", "room", room, "id", id, "error", err)
-			} else if len(events) < limit {
-				p.saw(pages{}, room, e.ID)
-				events = append(events, e)
-			}
-			from = "(" + id
-		}
-		if len(reply) < limit || len(events) == limit {
-			return streams.Page{Events: events, More: len(events) == limit}, nil
-		}
-	}
 }

@@ -28,6 +28,20 @@ func Parse(room streams.Room, p streams.Partition, entry any) (id string, e *str
 	return id, e, err
 }
 
+// Size returns the bytes of an entry's fields and values, also if the entry is not an event.
+func Size(entry any) (n int) {
+	pair, _ := entry.([]any)
+	if len(pair) != 2 {
+		return 0
+	}
+	values, _ := pair[1].([]any)
+	for _, value := range values {
+		text, _ := value.(string)
+		n += len(text)
+	}
+	return n
+}
+
 // parseFields returns the values of prev, type and data. An entry with any other field is
 // not an event.
 func parseFields(values []any) (fields [3]string, err error) {
