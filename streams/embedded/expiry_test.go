@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -86,7 +87,12 @@ func TestInactiveRoomsLeaveNothingBehind(t *testing.T) {
 	if !e.Tails[1].IsZero() || e.Base() != last {
 		t.Errorf("tail %s, base %s; want no tail, and the last event of the deleted records, %s", e.Tails[1], e.Base(), last)
 	}
-	mustAppend(t, l, draft("room-1", 3))
+	existing := draft("room-1", 3)
+	existing.ExistingRoom = true
+	receipts := l.Append(t.Context(), []streams.Draft{existing, draft("room-1", 3)})
+	if !errors.Is(receipts[0].Err, streams.ErrNewRoom) || receipts[1].Err != nil || !receipts[1].NewRoom {
+		t.Errorf("a room without a record: %+v, want ErrNewRoom and then a new room", receipts)
+	}
 	if prev := mustRead(t, l, "room-1")[0].Prev; prev != last {
 		t.Errorf("the next event of a room without a record has Prev %s, want the base, %s", prev, last)
 	}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/tidemark/tidemark/streams"
@@ -42,14 +43,18 @@ func (w *writer) stage(d *streams.Draft, fingerprint [16]byte) streams.Receipt {
 		}
 	}
 	e := &streams.Event{Room: d.Room, Type: d.Type, Data: d.Data, Ephemeral: d.Retention.Events == 0, Trace: d.Trace}
-	if err := w.add(e, d.Retention); err != nil {
+	isNew, err := w.add(e, d)
+	switch {
+	case errors.Is(err, streams.ErrNewRoom):
+		return streams.Receipt{Err: err}
+	case err != nil:
 		return refused(err)
 	}
 	if key != nil {
 		w.addKey(key, keyRecord{id: e.ID, fingerprint: fingerprint})
 	}
 	w.events = append(w.events, e)
-	return streams.Receipt{ID: e.ID, Durability: durability}
+	return streams.Receipt{ID: e.ID, Durability: durability, NewRoom: isNew}
 }
 
 func refused(err error) streams.Receipt {
@@ -76,17 +81,17 @@ func (w *writer) addKey(key []byte, r keyRecord) {
 	w.sweepAt(w.batch, r.expires, key)
 }
 
-// add assigns an id to e. If e is not ephemeral, add also sets its Prev and adds it to the
-// batch. After an error nothing has changed.
-func (w *writer) add(e *streams.Event, keep streams.Retention) error {
+// add assigns an id to e, the event of d. If e is not ephemeral, add also sets its Prev, adds
+// it to the batch, and reports whether its room is new. After an error nothing has changed.
+func (w *writer) add(e *streams.Event, d *streams.Draft) (isNew bool, err error) {
 	if e.Ephemeral {
 		w.ephemeral = true
 		e.ID = w.nextID()
-		return nil
+		return false, nil
 	}
-	room, err := w.openRoom(e.Room)
+	room, isNew, err := w.openRoom(e.Room, d.ExistingRoom)
 	if err != nil {
-		return err
+		return false, err
 	}
 	e.ID, e.Prev = w.nextID(), room.last
 	op := w.batch.SetDeferred(eventKeyBytes(e.Room), eventBytes(e))
@@ -96,9 +101,9 @@ func (w *writer) add(e *streams.Event, keep streams.Retention) error {
 
 	room.last = e.ID
 	room.count++
-	room.capacity = uint64(keep.Events)
-	room.expires = w.now.Add(keep.Age).UnixMilli()
-	return nil
+	room.capacity = uint64(d.Retention.Events)
+	room.expires = w.now.Add(d.Retention.Age).UnixMilli()
+	return isNew, nil
 }
 
 // nextID returns an id after every assigned id, with the clock's time if possible. It
@@ -109,29 +114,32 @@ func (w *writer) nextID() streams.ID {
 	return w.last
 }
 
-// openRoom returns the record of a room to which the group adds an event. It removes
-// expired events first.
-func (w *writer) openRoom(name streams.Room) (*changedRoom, error) {
+// openRoom returns the record of a room to which the group adds an event, and whether the
+// room has no record yet. With mustExist, it then returns streams.ErrNewRoom instead. It
+// removes expired events first.
+func (w *writer) openRoom(name streams.Room, mustExist bool) (room *changedRoom, isNew bool, err error) {
 	if room := w.changed[name]; room != nil {
-		return room, nil
+		return room, false, nil
 	}
 	r, found, err := w.room(name)
-	if err != nil {
-		return nil, err
-	}
-	if !found {
+	switch {
+	case err != nil:
+		return nil, false, err
+	case !found && mustExist:
+		return nil, false, streams.ErrNewRoom
+	case !found:
 		// Earlier events of the room may have come and gone: the room starts here.
 		r.last = w.base()
 		r.trimmed = r.last
 	}
 	if r.count > 0 && r.expired(w.now) {
 		if err := w.deleteOldest(w.batch, name, &r, r.count); err != nil {
-			return nil, err
+			return nil, false, err
 		}
 	}
-	room := &changedRoom{roomRecord: r}
+	room = &changedRoom{roomRecord: r}
 	w.changed[name] = room
-	return room, nil
+	return room, !found, nil
 }
 
 // base returns the Prev of the first event of a room without a record: see

@@ -29,6 +29,11 @@ func Run(t *testing.T, open func(t *testing.T) *Harness) {
 		{"KeyTwiceInOneBatch", testKeyTwiceInBatch},
 		{"KeyOfEphemeralEvent", testKeyEphemeral},
 
+		{"RoomIsNewOnce", testNewRoom},
+		{"RoomIsNewOnceInABatch", testNewRoomInBatch},
+		{"KeyOfADraftForExistingRooms", testNewRoomKey},
+		{"EphemeralRoomIsNeverNew", testNewRoomEphemeral},
+
 		{"DurabilityIsAtLeastAsRequested", testDurability},
 		{"EphemeralEventHasNoDurability", testDurabilityEphemeral},
 

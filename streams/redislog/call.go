@@ -38,9 +38,16 @@ func (s *store) appendCall(p *partition, known []knownEvent, drafts []*streams.D
 	call = append(call, millis(s.opt.KeyLife), rand.Uint32())
 	for _, d := range drafts {
 		call = append(call, p.Channel(d.Room), d.Type, d.Data, fingerprint(d),
-			strconv.Itoa(d.Retention.Events), millis(max(d.Retention.Age, time.Millisecond)), string(d.Trace))
+			strconv.Itoa(d.Retention.Events), millis(max(d.Retention.Age, time.Millisecond)), string(d.Trace), onlyExisting(d))
 	}
 	return call
+}
+
+func onlyExisting(d *streams.Draft) string {
+	if d.ExistingRoom {
+		return "1"
+	}
+	return ""
 }
 
 // fingerprint is empty for a draft without a key.
@@ -73,12 +80,12 @@ func (p *partition) receipts(drafts []*streams.Draft, reply any, err error) []st
 func (p *partition) receipt(d *streams.Draft, result, detail any) streams.Receipt {
 	text, _ := detail.(string)
 	switch result {
-	case int64(scripts.Stored), int64(scripts.Replayed):
+	case int64(scripts.Stored), int64(scripts.StoredNew), int64(scripts.Replayed):
 		id, err := entry.ParsePosition(text, p.ID)
 		if err != nil {
 			return streams.Receipt{Err: fmt.Errorf("%w: %w", streams.ErrUnavailable, err)}
 		}
-		r := streams.Receipt{ID: id, Replayed: result == int64(scripts.Replayed)}
+		r := streams.Receipt{ID: id, Replayed: result == int64(scripts.Replayed), NewRoom: result == int64(scripts.StoredNew)}
 		if d.Retention.Events > 0 {
 			r.Durability = streams.Logged
 		}
@@ -88,6 +95,8 @@ func (p *partition) receipt(d *streams.Draft, result, detail any) streams.Receip
 		return r
 	case int64(scripts.KeyReused):
 		return streams.Receipt{Err: streams.ErrKeyReused}
+	case int64(scripts.NewRoom):
+		return streams.Receipt{Err: streams.ErrNewRoom}
 	case int64(scripts.Refused):
 		return streams.Receipt{Err: fmt.Errorf("%w: %s", streams.ErrRefused, text)}
 	default:

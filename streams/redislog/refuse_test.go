@@ -183,9 +183,28 @@ func TestTailEvicted(t *testing.T) {
 	l := open(t, Options{URL: server.URL(), Prefix: newPrefix()})
 	first := put(t, l, draft("r", "1"))
 	server.Client().Del(context.Background(), l.partitions[0].Tail("r"))
-	put(t, l, draft("r", "2"))
+	second := draft("r", "2")
+	second.ExistingRoom = true
+	if r := l.Append(t.Context(), []streams.Draft{second})[0]; r.Err != nil || r.NewRoom {
+		t.Errorf("append: %+v, want it stored in a room that is not new", r)
+	}
 	if e := all(t, l, "r"); len(e) != 2 || e[1].Prev != first {
 		t.Errorf("%d events, want 2 in a chain", len(e))
+	}
+}
+
+// When the tail record of a room has expired, the room is new again.
+func TestExpiredRoomIsNew(t *testing.T) {
+	l := open(t, Options{URL: redistest.Shared(t).URL(), Prefix: newPrefix(), TailLife: time.Millisecond})
+	d := draft("r", "1")
+	d.Retention.Age = time.Millisecond
+	put(t, l, d)
+	eventually(t, "the tail record expires", func() bool { return watermarks(t, l, "r").Tails[0].IsZero() })
+	existing := d
+	existing.ExistingRoom = true
+	refusedBy(t, l, existing, streams.ErrNewRoom)
+	if r := l.Append(t.Context(), []streams.Draft{d})[0]; r.Err != nil || !r.NewRoom {
+		t.Errorf("append: %+v, want it stored in a new room", r)
 	}
 }
 

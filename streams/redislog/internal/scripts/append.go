@@ -6,10 +6,12 @@ const (
 	Replayed  = 1 // with the position of the first time
 	KeyReused = 2 // the key's record has another fingerprint
 	Refused   = 3 // with Redis's error
+	StoredNew = 4 // with the new position; the room is new
+	NewRoom   = 5 // the room would be new, and the draft is for existing rooms
 )
 
 // ArgsPerDraft is the number of ARGV that Append takes for each draft.
-const ArgsPerDraft = 7
+const ArgsPerDraft = 8
 
 // Append stores drafts of one partition in their order, each independently of the others,
 // and publishes each one as it is stored.
@@ -20,7 +22,8 @@ const ArgsPerDraft = 7
 //	ARGV     life of an idempotency record, milliseconds
 //	ARGV     a random number below 2^32, at which the sequences of this call begin
 //	ARGV     for each draft: channel, type, data, fingerprint or "", events to
-//	         keep (0: ephemeral), age to keep in milliseconds, trace or ""
+//	         keep (0: ephemeral), age to keep in milliseconds, trace or "", and "1"
+//	         or "" to store the draft in an existing room only
 //
 // It returns 1 if it raised the floor and 0 otherwise, followed by a result and a text
 // for each draft. It is safe to repeat if every draft has a key.
@@ -54,7 +57,8 @@ const ArgsPerDraft = 7
 // the id of an event that it has lost. Nodes could not tell the two events apart.
 //
 // If the tail record is missing and the stream exists, Redis evicted the record or an
-// operator deleted it. The previous position then comes from the stream.
+// operator deleted it. The previous position then comes from the stream, and the room is
+// not new.
 //
 // MAXLEN is exact, so that a room never exceeds its limit. In a full room that costs
 // 1.8 µs per event more than "~" (14.9 instead of 13.1 µs in a batch of 64,
@@ -82,17 +86,17 @@ local function mint(passing)
   return p
 end
 
-local function log(stream, tail, kind, data, keep, age)
-  local prev, err = newest(stream, tail)
-  if err then return nil, err end
-  local p = mint(prev)
-  prev = text(later(prev or unrecordedBefore, floor))
+local function log(stream, tail, kind, data, keep, age, existing)
+  local top, err = newest(stream, tail)
+  if err or existing and not top then return nil, err end
+  local p = mint(top)
+  local prev = text(later(top or unrecordedBefore, floor))
   local added = redis.pcall('XADD', stream, 'MAXLEN', '=', keep, text(p), 'prev', prev, 'type', kind, 'data', data)
   if failed(added) then return nil, added.err end
   redis.call('XTRIM', stream, 'MINID', '~', string.format('%.0f', math.max(now - age, 0)))
   redis.call('PEXPIRE', stream, age)
   redis.call('SET', tail, text(p), 'PX', string.format('%.0f', p[1] - now + age + life))
-  return p, nil, prev
+  return p, nil, prev, not top
 end
 
 local function pass()
@@ -102,7 +106,7 @@ local function pass()
   return p, nil, '~'
 end
 
-local function draft(stream, tail, record, channel, kind, data, print, keep, age, trace)
+local function draft(stream, tail, record, channel, kind, data, print, keep, age, trace, existing)
   if record then
     local seen = redis.pcall('GET', record)
     if failed(seen) then return 3, seen.err end
@@ -113,25 +117,26 @@ local function draft(stream, tail, record, channel, kind, data, print, keep, age
       return 1, id
     end
   end
-  local p, err, prev
-  if keep == 0 then p, err, prev = pass() else p, err, prev = log(stream, tail, kind, data, keep, age) end
+  local p, err, prev, new
+  if keep == 0 then p, err, prev = pass() else p, err, prev, new = log(stream, tail, kind, data, keep, age, existing) end
   if err then return 3, err end
+  if not p then return 5, '' end
   last = p
   local id = text(p)
   if trace ~= '' then redis.call('SPUBLISH', channel, 'trace ' .. id .. ' ' .. trace) end
   redis.call('SPUBLISH', channel, id .. ' ' .. prev .. ' ' .. kind .. ' ' .. data)
   if record then redis.call('SET', record, id .. ' ' .. print, 'PX', keyLife) end
-  return 0, id
+  return new and 4 or 0, id
 end
 
 last = later(last, seen)
 local replies, touched = {raised}, false
-for a = a + 2, #ARGV, 7 do
+for a = a + 2, #ARGV, 8 do
   local record = ARGV[a + 3] ~= '' and KEYS[k + 2] or nil
   local outcome, said = draft(KEYS[k], KEYS[k + 1], record,
-    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), ARGV[a + 6])
+    ARGV[a], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]), tonumber(ARGV[a + 5]), ARGV[a + 6], ARGV[a + 7] == '1')
   if outcome == 3 and string.find(said, '^READONLY') then return redis.error_reply(said) end
-  touched = touched or outcome <= 1
+  touched = touched or outcome <= 1 or outcome == 4
   replies[#replies + 1] = outcome
   replies[#replies + 1] = said
   k = k + (record and 3 or 2)
