@@ -29,7 +29,7 @@ func BenchmarkReader(b *testing.B) {
 				r := replay.NewReader(w, watermarks, starts)
 				total := 0
 				for {
-					items, err := r.Next(context.Background(), 256)
+					items, err := r.Next(context.Background(), 256, 256<<10)
 					if err != nil {
 						b.Fatal(err)
 					}

@@ -1,6 +1,7 @@
 package replay_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,7 +26,9 @@ type world struct {
 	logged           map[streams.Room][]*streams.Event // kept or trimmed, but not lost
 	ever             map[streams.Room][]*streams.Event
 
-	fail int // number of reads that fail next
+	fail  int   // number of reads that fail next
+	sizes []int // of the data of the next events; 1 byte without any
+	most  int   // the most data that one read has returned
 }
 
 func newWorld() *world {
@@ -38,6 +41,9 @@ func newWorld() *world {
 	}
 }
 
+// data is shared by the events of all worlds.
+var data = bytes.Repeat([]byte("1"), 300<<10)
+
 func at(seq uint64) streams.ID { return streams.MakeID(1, seq, 0) }
 
 func (w *world) last() streams.ID { return at(w.clock) }
@@ -48,7 +54,11 @@ func (w *world) publish(room streams.Room) *streams.Event {
 		prev = streams.Later(prev, w.unrecordedBefore)
 	}
 	w.clock++
-	e := &streams.Event{ID: at(w.clock), Prev: prev, Room: room, Type: "message"}
+	size := 1
+	if len(w.sizes) > 0 {
+		size, w.sizes = w.sizes[0], w.sizes[1:]
+	}
+	e := &streams.Event{ID: at(w.clock), Prev: prev, Room: room, Type: "message", Data: data[:size]}
 	w.kept[room] = append(w.kept[room], e)
 	w.logged[room] = append(w.logged[room], e)
 	w.ever[room] = append(w.ever[room], e)
@@ -111,8 +121,28 @@ func (w *world) After(_ context.Context, room streams.Room, after, through strea
 			found = append(found, e)
 		}
 	}
-	n := min(limit.Events, len(found))
-	return streams.Page{Events: found[:n], More: n < len(found)}, nil
+	return w.page(found, limit), nil
+}
+
+// page returns the first events that limit allows.
+func (w *world) page(found []*streams.Event, limit streams.ReadLimit) (p streams.Page) {
+	bytes := 0
+	for _, e := range found {
+		if !limit.WithoutData {
+			bytes += len(e.Data)
+		}
+		if len(p.Events) == limit.Events || len(p.Events) > 0 && bytes > limit.Bytes {
+			p.More = true
+			break
+		}
+		if limit.WithoutData {
+			e = &streams.Event{ID: e.ID, Prev: e.Prev, Room: e.Room, Type: e.Type}
+		} else {
+			w.most = max(w.most, bytes)
+		}
+		p.Events = append(p.Events, e)
+	}
+	return p
 }
 
 func (w *world) Before(_ context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
@@ -122,8 +152,10 @@ func (w *world) Before(_ context.Context, room streams.Room, before streams.ID, 
 			found = append(found, e)
 		}
 	}
-	n := min(limit.Events, len(found))
-	return streams.Page{Events: found[len(found)-n:], More: n < len(found)}, nil
+	slices.Reverse(found)
+	p := w.page(found, limit)
+	slices.Reverse(p.Events)
+	return p, nil
 }
 
 // drain reads to the barrier. It calls disturb before each read.
@@ -131,7 +163,7 @@ func drain(t *rapid.T, r *replay.Reader, most int, disturb func()) []replay.Item
 	var all []replay.Item
 	for range 10_000 {
 		disturb()
-		items, err := r.Next(context.Background(), most)
+		items, err := r.Next(context.Background(), most, 1<<20)
 		if errors.Is(err, errUnavailable) {
 			continue
 		}
@@ -255,7 +287,11 @@ func TestReplayAgainstTheTruth(t *testing.T) {
 			t.Fatal(err)
 		}
 		most := rapid.IntRange(1, 20).Draw(t, "page")
-		items := drain(t, replay.NewReader(w, marks, starts), most, func() {
+		reader := replay.NewReader(w, marks, starts)
+		items := drain(t, reader, most, func() {
+			if rapid.IntRange(0, 3).Draw(t, "stall") == 0 {
+				reader.Drop()
+			}
 			if rapid.IntRange(0, 3).Draw(t, "unavailable") == 0 {
 				w.fail = 1
 			}

@@ -7,13 +7,29 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// pageBudget bounds the events that a Reader holds, over all its rooms. Each room's page
-// has between minPage and maxPage of them.
 const (
-	pageBudget = 4096
-	minPage    = 16
-	maxPage    = 128 // at 64 KiB per event, a slow reader holds 8 MiB
+	// pageEvents bounds the events of one page of a room.
+	pageEvents = 128
+	// roomBytes is the data of one page of a room, if the Reader has many rooms, and
+	// onlyRoomBytes if it has one.
+	roomBytes, onlyRoomBytes = 64 << 10, 256 << 10
+	// maxHeld bounds the data that a Reader holds.
+	maxHeld = 2 << 20
+	// minBytes is the data of a page that is needed although the Reader holds its bound.
+	minBytes = 1 << 10
+	// entryBytes is about the memory of an event without its data.
+	entryBytes = 256
+	// bareEvents bounds the events of pages without data, over all rooms. A page has 1 to
+	// maxBare of them.
+	bareEvents, maxBare = 4096, 16
 )
+
+// HeldBytes returns about how much memory a Reader of so many rooms takes for events. Only
+// rooms with events larger than a page of the room can make it take more: then it is at
+// most the largest event of each room.
+func HeldBytes(rooms int) int {
+	return min(max(rooms*roomBytes, onlyRoomBytes), maxHeld)
+}
 
 // A Source is the part of a streams.Log that a replay reads.
 type Source interface {
@@ -25,12 +41,19 @@ type Source interface {
 // id when the watermarks were read. It merges the events by id. A gap notice comes before
 // every event after the start of its gap.
 //
+// To merge, a Reader needs the earliest event of every room. It holds the data of as many
+// events as HeldBytes allows. Of further rooms it holds only the ids, and reads the data of
+// an event when the event is next.
+//
 // A Reader must be used by one goroutine at a time. After an error it may be used again
 // and continues where it was.
 type Reader struct {
 	log        Source
 	watermarks streams.Watermarks
-	page       int
+	share      int           // data of one page
+	bare       int           // events of one page without data
+	bound      int           // of held
+	held       int           // memory of the pending events with data
 	ready      mergeHeap     // rooms with pending items, the earliest first
 	unread     []*roomReader // rooms whose next page has not been read
 	pos        streams.ID    // cursor after the last item
@@ -42,13 +65,16 @@ type Reader struct {
 // after Last, but not before it. And w must have been read after the client's live
 // subscription existed: then every event after w.Last arrives live.
 func NewReader(log Source, w streams.Watermarks, starts []RoomStart) *Reader {
+	rooms := max(len(starts), 1)
 	r := &Reader{
 		log:        log,
 		watermarks: w,
-		page:       min(max(pageBudget/max(len(starts), 1), minPage), maxPage),
+		share:      max(HeldBytes(rooms)/rooms, roomBytes),
+		bare:       min(max(bareEvents/rooms, 1), maxBare),
+		bound:      HeldBytes(rooms),
 	}
 	for i, s := range starts {
-		r.unread = append(r.unread, &roomReader{RoomStart: s, tail: w.Tails[i]})
+		r.unread = append(r.unread, &roomReader{RoomStart: s, done: s, tail: w.Tails[i]})
 	}
 	if len(starts) > 0 {
 		r.pos = InitialPosition(starts)
@@ -60,11 +86,28 @@ func NewReader(log Source, w streams.Watermarks, starts []RoomStart) *Reader {
 // the Reader is done.
 func (r *Reader) Barrier() streams.ID { return r.watermarks.Last }
 
-// Next returns the next items, at most max. It returns none when the Reader has reached its
-// barrier. Errors are the log's; an error loses no item.
-func (r *Reader) Next(ctx context.Context, max int) ([]Item, error) {
+// Holds reports whether the Reader holds events that Next has not returned.
+func (r *Reader) Holds() bool { return len(r.ready) > 0 }
+
+// Drop forgets the events that the Reader has read ahead. Next reads them again. It is for
+// a client that does not read.
+func (r *Reader) Drop() {
+	for _, room := range r.ready {
+		room.rewind()
+		r.unread = append(r.unread, room)
+	}
+	r.ready, r.held = nil, 0
+}
+
+// Next returns the next items: at most max, and no more after maxBytes of data. It returns
+// none when the Reader has reached its barrier. Errors are the log's; an error loses no
+// item.
+func (r *Reader) Next(ctx context.Context, max, maxBytes int) ([]Item, error) {
 	var items []Item
-	for len(items) < max {
+	for bytes := 0; len(items) < max && bytes < maxBytes; {
+		if len(items) > 0 && len(r.unread) > 0 && bytes >= maxBytes/2 {
+			break // enough: another page would be held until the next call
+		}
 		if err := r.fill(ctx); err != nil {
 			if len(items) > 0 {
 				return items, nil // the next call returns the error
@@ -74,9 +117,36 @@ func (r *Reader) Next(ctx context.Context, max int) ([]Item, error) {
 		if len(r.ready) == 0 {
 			break
 		}
-		items = append(items, r.pop())
+		if r.ready[0].lacksData() {
+			r.readNext()
+			continue
+		}
+		it := r.pop()
+		if it.Event != nil {
+			bytes += len(it.Event.Data)
+		}
+		items = append(items, it)
 	}
 	return items, nil
+}
+
+// readNext makes fill read the earliest room again, with its data.
+func (r *Reader) readNext() {
+	room := heap.Pop(&r.ready).(*roomReader)
+	room.rewind()
+	room.isNext = true
+	r.unread = append(r.unread, room)
+}
+
+// limit returns the limit of the next page of a room.
+func (r *Reader) limit(room *roomReader) streams.ReadLimit {
+	switch {
+	case r.bound-r.held >= r.share:
+		return streams.ReadLimit{Events: pageEvents, Bytes: r.share}
+	case room.isNext:
+		return streams.ReadLimit{Events: pageEvents, Bytes: minBytes}
+	}
+	return streams.ReadLimit{Events: r.bare, WithoutData: true}
 }
 
 // fill reads pages until every room has a pending item or has ended. Only then is the
@@ -84,9 +154,10 @@ func (r *Reader) Next(ctx context.Context, max int) ([]Item, error) {
 func (r *Reader) fill(ctx context.Context) error {
 	for len(r.unread) > 0 {
 		room := r.unread[len(r.unread)-1]
-		if err := room.read(ctx, r.log, &r.watermarks, r.page); err != nil {
+		if err := room.read(ctx, r.log, &r.watermarks, r.limit(room)); err != nil {
 			return err
 		}
+		r.held += room.held()
 		r.unread = r.unread[:len(r.unread)-1]
 		if len(room.pending) > 0 {
 			heap.Push(&r.ready, room)
@@ -98,8 +169,10 @@ func (r *Reader) fill(ctx context.Context) error {
 // pop removes and returns the earliest pending item.
 func (r *Reader) pop() Item {
 	room := r.ready[0]
-	next := room.pending[0]
-	room.pending = room.pending[1:]
+	next := room.take()
+	if !room.bare {
+		r.held -= next.size()
+	}
 	switch {
 	case len(room.pending) > 0:
 		heap.Fix(&r.ready, 0)

@@ -36,7 +36,7 @@ func TestResetReachesBack(t *testing.T) {
 		"at the beginning":                    {at(3), at(3)},
 	} {
 		reader := replay.NewReader(log, w, []replay.RoomStart{{Room: "r", Pos: c.cursor}})
-		items, err := reader.Next(t.Context(), 10)
+		items, err := reader.Next(t.Context(), 10, 1<<20)
 		if err != nil {
 			t.Fatal(err)
 		}

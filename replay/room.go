@@ -9,8 +9,11 @@ import (
 // A roomReader reads one room for a Reader. It moves its Pos forward as it reads.
 type roomReader struct {
 	RoomStart
+	done    RoomStart // the start of a reader of the items that were not returned yet
 	tail    streams.ID
 	pending []entry // read and not returned yet, in order
+	bare    bool    // the events of pending have no data
+	isNext  bool    // the next page must have data: its first event is the Reader's next
 	ended   bool    // nothing follows pending
 }
 
@@ -25,9 +28,47 @@ type entry struct {
 	gap          *Gap
 }
 
+// size returns about how much memory the entry takes.
+func (e *entry) size() int {
+	if e.event == nil {
+		return 0
+	}
+	return entryBytes + len(e.event.Data)
+}
+
+// held returns about how much memory pending takes, without the events that have no data.
+func (r *roomReader) held() (bytes int) {
+	if r.bare {
+		return 0
+	}
+	for i := range r.pending {
+		bytes += r.pending[i].size()
+	}
+	return bytes
+}
+
+// lacksData reports whether the first pending entry is an event without its data.
+func (r *roomReader) lacksData() bool { return r.bare && r.pending[0].event != nil }
+
+// take removes and returns the first pending entry.
+func (r *roomReader) take() entry {
+	next := r.pending[0]
+	r.pending = r.pending[1:]
+	r.done = RoomStart{Room: r.Room, Pos: next.place}
+	return next
+}
+
+// rewind forgets the pending entries: the next page begins after the items that were
+// returned. If the log has dropped events since, the page begins with their gap.
+func (r *roomReader) rewind() {
+	r.RoomStart = r.done
+	r.pending, r.bare, r.ended = nil, false, false
+}
+
 // read appends the next page of the room to pending, with the gaps before, between and
 // after its events. After an error it may be called again, and continues after pending.
-func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks, page int) error {
+func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks, limit streams.ReadLimit) error {
+	r.bare = limit.WithoutData
 	if w.Last.Before(r.Pos) {
 		// The cursor is ahead of the log: this log never held the client's last event.
 		r.addGap(r.Pos, Reset, w.Last, w.Last.Next())
@@ -37,10 +78,11 @@ func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks
 	if !r.Pos.Before(r.tail) { // no later event; also without a tail record, hence without events
 		return r.end(ctx, log, w)
 	}
-	got, err := log.After(ctx, r.Room, r.Pos, w.Last, streams.ReadLimit{Events: page, Bytes: 1 << 20})
+	got, err := log.After(ctx, r.Room, r.Pos, w.Last, limit)
 	if err != nil {
 		return err
 	}
+	r.isNext = false
 	for _, e := range got.Events {
 		r.addEvent(e, w)
 	}

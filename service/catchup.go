@@ -73,7 +73,10 @@ func (ps *partitionSub) nextFromMemory() ([]replay.Item, error) {
 // nextFromLog returns the reader's next items that the connection has not received. If
 // it returns none, the caller must try memory again.
 func (ps *partitionSub) nextFromLog(ctx context.Context) ([]replay.Item, error) {
-	items, err := ps.reader.Next(ctx, batch)
+	if err := ps.sub.takeTurn(ctx); err != nil {
+		return nil, err
+	}
+	items, err := ps.reader.Next(ctx, batch, batchBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -147,13 +150,24 @@ func (ps *partitionSub) hotEvents() (events []*streams.Event, more, ok bool) {
 	if len(ps.rooms) > 1 {
 		slices.SortFunc(events, func(a, b *streams.Event) int { return a.ID.Compare(b.ID) })
 	}
-	if len(events) > batch {
-		events, more = events[:batch], true
+	if n := batchOf(events); n < len(events) {
+		events, more = events[:n], true
 	}
 	if n := len(events); n > 0 && ps.commonEnd().Before(events[n-1].ID) {
 		return nil, false, false
 	}
 	return events, more, true
+}
+
+// batchOf returns how many of the first events make a batch.
+func batchOf(events []*streams.Event) int {
+	bytes := 0
+	for i, e := range events[:min(batch, len(events))] {
+		if bytes += len(e.Data); bytes > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return min(batch, len(events))
 }
 
 // startReplay starts to read the log: after the part's position, or from its start if it

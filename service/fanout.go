@@ -50,7 +50,9 @@ func (r *room) store(e *streams.Event, late bool, maxHot int) []*member {
 	r.pos = e.ID
 	if !e.Ephemeral { // nobody can resume from an ephemeral event
 		r.newest = e.ID
-		r.tail.add(e, maxHot)
+		if !r.gone {
+			r.tail.add(e, maxHot)
+		}
 	}
 	if late || len(r.members) == 0 {
 		r.offered = r.pos

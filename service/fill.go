@@ -54,7 +54,7 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 	var older streams.Page
 	var err error
 	if want > 0 {
-		older, err = log.Before(ctx, r.name, start.Next(), streams.ReadLimit{Events: want, Bytes: hotBytes})
+		older, err = r.readOlder(ctx, log, start, want)
 	}
 
 	r.mu.Lock()
@@ -73,4 +73,14 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 	}
 	r.filled = true
 	return nil
+}
+
+// readOlder reads at most want events up to start that fit into a hot tail.
+func (r *room) readOlder(ctx context.Context, log streams.Log, start streams.ID, want int) (streams.Page, error) {
+	release, err := r.tail.memory.acquireFill(ctx)
+	if err != nil {
+		return streams.Page{}, err
+	}
+	defer release()
+	return log.Before(ctx, r.name, start.Next(), streams.ReadLimit{Events: want, Bytes: hotBytes})
 }

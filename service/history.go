@@ -10,10 +10,13 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
+// HistoryBytes bounds the data of a page of history, except that one event may exceed it.
+const HistoryBytes = 1 << 20
+
 // A HistoryQuery asks for a page of a room's log.
 type HistoryQuery struct {
 	After, Before streams.ID // exclusive; zero means no bound
-	Limit         int        // at least 1
+	Limit         int        // the most events, at least 1; a page also ends by HistoryBytes
 	Newest        bool       // newest first
 }
 
@@ -32,7 +35,7 @@ type HistoryPage struct {
 
 // History returns a page of the events that the log keeps of a room. While the log does
 // not answer, History returns the page from memory, if the node holds all of it there.
-// Such a page may lack the newest events. Errors are those of streams.Log.After.
+// Such a page may lack the newest events. Errors are those of streams.Log.After, and ErrBusy.
 func (n *Node) History(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
 	p := n.pumps[room.Partition(len(n.pumps))].partition
 	if p.health.down.Load() { // do not wait for the log to fail again
@@ -40,7 +43,7 @@ func (n *Node) History(ctx context.Context, room streams.Room, q HistoryQuery) (
 			return page, nil
 		}
 	}
-	page, err := n.historyFromLog(ctx, room, q)
+	page, err := n.historyInTurn(ctx, room, q)
 	if errors.Is(err, streams.ErrUnavailable) {
 		if page, ok := p.historyFromMemory(room, q); ok {
 			return page, nil
@@ -63,8 +66,9 @@ func (p *partition) historyFromMemory(name streams.Room, q HistoryQuery) (page H
 	if q.Newest {
 		slices.Reverse(events)
 	}
-	more := len(events) > q.Limit || !complete
-	page.Events = events[:min(q.Limit, len(events))]
+	size := pageSize(events, q.Limit)
+	more := len(events) > size || !complete
+	page.Events = events[:size]
 	if more && len(page.Events) > 0 {
 		page.Next = page.Events[len(page.Events)-1].ID
 	}
@@ -83,6 +87,27 @@ func (r *room) hotBetween(after, before streams.ID) (events []*streams.Event, co
 		events = events[:i]
 	}
 	return events, !after.Before(r.tail.start), ok
+}
+
+// pageSize returns how many of the first events a page of at most limit events has.
+func pageSize(events []*streams.Event, limit int) int {
+	bytes := 0
+	for i, e := range events[:min(limit, len(events))] {
+		if bytes += len(e.Data); bytes > HistoryBytes && i > 0 {
+			return i
+		}
+	}
+	return min(limit, len(events))
+}
+
+// historyInTurn reads the page when there is memory for it.
+func (n *Node) historyInTurn(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
+	held, err := n.memory.acquire(ctx, HistoryBytes+int64(replay.HeldBytes(1)))
+	if err != nil {
+		return HistoryPage{}, err
+	}
+	defer n.memory.release(held)
+	return n.historyFromLog(ctx, room, q)
 }
 
 func (n *Node) historyFromLog(ctx context.Context, room streams.Room, q HistoryQuery) (HistoryPage, error) {
@@ -104,8 +129,9 @@ func (n *Node) historyFromLog(ctx context.Context, room streams.Room, q HistoryQ
 func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (HistoryPage, error) {
 	reader := replay.NewReader(n.log, w, []replay.RoomStart{{Room: room, Pos: q.After, FromOldest: q.After.IsZero()}})
 	var page HistoryPage
+	bytes := 0
 	for {
-		items, err := reader.Next(ctx, q.Limit)
+		items, err := reader.Next(ctx, q.Limit+1-len(page.Events), HistoryBytes)
 		if err != nil {
 			return HistoryPage{}, err
 		}
@@ -113,24 +139,26 @@ func (n *Node) oldest(ctx context.Context, room streams.Room, q HistoryQuery, w 
 			return page, nil
 		}
 		for _, it := range items {
-			switch {
-			case it.Gap != nil:
+			if it.Gap != nil {
 				page.Truncated = page.Truncated || it.Gap.After.Before(q.Before)
+				continue
+			}
+			bytes += len(it.Event.Data)
+			switch have := len(page.Events); {
 			case !it.Event.ID.Before(q.Before):
 				return page, nil
-			case len(page.Events) == q.Limit:
-				page.Next = page.Events[q.Limit-1].ID
+			case have == q.Limit, have > 0 && bytes > HistoryBytes:
+				page.Next = page.Events[have-1].ID
 				return page, nil
-			default:
-				page.Events = append(page.Events, it.Event)
 			}
+			page.Events = append(page.Events, it.Event)
 		}
 	}
 }
 
 // newest returns the newest events within the bounds. q.Before must be set.
 func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, w streams.Watermarks) (HistoryPage, error) {
-	got, err := n.log.Before(ctx, room, q.Before, streams.ReadLimit{Events: q.Limit + 1, Bytes: 1 << 30})
+	got, err := n.log.Before(ctx, room, q.Before, streams.ReadLimit{Events: q.Limit + 1, Bytes: HistoryBytes})
 	if err != nil {
 		return HistoryPage{}, err
 	}
@@ -159,7 +187,10 @@ func (n *Node) newest(ctx context.Context, room streams.Room, q HistoryQuery, w 
 		page.Events = append(page.Events, e)
 		oldest = e.Prev
 	}
-	if !q.After.IsZero() && q.After.Before(oldest) {
+	switch {
+	case got.More: // the page ended by its bytes; the next one finds out what remains
+		page.Next = events[0].ID
+	case !q.After.IsZero() && q.After.Before(oldest):
 		page.Truncated = true
 	}
 	return page, nil

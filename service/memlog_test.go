@@ -32,6 +32,7 @@ type memLog struct {
 	slow      bool                      // messages of the feeds wait for flow
 	held      []func()                  // the waiting messages, in order
 	ephemeral streams.Room              // the room that is never logged
+	sizes     []int                     // of the data of published events, in turn; 1 byte without any
 
 	// Each hook runs once, without the lock: before a read of events, before Watermarks
 	// reads, and before Watermarks returns.
@@ -178,17 +179,37 @@ func (l *memLog) readWatermarks(rooms []streams.Room) (streams.Watermarks, error
 func (l *memLog) After(_ context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	return l.read(room, func(kept []*streams.Event) streams.Page {
 		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !after.Before(e.ID) || through.Before(e.ID) })
-		n := min(limit.Events, len(kept))
-		return streams.Page{Events: kept[:n], More: n < len(kept)}
+		return pageOf(kept, limit)
 	})
 }
 
 func (l *memLog) Before(_ context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
 	return l.read(room, func(kept []*streams.Event) streams.Page {
 		kept = slices.DeleteFunc(kept, func(e *streams.Event) bool { return !e.ID.Before(before) })
-		n := min(limit.Events, len(kept))
-		return streams.Page{Events: kept[len(kept)-n:], More: n < len(kept)}
+		slices.Reverse(kept)
+		p := pageOf(kept, limit)
+		slices.Reverse(p.Events)
+		return p
 	})
+}
+
+// pageOf returns the first events that limit allows.
+func pageOf(kept []*streams.Event, limit streams.ReadLimit) (p streams.Page) {
+	bytes := 0
+	for _, e := range kept {
+		if !limit.WithoutData {
+			bytes += len(e.Data)
+		}
+		if len(p.Events) == limit.Events || len(p.Events) > 0 && bytes > limit.Bytes {
+			p.More = true
+			break
+		}
+		if limit.WithoutData {
+			e = &streams.Event{ID: e.ID, Prev: e.Prev, Room: e.Room, Type: e.Type}
+		}
+		p.Events = append(p.Events, e)
+	}
+	return p
 }
 
 func (l *memLog) read(room streams.Room, pick func([]*streams.Event) streams.Page) (streams.Page, error) {

@@ -1,6 +1,8 @@
 package service
 
 import (
+	"sync/atomic"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/replay"
@@ -63,6 +65,24 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			m.catchUps, m.repairs, m.feedLosses, m.unavailable, m.gaps, m.logErrors)
 	}
 	return m
+}
+
+// observe registers the gauges of a node's memory.
+func (m *metrics) observe(r prometheus.Registerer, mem *memory) {
+	if r == nil {
+		return
+	}
+	for name, g := range map[string]struct {
+		help  string
+		value *atomic.Int64
+	}{
+		"replay_memory_bytes": {"Memory that replays and history requests have acquired, in bytes.", &mem.used},
+		"replays_waiting":     {"Replays and history requests that wait for memory.", &mem.waiting},
+		"hot_memory_bytes":    {"Memory of the newest events of followed rooms, in bytes, estimated.", &mem.hot},
+	} {
+		r.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "tidemark_" + name, Help: g.help},
+			func() float64 { return float64(g.value.Load()) }))
+	}
 }
 
 // countGap counts a gap notice that a subscription is given.

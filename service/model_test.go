@@ -71,7 +71,7 @@ func (f *testClient) run() {
 		if !ok {
 			batch, err = f.sub.Next(context.Background())
 		}
-		unavailable := errors.Is(err, streams.ErrUnavailable)
+		unavailable := errors.Is(err, streams.ErrUnavailable) || errors.Is(err, service.ErrBusy)
 		if !unavailable {
 			f.take(batch, err)
 		}
@@ -138,6 +138,9 @@ func (f *testClient) take(b service.Batch, err error) {
 	f.mu.Lock()
 	f.failed = errors.Join(f.failed, err)
 	for _, it := range b.Items {
+		if e := it.Event; e != nil && len(e.Data) == 0 {
+			f.failed = errors.Join(f.failed, fmt.Errorf("event %v has no data", seq(e.ID)))
+		}
 		if e := it.Event; e != nil && !f.cursor.Position(0).Before(e.ID) {
 			f.failed = errors.Join(f.failed, fmt.Errorf("repeated: %v at cursor %v", seq(e.ID), f.cursor))
 		}
@@ -280,7 +283,7 @@ var rooms = []streams.Room{"a", "b", "c", "d", "e"}
 func someStep(several bool) func(*rapid.T) step {
 	kinds := []string{
 		"publish", "publish", "publish", "publish", "burst", "lose feed", "rejoin", "join", "return", "return", "return",
-		"stall", "go on", "cut", "cut", "leave", "wait", "wait", "outage", "outage over", "lose end", "settle", "settle",
+		"stall", "stall", "shed", "go on", "cut", "cut", "leave", "wait", "wait", "outage", "outage over", "lose end", "settle", "settle",
 		"slow", "slow", "flow", "flow", "flow", "race", "race", "race", "history", "trim", "expire", "forget",
 	}
 	if !several {
@@ -343,9 +346,12 @@ type run struct {
 func newRun() *run {
 	log := newMemLog()
 	log.cap, log.ephemeral = 30, rooms[len(rooms)-1]
+	log.sizes = []int{1, 1, 100, 1, 70 << 10, 1, 1, 300 << 10}
 	r := &run{log: log, stalled: map[*testClient]bool{}}
 	for i := range r.nodes {
-		r.nodes[i] = service.New(log, &service.Options{Queue: 4, Hot: 16, Linger: 4 * time.Second})
+		r.nodes[i] = service.New(log, &service.Options{
+			Queue: 4, Hot: 16, Linger: 4 * time.Second, ReplayMemory: 300 << 10, MaxFollowedRooms: 4,
+		})
 	}
 	return r
 }
@@ -382,7 +388,7 @@ func (r *run) step(s step) {
 		r.connect(s, r.cursor(s))
 	case "race":
 		r.race(s)
-	case "stall", "go on", "cut":
+	case "stall", "shed", "go on", "cut":
 		if len(r.connected) > 0 {
 			r.treat(s.n%len(r.connected), s.kind)
 		}
@@ -448,7 +454,7 @@ func (r *run) cursor(s step) replay.Start {
 
 func (r *run) connect(s step, start replay.Start) {
 	f, err := follow(r.nodes[s.node], fmt.Sprintf("f%d", len(r.all)), s.rooms, start)
-	if err == nil { // otherwise the log does not answer
+	if err == nil { // otherwise the log does not answer, or the node follows too many rooms
 		r.all, r.connected = append(r.all, f), append(r.connected, f)
 	}
 }
@@ -460,6 +466,10 @@ func (r *run) treat(i int, how string) {
 		if !r.stalled[f] {
 			<-f.gate
 			r.stalled[f] = true
+		}
+	case "shed":
+		if r.stalled[f] {
+			f.sub.Shed()
 		}
 	case "go on":
 		r.goOn(f)

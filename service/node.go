@@ -34,6 +34,7 @@ type Node struct {
 	metrics *metrics
 	pumps   []*pump // by partition
 	outages outages
+	memory  *memory
 }
 
 // New returns a running node on log. Nil options mean the defaults. The log stays the
@@ -43,11 +44,13 @@ func New(log streams.Log, o *Options) *Node {
 		o = &Options{}
 	}
 	n := &Node{opts: o.withDefaults(), metrics: newMetrics(o.Metrics)}
+	n.memory = newMemory(n.opts.ReplayMemory)
+	n.metrics.observe(o.Metrics, n.memory)
 	n.log = countedLog{log, n.metrics.logErrors}
 	n.prober, _ = log.(streams.FeedProber)
 	tracer := newTracer(n.opts.Tracing)
 	for p := range log.Partitions() {
-		part := newPartition(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages)
+		part := newPartition(n.log, streams.Partition(p), &n.opts, n.metrics, &n.outages, n.memory)
 		n.pumps = append(n.pumps, startPump(part, tracer))
 	}
 	return n
@@ -120,18 +123,24 @@ func (n *Node) UnavailablePartitions() (partitions int) {
 // block, and must not call the subscription.
 //
 // Errors: ErrUnavailable if finding the start needs the log and the log does not answer
-// within 10 s, or ctx's error.
+// within 10 s, ErrBusy, ErrRoomsFull, or ctx's error.
 func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*Subscription, error) {
 	bounded, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
-	s := &Subscription{opts: &n.opts, metrics: n.metrics, notify: notify, notified: true}
+	s := &Subscription{opts: &n.opts, metrics: n.metrics, memory: n.memory, notify: notify, notified: true}
 	s.queue.shrink() // no other goroutine has the subscription yet
+	n.metrics.subscriptions.Inc()
 	for p, names := range byPartition(rooms, len(n.pumps)) {
-		if len(names) > 0 {
-			s.parts = append(s.parts, newPartitionSub(s, n.pumps[p].partition, names, start))
+		if len(names) == 0 {
+			continue
+		}
+		ps, err := newPartitionSub(s, n.pumps[p].partition, names, start)
+		s.parts = append(s.parts, ps)
+		if err != nil {
+			s.Close()
+			return nil, err
 		}
 	}
-	n.metrics.subscriptions.Inc()
 	ids := make([]streams.ID, len(s.parts))
 	for i, ps := range s.parts {
 		if err := ps.open(bounded); err != nil {

@@ -1,6 +1,7 @@
 package service_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -44,9 +45,22 @@ func ids(items []replay.Item) []streams.ID {
 func (l *memLog) publish(room streams.Room, n int) []streams.ID {
 	var out []streams.ID
 	for range n {
-		out = append(out, l.Append(context.Background(), []streams.Draft{{Room: room}})[0].ID)
+		out = append(out, l.Append(context.Background(), []streams.Draft{{Room: room, Data: l.data()}})[0].ID)
 	}
 	return out
+}
+
+// someData is shared by the events of all tests.
+var someData = bytes.Repeat([]byte("1"), 300<<10)
+
+// data returns the data of the next event.
+func (l *memLog) data() []byte {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.sizes) == 0 {
+		return someData[:1]
+	}
+	return someData[:l.sizes[l.clock%uint64(len(l.sizes))]]
 }
 
 func (f *testClient) received() []streams.ID {

@@ -68,6 +68,9 @@ const (
 	// batch bounds the events that one call of Next returns, so that a connection that
 	// catches up yields to the others.
 	batch = 256
+	// batchBytes bounds their data, except that one event may exceed it. A connection that
+	// does not read holds one batch.
+	batchBytes = 256 << 10
 )
 
 func (o Options) withDefaults() Options {

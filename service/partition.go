@@ -27,6 +27,7 @@ type partition struct {
 	logger   *slog.Logger
 	health   *health
 	registry *registry
+	memory   *memory
 	lookups  singleflight.Group // of sharedWatermarks
 
 	// mu is held while the hot tail of any room grows. A subscription of several rooms
@@ -35,16 +36,17 @@ type partition struct {
 	pos streams.ID // the newest event delivered to a room
 }
 
-func newPartition(log streams.Log, id streams.Partition, opts *Options, m *metrics, o *outages) *partition {
+func newPartition(log streams.Log, id streams.Partition, opts *Options, m *metrics, o *outages, mem *memory) *partition {
 	p := &partition{
 		id:      id,
 		log:     log,
 		feed:    log.Feed(id),
 		opts:    opts,
 		metrics: m,
+		memory:  mem,
 		logger:  opts.Logger.With("partition", id),
 	}
-	p.registry = newRegistry(p.feed, opts.Linger, m.rooms)
+	p.registry = newRegistry(p.feed, opts, m.rooms, mem)
 	p.health = &health{outages: o, count: m.unavailable, logger: p.logger, onOutage: p.wakeAll}
 	return p
 }

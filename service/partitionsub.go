@@ -51,14 +51,19 @@ type partitionSub struct {
 	gaps     openGaps
 }
 
-func newPartitionSub(s *Subscription, p *partition, names []streams.Room, start replay.Start) *partitionSub {
+// newPartitionSub follows rooms. After an error, which is ErrRoomsFull, it follows some of
+// them, and the caller must call leave.
+func newPartitionSub(s *Subscription, p *partition, names []streams.Room, start replay.Start) (*partitionSub, error) {
 	ps := &partitionSub{sub: s, partition: p, start: start}
 	for _, name := range names {
-		r := p.registry.acquire(name)
+		r, err := p.registry.acquire(name)
+		if err != nil {
+			return ps, err
+		}
 		ps.rooms = append(ps.rooms, r)
 		ps.members = append(ps.members, r.attach(ps))
 	}
-	return ps
+	return ps, nil
 }
 
 // leave ends the part.

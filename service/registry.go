@@ -1,6 +1,8 @@
 package service
 
 import (
+	"container/list"
+	"fmt"
 	"sync"
 	"time"
 
@@ -16,33 +18,75 @@ type registry struct {
 	feed   streams.Feed
 	linger time.Duration
 	count  prometheus.Gauge
+	memory *memory
+	max    int64 // rooms of the node
 
 	mu           sync.Mutex // guards the fields below, and the fields of rooms that say so
 	rooms        map[streams.Room]*room
+	unused       list.List // of *room without subscriptions, the longest unused first
+	left         []*room   // since the last sweep
 	tickets      uint64
 	pendingJoins int       // rooms that the feed has not confirmed
 	lastProgress time.Time // of the last confirmation, or of the first pending join
 }
 
-func newRegistry(feed streams.Feed, linger time.Duration, count prometheus.Gauge) *registry {
-	return &registry{feed: feed, linger: linger, count: count, rooms: make(map[streams.Room]*room)}
+func newRegistry(feed streams.Feed, o *Options, count prometheus.Gauge, m *memory) *registry {
+	return &registry{
+		feed: feed, linger: o.Linger, count: count, memory: m, max: int64(o.MaxFollowedRooms),
+		rooms: make(map[streams.Room]*room),
+	}
 }
 
-// acquire returns the room with one more reference, and follows it if it is new.
-func (g *registry) acquire(name streams.Room) *room {
+// acquire returns the room with one more reference, and follows it if it is new. The error
+// is ErrRoomsFull.
+func (g *registry) acquire(name streams.Room) (*room, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.rooms[name]
 	if r == nil {
-		g.tickets++
-		r = newRoom(name, g.tickets)
-		g.rooms[name] = r
-		g.expectLocked(r)
-		g.feed.Join(name, r.ticket)
-		g.count.Inc()
+		var err error
+		if r, err = g.followLocked(name); err != nil {
+			return nil, err
+		}
 	}
 	r.refs++
-	return r
+	if r.unused != nil {
+		g.unused.Remove(r.unused)
+		r.unused = nil
+	}
+	return r, nil
+}
+
+// followLocked follows a new room. If the node follows as many as it may, it leaves the
+// room of this partition that has been unused for longest.
+func (g *registry) followLocked(name streams.Room) (*room, error) {
+	if g.memory.rooms.Add(1) > g.max {
+		oldest := g.unused.Front()
+		if oldest == nil {
+			g.memory.rooms.Add(-1)
+			return nil, fmt.Errorf("%w: %d", ErrRoomsFull, g.max)
+		}
+		g.leaveLocked(oldest.Value.(*room))
+	}
+	g.tickets++
+	r := newRoom(name, g.tickets, g.memory)
+	g.rooms[name] = r
+	g.expectLocked(r)
+	g.feed.Join(name, r.ticket)
+	g.count.Inc()
+	return r, nil
+}
+
+// leaveLocked stops following an unused room.
+func (g *registry) leaveLocked(r *room) {
+	g.unused.Remove(r.unused)
+	delete(g.rooms, r.name)
+	g.settleLocked(r)
+	g.feed.Leave(r.name)
+	g.count.Dec()
+	g.memory.rooms.Add(-1)
+	r.leave()
+	g.left = append(g.left, r)
 }
 
 // release gives a reference back. sweep leaves the room after the linger time.
@@ -52,6 +96,7 @@ func (g *registry) release(r *room) {
 	r.refs--
 	if r.refs == 0 {
 		r.unusedSince = time.Now()
+		r.unused = g.unused.PushBack(r)
 	}
 }
 
@@ -86,21 +131,30 @@ func (g *registry) stalled() time.Duration {
 	return time.Since(g.lastProgress)
 }
 
-// sweep leaves the rooms that had no subscription for the linger time, and returns them.
-// empty reports whether no room remains.
+// sweep leaves the rooms that had no subscription for the linger time. It returns all rooms
+// that were left since the last sweep. empty reports whether no room remains.
 func (g *registry) sweep() (left []*room, empty bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for name, r := range g.rooms {
-		if r.refs == 0 && time.Since(r.unusedSince) >= g.linger {
-			delete(g.rooms, name)
-			g.settleLocked(r)
-			g.feed.Leave(name)
-			g.count.Dec()
-			left = append(left, r)
+	for oldest := g.unused.Front(); oldest != nil; oldest = g.unused.Front() {
+		r := oldest.Value.(*room)
+		if time.Since(r.unusedSince) < g.linger {
+			break
 		}
+		g.leaveLocked(r)
 	}
+	left, g.left = g.left, nil
 	return left, len(g.rooms) == 0
+}
+
+// trimHot shortens the hot tails if those of the node take too much memory together.
+func (g *registry) trimHot(maxHot int) {
+	if g.memory.fits(0) {
+		return
+	}
+	for _, r := range g.all() {
+		r.trim(maxHot)
+	}
 }
 
 // lookup returns a followed room, or nil.

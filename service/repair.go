@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// repairBatch bounds the events that a repair holds at once.
-	repairBatch = 256
+	// repairBatch bounds the events that a repair takes from the log at once, and
+	// repairBytes their data.
+	repairBatch, repairBytes = 256, 1 << 20
 	// A repair that fails is retried after retryFirst, then after delays that double up
 	// to retryMax, for as long as the node runs.
 	retryFirst = 50 * time.Millisecond
@@ -100,7 +101,7 @@ func (p *pump) read(ctx context.Context, rooms []*room, w streams.Watermarks) er
 	}
 	reader := replay.NewReader(p.log, w, starts)
 	for {
-		items, err := reader.Next(ctx, repairBatch)
+		items, err := reader.Next(ctx, repairBatch, repairBytes)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package service
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -17,9 +18,10 @@ type room struct {
 	ticket uint64 // of the Join sent to the feed
 
 	// Guarded by registry.mu.
-	refs        int       // subscriptions that follow the room
-	unusedSince time.Time // when refs became 0
-	joinPending bool      // the feed has not confirmed the room yet
+	refs        int           // subscriptions that follow the room
+	unusedSince time.Time     // when refs became 0
+	unused      *list.Element // in registry.unused; nil while refs is not 0
+	joinPending bool          // the feed has not confirmed the room yet
 
 	mu sync.Mutex // guards the fields below
 
@@ -37,6 +39,7 @@ type room struct {
 	newest  streams.ID // newest logged event delivered since the last gap; zero if none
 
 	tail    hotTail       // the events up to pos
+	gone    bool          // the node does not follow the room any more; tail stays empty
 	filled  bool          // tail was extended backwards, or must not be
 	filling chan struct{} // closed when the fill in progress ends; nil if none
 
@@ -65,8 +68,23 @@ type member struct {
 	index int // in room.members
 }
 
-func newRoom(name streams.Room, ticket uint64) *room {
-	return &room{name: name, ticket: ticket, ready: make(chan struct{})}
+func newRoom(name streams.Room, ticket uint64, m *memory) *room {
+	return &room{name: name, ticket: ticket, ready: make(chan struct{}), tail: hotTail{memory: m}}
+}
+
+// leave frees the hot tail, because the node does not follow the room any more.
+func (r *room) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.gone = true
+	r.tail.restart(r.pos)
+}
+
+// trim shortens the hot tail if all hot tails together take too much memory.
+func (r *room) trim(maxHot int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tail.trim(maxHot)
 }
 
 // attach adds a subscriber, which is offered every event that is delivered later.

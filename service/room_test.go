@@ -15,7 +15,7 @@ import (
 // A hot tail holds little more memory than its events need, after any number of events.
 func TestHotTailLetsGo(t *testing.T) {
 	const keeps, events, lookEvery = 1000, 4000, 50
-	var tail hotTail
+	tail := hotTail{memory: newMemory(1 << 30)}
 	var all []weak.Pointer[streams.Event]
 	for i := range events {
 		e := &streams.Event{ID: streams.MakeID(uint64(i+1), 1, 0)}

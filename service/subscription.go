@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/streams"
@@ -15,21 +16,24 @@ import (
 // the queue overflows, it is dropped, and its events are read from the log by the code
 // that also serves a returning client.
 //
-// Ready, Next, Position and Close must be called by one goroutine at a time, the
-// connection's writer. Outage may be called by any.
+// Ready, Next, Encoded, Shed, Position and Close must be called by one goroutine at a time,
+// the connection's writer. Outage may be called by any.
 type Subscription struct {
 	// Fixed by Node.Subscribe.
 	opts    *Options
 	metrics *metrics
+	memory  *memory
 	parts   []*partitionSub // one per partition, in partition order
 	notify  func()
 	initial replay.Cursor
 
 	// Owned by the writer.
-	replayed   int  // events given so far, until the replay is done
-	replayDone bool // Batch.ReplayDone was reported
-	turn       int  // the part that is read first
-	queueLast  bool // the previous batch came from the queue
+	replayed   int       // events given so far, until the replay is done
+	replayDone bool      // Batch.ReplayDone was reported
+	turn       int       // the part that is read first
+	queueLast  bool      // the previous batch came from the queue
+	turnBytes  int64     // replay memory that the subscription has acquired; 0 for none
+	turnBegan  time.Time // when it acquired that
 
 	// offer uses mu, notified, closed and the start of queue for every event. They share a
 	// cache line, because a room may have tens of thousands of subscriptions.
@@ -77,6 +81,72 @@ func (s *Subscription) Outage() uint64 {
 // errNotInMemory reports that the next items have to be read from the log.
 var errNotInMemory = errors.New("the next items are not in memory")
 
+// Encoded says that the caller does not need the items of the last batch any more. Calling
+// it early frees memory for the replays of other connections.
+func (s *Subscription) Encoded() {
+	if s.turnBytes > 0 && !s.readsAhead() {
+		s.endTurn()
+	}
+}
+
+// Shed frees the memory of a connection whose client does not read: the queue, and the
+// events that were read ahead. They are read again later. The caller must not be in another
+// call of the writer's.
+func (s *Subscription) Shed() {
+	s.mu.Lock()
+	if !s.closed {
+		s.overflowLocked()
+		s.notifyLocked()
+	}
+	s.mu.Unlock()
+	s.endTurn()
+}
+
+// takeTurn acquires the memory for the subscription's reads of the log, unless it has it. A
+// subscription that has had it for long gives it up first, if others wait.
+func (s *Subscription) takeTurn(ctx context.Context) error {
+	if s.turnBytes > 0 && s.memory.contended() && time.Since(s.turnBegan) > turnLength {
+		s.endTurn()
+	}
+	if s.turnBytes > 0 {
+		return nil
+	}
+	need := 0
+	for _, ps := range s.parts {
+		need += replay.HeldBytes(len(ps.rooms))
+	}
+	var err error
+	if s.turnBytes, err = s.memory.acquire(ctx, int64(need)); err == nil {
+		s.turnBegan = time.Now()
+	}
+	return err
+}
+
+// endTurn drops the events that were read ahead, and gives up the memory.
+func (s *Subscription) endTurn() {
+	for _, ps := range s.parts {
+		if ps.reader != nil {
+			ps.reader.Drop()
+		}
+	}
+	if s.turnBytes > 0 {
+		s.memory.release(s.turnBytes)
+		s.turnBytes = 0
+	}
+}
+
+// endTurnAfterReplay gives up the memory if nothing is read from the log any more.
+func (s *Subscription) endTurnAfterReplay() {
+	if s.turnBytes > 0 && !slices.ContainsFunc(s.parts, func(ps *partitionSub) bool { return ps.reader != nil }) {
+		s.endTurn()
+	}
+}
+
+// readsAhead reports whether events were read from the log that no batch has had yet.
+func (s *Subscription) readsAhead() bool {
+	return slices.ContainsFunc(s.parts, func(ps *partitionSub) bool { return ps.reader != nil && ps.reader.Holds() })
+}
+
 // Ready returns the next batch as Next does, but never waits. If the log has to be read,
 // it returns false and changes nothing: call Next.
 func (s *Subscription) Ready() (b Batch, ok bool) {
@@ -90,14 +160,15 @@ func (s *Subscription) Ready() (b Batch, ok bool) {
 
 // Next returns the next items, at most a few hundred. An empty batch means that there are
 // none now. Unless the batch has More, notify is called when there are items again. Next
-// waits only for the log, and no longer than ctx. After an error, which is the log's or
-// ctx's, no item is lost and Next may be called again.
+// waits only for the log and for replay memory, and no longer than ctx. After an error, which
+// is the log's, ErrBusy or ctx's, no item is lost and Next may be called again.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	return s.next(func(ps *partitionSub) ([]replay.Item, error) { return ps.next(ctx) })
 }
 
 // next returns the queued items, or the items that read returns for a part that is behind.
 func (s *Subscription) next(read func(*partitionSub) ([]replay.Item, error)) (Batch, error) {
+	s.Encoded() // the last batch is not used any more
 	for {
 		items, behind, armed := s.take()
 		queued := len(items) > 0
@@ -112,6 +183,7 @@ func (s *Subscription) next(read func(*partitionSub) ([]replay.Item, error)) (Ba
 			s.countReplayed(&b)
 		}
 		if !b.Empty() || len(behind) == 0 {
+			s.endTurnAfterReplay()
 			return b, nil
 		}
 		// Every part was live for a moment. Only take finds out whether all still are,
@@ -270,6 +342,7 @@ func (s *Subscription) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.endTurn()
 	for _, ps := range s.parts {
 		ps.leave()
 	}

@@ -21,6 +21,7 @@ func (p *pump) runTailChecks(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
+			p.registry.trimHot(p.opts.Hot)
 			p.checkTails(ctx)
 		case <-p.ping:
 			p.pingLog(ctx)

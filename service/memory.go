@@ -1,0 +1,110 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/tidemark/tidemark/streams"
+)
+
+// ErrBusy is the error of a read of the log that has waited too long for memory, because
+// many other connections replay. Try again.
+var ErrBusy = errors.New("too many replays are waiting for memory")
+
+const (
+	// turnWait bounds how long a replay waits for memory before it returns ErrBusy.
+	turnWait = 10 * time.Second
+	// turnLength is how long a replay keeps its memory while others wait.
+	turnLength = 2 * time.Second
+	// fillShare is the part of the replay memory that fills of hot tails use, as a divisor.
+	fillShare = 8
+	// entryBytes is about the memory of an event in a hot tail without its data, and
+	// formsOfData the copies of its data: the event, and its encodings for SSE and WebSocket.
+	entryBytes, formsOfData = 256, 3
+)
+
+// A memory bounds what a node holds for replays and in hot tails, in bytes. It is safe for
+// concurrent use.
+//
+// Replays take turns: each acquires the memory that it may use before it reads the log, and
+// waits in a queue until there is enough. Live delivery never waits.
+type memory struct {
+	size    int64 // of replays, and of hot tails
+	replays *semaphore.Weighted
+	fills   *semaphore.Weighted
+	waiting atomic.Int64 // replays in the queue
+	used    atomic.Int64 // by replays
+	hot     atomic.Int64 // by hot tails
+	rooms   atomic.Int64 // followed
+}
+
+func newMemory(size int64) *memory {
+	fills := max(size/fillShare, hotBytes)
+	return &memory{size: size, replays: semaphore.NewWeighted(size), fills: semaphore.NewWeighted(fills)}
+}
+
+// acquire waits until n bytes are free for a replay, and takes them; if n is more than there
+// are at all, it takes all. It returns what release must give back. The error is ErrBusy or
+// ctx's.
+func (m *memory) acquire(ctx context.Context, n int64) (int64, error) {
+	n = min(n, m.size)
+	if err := m.wait(ctx, m.replays, n); err != nil {
+		return 0, err
+	}
+	m.used.Add(n)
+	return n, nil
+}
+
+func (m *memory) release(n int64) {
+	m.replays.Release(n)
+	m.used.Add(-n)
+}
+
+// acquireFill is acquire for the fill of one hot tail. A replay that has acquired memory may
+// call it, because a fill never waits for a replay.
+func (m *memory) acquireFill(ctx context.Context) (release func(), err error) {
+	if err := m.wait(ctx, m.fills, hotBytes); err != nil {
+		return nil, err
+	}
+	return func() { m.fills.Release(hotBytes) }, nil
+}
+
+func (m *memory) wait(ctx context.Context, s *semaphore.Weighted, n int64) error {
+	if s.TryAcquire(n) {
+		return nil
+	}
+	m.waiting.Add(1)
+	defer m.waiting.Add(-1)
+	bounded, cancel := context.WithTimeout(ctx, turnWait)
+	defer cancel()
+	if err := s.Acquire(bounded, n); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: no turn within %v", ErrBusy, turnWait)
+	}
+	return nil
+}
+
+// contended reports whether replays wait for memory.
+func (m *memory) contended() bool { return m.waiting.Load() > 0 }
+
+// hotSize returns about how much memory an event takes in a hot tail.
+func hotSize(e *streams.Event) int { return entryBytes + formsOfData*len(e.Data) }
+
+// hotShare returns the memory that one hot tail may take: any while the hot tails together
+// are within their bound, and otherwise an equal part of it for each room.
+func (m *memory) hotShare() int {
+	if m.hot.Load() <= m.size {
+		return int(m.size)
+	}
+	return int(m.size / max(m.rooms.Load(), 1))
+}
+
+// fits reports whether n more bytes fit into the bound of the hot tails.
+func (m *memory) fits(n int) bool { return m.hot.Load()+int64(n) <= m.size }
