@@ -6,7 +6,10 @@
 //   - An event is on the disk (fsync) before Append returns its receipt and before any
 //     reader or feed sees it. Acknowledged events survive a crash of the process and of
 //     the machine.
-//   - Memory does not grow with the number of rooms ever used.
+//   - Memory does not grow with the number of rooms ever used. A log holds at most 64 MiB
+//     of cached blocks, 96 MiB of events that Pebble has not written to tables, 64 MiB of
+//     waiting appends and 13 MiB of room records, and for each feed 16 MiB of unread data.
+//     Pages that a caller reads come on top.
 //   - An Append returns within 10 s, also if the disk does not answer. The log may still
 //     store its events; repeating a draft with an idempotency key is safe.
 //

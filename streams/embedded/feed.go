@@ -2,13 +2,18 @@ package embedded
 
 import (
 	"sync"
+	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/internal/backlog"
 )
 
-// maxMessages bounds the messages that wait for the reader of a feed. Each takes 40 bytes;
-// the events are shared between feeds.
-const maxMessages = 4096
+const (
+	// maxMessages bounds the messages that wait for the reader of a feed, at 40 bytes each,
+	// and maxMessageBytes their data. The events are shared between feeds.
+	maxMessages     = 4096
+	maxMessageBytes = 16 << 20
+)
 
 // A hub distributes the writer's events to all feeds.
 type hub struct {
@@ -24,6 +29,7 @@ func (h *hub) open() *feed {
 	f := &feed{
 		hub:      h,
 		messages: make(chan streams.FeedMessage, maxMessages),
+		unread:   backlog.New(maxMessages),
 		wake:     make(chan struct{}, 1),
 		done:     make(chan struct{}),
 		rooms:    map[streams.Room]uint64{},
@@ -83,6 +89,7 @@ type feed struct {
 	closing  sync.Once
 
 	mu      sync.Mutex                // guards the fields below
+	unread  *backlog.Backlog          // of messages; wrong by one message while announce sends
 	rooms   map[streams.Room]uint64   // joined rooms with their last tickets
 	pending map[streams.Room]struct{} // rooms to announce
 	lost    bool                      // an event did not fit; Lost has not been sent yet
@@ -136,12 +143,26 @@ func (f *feed) offer(events []*streams.Event) {
 		if _, joined := f.rooms[e.Room]; !joined {
 			continue
 		}
-		select {
-		case f.messages <- streams.FeedMessage{Event: e}:
-		default:
+		if !f.trySendLocked(e) {
 			f.lost = true
 			f.wakeUp()
 		}
+	}
+}
+
+// trySendLocked sends e if it fits behind the unread messages. A larger event than
+// maxMessageBytes fits if the reader has taken all others. The caller must hold f.mu.
+func (f *feed) trySendLocked(e *streams.Event) bool {
+	unread := f.unread.Bytes(len(f.messages))
+	if unread > 0 && unread+len(e.Data) > maxMessageBytes {
+		return false
+	}
+	select {
+	case f.messages <- streams.FeedMessage{Event: e}:
+		f.unread.Add(len(e.Data))
+		return true
+	default:
+		return false
 	}
 }
 
@@ -164,6 +185,9 @@ func (f *feed) announce() {
 				return
 			}
 		}
+		if m.Lost && !f.waitForReader() {
+			return
+		}
 		select {
 		case f.messages <- m:
 		case <-f.done:
@@ -175,16 +199,41 @@ func (f *feed) announce() {
 	}
 }
 
+// waitForReader waits until the reader has taken half of the bytes. Otherwise events would be
+// lost again as soon as they flow. It returns false if the feed is closed first.
+func (f *feed) waitForReader() bool {
+	behind := func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.unread.Bytes(len(f.messages)) > maxMessageBytes/2
+	}
+	if !behind() {
+		return true
+	}
+	poll := time.NewTicker(backlog.Poll)
+	defer poll.Stop()
+	for behind() {
+		select {
+		case <-poll.C:
+		case <-f.done:
+			return false
+		}
+	}
+	return true
+}
+
 // next returns the next message to send, if one is due. Lost comes first: until the
 // reader knows about the loss, it must not see a room as joined.
 func (f *feed) next() (m streams.FeedMessage, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.lost {
+		f.unread.Add(0)
 		return streams.FeedMessage{Lost: true}, true
 	}
 	for room := range f.pending {
 		delete(f.pending, room)
+		f.unread.Add(0)
 		return streams.FeedMessage{Joined: room, Ticket: f.rooms[room]}, true
 	}
 	return streams.FeedMessage{}, false

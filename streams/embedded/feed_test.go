@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -68,6 +70,100 @@ func TestSlowReaderReceivesLostOnce(t *testing.T) {
 			t.Errorf("after the announcements: %+v, want the next event", m)
 		}
 	})
+}
+
+// The data of the events that wait for a reader is bounded. A reader that has fallen behind
+// gets Lost once it has read half of them, and then all further events.
+func TestUnreadEventsAreBoundedInBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHub()
+		defer h.close()
+		f := h.open()
+		f.Join("a", 1)
+		take(t, f)
+
+		const size, fit = 64 << 10, maxMessageBytes / (64 << 10)
+		large := numbered(1, fit+100)
+		for _, e := range large {
+			e.Data = make([]byte, size)
+		}
+		h.publish(large)
+		synctest.Wait()
+		if n := len(f.messages); n != fit {
+			t.Errorf("%d events of %d bytes wait, want %d", n, size, fit)
+		}
+		for n := 1; n <= fit; n++ {
+			if m := take(t, f); m.Event == nil || m.Event.ID.Millis() != uint64(n) {
+				t.Fatalf("message %d: %+v", n, m)
+			}
+			if n == fit/4 {
+				time.Sleep(time.Second) // virtual
+				synctest.Wait()
+				if got := len(f.messages); got != fit-n {
+					t.Errorf("%d messages wait, want %d: Lost comes too early", got, fit-n)
+				}
+			}
+			if n == fit/2 {
+				time.Sleep(time.Second)
+			}
+		}
+		if m := take(t, f); !m.Lost {
+			t.Fatalf("after the events that fit: %+v, want Lost", m)
+		}
+		if m := take(t, f); m.Joined != "a" {
+			t.Fatalf("after Lost: %+v, want the room again", m)
+		}
+		huge := numbered(9001, 9002)
+		huge[0].Data, huge[1].Data = make([]byte, 2*maxMessageBytes), make([]byte, 1)
+		h.publish(huge)
+		if m := take(t, f); m.Event == nil || m.Event.ID.Millis() != 9001 {
+			t.Errorf("an event larger than the bound: %+v", m)
+		}
+	})
+}
+
+// While the disk does not answer, the memory of waiting appends is bounded. Appends beyond it
+// fail at once, and succeed when the disk answers.
+func TestWaitingAppendsAreBoundedInBytes(t *testing.T) {
+	d := newDisk()
+	l := openOn(t, d.fs(), Options{})
+	d.mu.Lock()
+	answer := sync.OnceFunc(d.mu.Unlock)
+	t.Cleanup(answer) // before the log closes
+	var appending sync.WaitGroup
+	appending.Go(func() { mustAppend(t, l, draft("a", 0)) })
+	eventually(t, "the sync is under way", func() bool { return d.waiting.Load() > 0 })
+
+	const size, fit, more = 1 << 20, maxQueuedBytes>>20 - 1, 20
+	data := []byte(`"` + strings.Repeat("x", size-2) + `"`)
+	var full atomic.Int32
+	for range fit + more {
+		appending.Go(func() {
+			big := draft("a", 1)
+			big.Data = data
+			switch err := l.Append(t.Context(), []streams.Draft{big})[0].Err; {
+			case errors.Is(err, errFull):
+				full.Add(1)
+			case err != nil:
+				t.Error(err)
+			}
+		})
+	}
+	eventually(t, "the appends beyond the bound have failed", func() bool { return full.Load() == more })
+	answer()
+	appending.Wait()
+	if n := len(mustRead(t, l, "a")); n != 1+fit || full.Load() != more {
+		t.Errorf("%d events stored and %d appends refused, want %d and %d", n, full.Load(), 1+fit, more)
+	}
+	many := make([]streams.Draft, 70)
+	for i := range many {
+		many[i] = draft("b", i)
+		many[i].Data = data
+	}
+	mustAppend(t, l, many...) // a batch that exceeds the bound waits alone
+	if n := l.queued.Load(); n != 0 {
+		t.Errorf("%d bytes count as waiting, and no append waits", n)
+	}
 }
 
 // A feed without a reader still accepts Join and Leave, stores only its rooms, and closes.

@@ -19,11 +19,18 @@ const (
 	appendWait = 10 * time.Second
 
 	// maxQueued bounds the appends in the writer's queue. More appends wait in Append,
-	// each within its own time limit.
-	maxQueued = 1024
+	// each within its own time limit. maxQueuedBytes bounds the memory of all of them.
+	maxQueued      = 1024
+	maxQueuedBytes = 64 << 20
+
+	// draftBytes is the memory of a waiting draft, without its texts and its data.
+	draftBytes = 256
 
 	defaultSweepEvery = time.Second
 )
+
+// errFull reports that too many appends wait. Nothing of the append was stored.
+var errFull = fmt.Errorf("%w: too many appends are waiting for the disk; retry later", streams.ErrUnavailable)
 
 // Options configures a Log. The zero value of each field means its default.
 type Options struct {
@@ -68,6 +75,8 @@ type Log struct {
 	// Set by the writer, read by all goroutines.
 	durable          atomic.Pointer[streams.ID] // newest assigned id; events at or before it are on the disk
 	unrecordedBefore atomic.Pointer[streams.ID] // newest id of all deleted tail records
+
+	queued atomic.Int64 // bytes of the appends that the writer has not answered
 
 	closing  sync.Once
 	closeErr error // of the first Close
@@ -165,7 +174,7 @@ func (l *Log) Ping(ctx context.Context) error {
 type request struct {
 	drafts       []streams.Draft
 	fingerprints [][16]byte // by draft, for drafts with a key; nil without any
-	bytes        int        // of data
+	bytes        int        // of memory that the drafts hold
 
 	// Owned by the writer until it answers.
 	receipts []streams.Receipt
@@ -182,14 +191,15 @@ func newRequest(drafts []streams.Draft) *request {
 		answered: make(chan struct{}),
 	}
 	for i := range drafts {
-		r.bytes += len(drafts[i].Data)
-		if drafts[i].Key == "" {
+		d := &drafts[i]
+		r.bytes += draftBytes + len(d.Data) + len(d.Room) + len(d.Type) + len(d.Key)
+		if d.Key == "" {
 			continue
 		}
 		if r.fingerprints == nil {
 			r.fingerprints = make([][16]byte, len(drafts))
 		}
-		r.fingerprints[i] = drafts[i].Fingerprint()
+		r.fingerprints[i] = d.Fingerprint()
 	}
 	return r
 }
@@ -205,11 +215,16 @@ func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Rece
 		return failAll(len(drafts), contextError(ctx))
 	}
 	r := newRequest(drafts)
+	if !l.reserve(r) {
+		return failAll(len(drafts), errFull)
+	}
 	select {
 	case l.queue <- r:
 	case <-l.done:
+		l.release(r)
 		return failAll(len(drafts), streams.ErrClosed)
 	case <-ctx.Done():
+		l.release(r)
 		return failAll(len(drafts), contextError(ctx))
 	}
 	select {
@@ -221,6 +236,19 @@ func (l *Log) Append(ctx context.Context, drafts []streams.Draft) []streams.Rece
 		return receiptsAfterStop(r)
 	}
 }
+
+// reserve counts the bytes of r, unless those of other appends leave no room for them. An
+// append that alone exceeds the bound is accepted if no other waits. The writer releases the
+// bytes of each request in its queue, because it holds them even if the caller gives up.
+func (l *Log) reserve(r *request) bool {
+	if all := l.queued.Add(int64(r.bytes)); all > maxQueuedBytes && all > int64(r.bytes) {
+		l.release(r)
+		return false
+	}
+	return true
+}
+
+func (l *Log) release(r *request) { l.queued.Add(-int64(r.bytes)) }
 
 // receiptsAfterStop returns the receipts of r after the writer has stopped. If the writer
 // did not answer r, r reached the queue too late and was not stored.

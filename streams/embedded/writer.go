@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// maxGroup (drafts) and maxGroupBytes (data) bound the group of appends that share
+	// maxGroup (drafts) and maxGroupBytes bound the group of appends that share
 	// one sync. They are large enough to make the cost of the sync per event small, and
 	// small enough that the first append of a group does not wait long for the others.
 	maxGroup      = 1024
@@ -112,8 +112,14 @@ func (w *writer) write(group []*request) {
 	w.trim()
 	w.log.feeds.publish(w.events)
 	for _, r := range group {
-		close(r.answered)
+		w.answer(r)
 	}
+}
+
+// answer gives a request its receipts.
+func (w *writer) answer(r *request) {
+	w.log.release(r)
+	close(r.answered)
 }
 
 func (w *writer) begin() {
@@ -176,6 +182,6 @@ func (w *writer) fail(group []*request, err error) {
 				r.receipts[i] = streams.Receipt{Err: err}
 			}
 		}
-		close(r.answered)
+		w.answer(r)
 	}
 }

@@ -55,9 +55,10 @@ func (l *Log) appendTo(ctx context.Context, p *partition, drafts []streams.Draft
 	s.deadline, _ = ctx.Deadline() // begin has set one
 	var need need
 	for n, i := range indexes {
-		s.drafts[n] = drafts[i]
-		s.bytes += len(drafts[i].Data)
-		need |= l.needOf(&drafts[i])
+		d := &drafts[i]
+		s.drafts[n] = *d
+		s.bytes += draftBytes + len(d.Data) + len(d.Room) + len(d.Type) + len(d.Key)
+		need |= l.needOf(d)
 	}
 	err := l.writers[p.ID][need].submit(ctx, s)
 	for n, i := range indexes {

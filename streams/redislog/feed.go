@@ -8,14 +8,17 @@ import (
 
 	"github.com/tidemark/tidemark/internal/backoff"
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/internal/backlog"
 	"github.com/tidemark/tidemark/streams/redislog/internal/rediserr"
 )
 
 const (
-	// maxMessages bounds the messages that a feed holds for its reader. When they are that
-	// many, the feed stops reading. Later messages wait in the sockets and then in Redis,
-	// which disconnects a subscriber with too many. The reader then gets Lost.
-	maxMessages = 1024
+	// maxMessages bounds the messages that a feed holds for its reader, and maxMessageBytes
+	// their data. When the reader is that far behind, the feed stops reading. Later messages
+	// wait in the sockets and then in Redis, which disconnects a subscriber with too many.
+	// The reader then gets Lost.
+	maxMessages     = 1024
+	maxMessageBytes = 4 << 20
 
 	// Delays between attempts to connect.
 	firstDelay = 50 * time.Millisecond
@@ -34,9 +37,12 @@ type feed struct {
 	running  sync.WaitGroup // the run goroutine
 	wake     chan struct{}  // holds one token while changed is not empty
 
-	mu      sync.Mutex                // guards the fields below
-	want    map[streams.Room]uint64   // ticket of each joined room
-	changed map[streams.Room]struct{} // rooms joined or left since the session last looked
+	unread *backlog.Backlog // of messages; owned by run
+
+	mu        sync.Mutex                // guards the fields below
+	want      map[streams.Room]uint64   // ticket of each joined room
+	connected bool                      // a session will look at changed
+	changed   map[streams.Room]struct{} // rooms joined or left since the session last looked
 }
 
 var _ streams.Feed = (*feed)(nil)
@@ -47,6 +53,7 @@ func newFeed(s *store, p *partition, onClose func(*feed)) *feed {
 	return &feed{
 		store: s, p: p, onClose: onClose, ctx: ctx, cancel: cancel,
 		messages: make(chan streams.FeedMessage, maxMessages),
+		unread:   backlog.New(maxMessages),
 		wake:     make(chan struct{}, 1),
 		want:     map[streams.Room]uint64{},
 		changed:  map[streams.Room]struct{}{},
@@ -74,8 +81,12 @@ func (f *feed) Leave(room streams.Room) {
 	}
 }
 
-// changeLocked tells the session that the room has changed. The caller must hold f.mu.
+// changeLocked tells the session that the room has changed. Without a session it does
+// nothing, because the next one starts with all joined rooms. The caller must hold f.mu.
 func (f *feed) changeLocked(room streams.Room) {
+	if !f.connected {
+		return
+	}
 	f.changed[room] = struct{}{}
 	select {
 	case f.wake <- struct{}{}:
@@ -122,23 +133,63 @@ func connectLevel(err error) slog.Level {
 	return slog.LevelDebug
 }
 
-// send waits until the reader takes m. It returns false if ctx ends first.
+// send waits until m fits behind the unread messages. It returns false if ctx ends first. Only
+// the run goroutine calls it.
 func (f *feed) send(ctx context.Context, m streams.FeedMessage) bool {
+	size := 0
+	if m.Event != nil {
+		size = len(m.Event.Data)
+	}
+	if !f.fits(size) && !f.waitToFit(ctx, size) {
+		return false
+	}
 	select {
 	case f.messages <- m:
+		f.unread.Add(size)
 		return true
 	case <-ctx.Done():
 		return false
 	}
 }
 
-// changeAll marks every joined room as changed, for a new session.
-func (f *feed) changeAll() {
+// fits reports whether data of that size fits behind the unread messages. A larger event than
+// maxMessageBytes fits if the reader has taken all others.
+func (f *feed) fits(size int) bool {
+	unread := f.unread.Bytes(len(f.messages))
+	return unread == 0 || unread+size <= maxMessageBytes
+}
+
+// waitToFit waits until data of that size fits. It returns false if ctx ends first.
+func (f *feed) waitToFit(ctx context.Context, size int) bool {
+	poll := time.NewTicker(backlog.Poll)
+	defer poll.Stop()
+	for !f.fits(size) {
+		select {
+		case <-poll.C:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// beginSession marks every joined room as changed, for a new session.
+func (f *feed) beginSession() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.connected = true
 	for room := range f.want {
 		f.changeLocked(room)
 	}
+}
+
+// endSession forgets the changes that the session has not taken. Clients may join and leave
+// any number of rooms until the next session begins.
+func (f *feed) endSession() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.connected = false
+	f.changed = map[streams.Room]struct{}{}
 }
 
 // A change is the state of a room that the reader wants now.

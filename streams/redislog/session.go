@@ -77,7 +77,8 @@ func (f *feed) runSession() (connected bool, err error) {
 	if err := s.connect(ctx, node); err != nil {
 		return false, errors.Join(err, s.ps.Close())
 	}
-	f.changeAll()
+	f.beginSession()
+	defer f.endSession()
 
 	ctx = redisconn.WithoutRedial(ctx)
 	var others sync.WaitGroup

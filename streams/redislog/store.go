@@ -29,6 +29,7 @@ type store struct {
 	metrics    *metrics
 	partitions []*partition
 
+	queued atomic.Int64 // bytes in the queues of all writers
 	losses atomic.Uint64
 	closed atomic.Bool
 }

@@ -3,6 +3,7 @@ package redislog
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,16 +17,20 @@ import (
 
 const (
 	// maxCall bounds the drafts of different callers in one call of scripts.Append, and
-	// maxCallBytes their data. Redis does nothing else during a call. 256 drafts take it
+	// maxCallBytes their bytes. Redis does nothing else during a call. 256 drafts take it
 	// about 3 ms.
 	maxCall      = 256
 	maxCallBytes = 1 << 20
 
-	// maxQueued bounds the drafts that wait for a call, and maxQueuedBytes their data.
-	// Redis needs about a quarter of a second for them. Only a Redis that has stopped, or
-	// very many batches at once, fill the queue.
+	// maxQueued bounds the drafts that wait for a call of one writer. Redis needs about a
+	// quarter of a second for them. Only a Redis that has stopped, or very many batches at
+	// once, fill the queue. maxQueuedBytes bounds the memory of the drafts that wait in all
+	// writers of the log, which has four for each partition.
 	maxQueued      = 16 << 10
 	maxQueuedBytes = 64 << 20
+
+	// draftBytes is the memory of a draft in a queue, without its texts and its data.
+	draftBytes = 256
 
 	// maxCalls bounds the concurrent calls of one partition. While Redis runs one call,
 	// the next one is on its way.
@@ -61,7 +66,6 @@ type writer struct {
 	mu     sync.Mutex // guards the fields below
 	queue  []*submission
 	drafts int // in queue
-	bytes  int // in queue
 	calls  int // running
 
 	running sync.WaitGroup // the run goroutines
@@ -69,8 +73,8 @@ type writer struct {
 
 // A submission is one caller's drafts for one partition. One call stores them, in order.
 type submission struct {
-	drafts   []streams.Draft // a copy, because the caller may give up and reuse its own
-	bytes    int
+	drafts   []streams.Draft   // a copy, because the caller may give up and reuse its own
+	bytes    int               // of memory that the drafts hold
 	deadline time.Time         // when the caller gives up
 	receipts []streams.Receipt // set before done is closed
 	done     chan struct{}
@@ -103,12 +107,16 @@ func (w *writer) submit(ctx context.Context, s *submission) error {
 func (w *writer) enqueue(s *submission) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.queue) > 0 && (w.drafts+len(s.drafts) > maxQueued || w.bytes+s.bytes > maxQueuedBytes) {
+	if len(w.queue) > 0 && w.drafts+len(s.drafts) > maxQueued {
+		return errFull
+	}
+	// A submission that alone exceeds the bytes is accepted if no other waits.
+	if all := w.store.queued.Add(int64(s.bytes)); all > maxQueuedBytes && all > int64(s.bytes) {
+		w.store.queued.Add(-int64(s.bytes))
 		return errFull
 	}
 	w.queue = append(w.queue, s)
 	w.drafts += len(s.drafts)
-	w.bytes += s.bytes
 	if w.calls < w.maxCalls {
 		w.calls++
 		w.running.Go(w.run)
@@ -122,9 +130,9 @@ func (w *writer) withdraw(s *submission) {
 	defer w.mu.Unlock()
 	for i := range w.queue {
 		if w.queue[i] == s {
-			w.queue = append(w.queue[:i], w.queue[i+1:]...)
+			w.queue = slices.Delete(w.queue, i, i+1)
 			w.drafts -= len(s.drafts)
-			w.bytes -= s.bytes
+			w.store.queued.Add(-int64(s.bytes))
 			return
 		}
 	}
@@ -163,7 +171,7 @@ func (w *writer) dequeue() []*submission {
 	batch := w.queue[:n:n]
 	w.queue = w.queue[n:]
 	w.drafts -= drafts
-	w.bytes -= bytes
+	w.store.queued.Add(-int64(bytes))
 	return batch
 }
 
@@ -187,6 +195,7 @@ func (w *writer) call(batch []*submission) {
 		receipts = receipts[len(s.drafts):]
 		close(s.done)
 	}
+	clear(batch) // the queue may still have the array
 }
 
 // traceContext returns a context in the trace of the first submission that has one. The
