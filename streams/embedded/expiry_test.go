@@ -137,6 +137,33 @@ func TestExpiredDataIsInvisibleBeforeTheSweep(t *testing.T) {
 	}
 }
 
+// A read that no longer finds a room's record knows that the room may have had events: its
+// UnrecordedBefore covers them, also if the sweep deletes the record during the read.
+// In each of many rounds the sweep has one chance to come in between.
+func TestUnrecordedBeforeCoversEveryMissingRecord(t *testing.T) {
+	clock := newClock()
+	l := openOn(t, vfs.NewMem(), Options{Now: clock.now, SweepEvery: 100 * time.Microsecond, TailLife: time.Millisecond})
+	for i := range 300 {
+		room := streams.Room(fmt.Sprint("room-", i))
+		d := draft(room, i)
+		d.Retention.Age = time.Millisecond
+		id := mustAppend(t, l, d)[0]
+		clock.add(10 * time.Millisecond)
+		var w streams.Watermarks
+		for deadline := time.Now().Add(waitLimit); ; {
+			if w = mustWatermarks(t, l, room); w.Tails[0].IsZero() {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal("the record stays")
+			}
+		}
+		if w.UnrecordedBefore.Before(id) {
+			t.Fatalf("room %d has no record, UnrecordedBefore is %s, and the room had event %s", i, w.UnrecordedBefore, id)
+		}
+	}
+}
+
 // Records that were deleted under a short TailLife are covered by UnrecordedBefore, also
 // after a restart with a longer one.
 func TestLongerTailLifeKeepsUnrecordedBefore(t *testing.T) {
