@@ -108,6 +108,11 @@ func (r Rate) tokens(d time.Duration) float64 {
 	return float64(d) * float64(r.Events) / float64(r.Per)
 }
 
+// peeked returns the Decision of Peek for a bucket with this many tokens.
+func (r Rate) peeked(tokens float64) Decision {
+	return Decision{Remaining: int(tokens), RetryAfter: r.after(1 - tokens), ResetAfter: r.after(float64(r.Burst) - tokens)}
+}
+
 // A RateLimiter keeps a token bucket for each caller. A bucket starts full, with Burst
 // tokens, and is refilled at the limiter's Rate. Implementations are safe for concurrent
 // use.
@@ -121,6 +126,12 @@ type RateLimiter interface {
 	// If a remote store does not answer before ctx ends or within 500 ms, a local
 	// bucket decides.
 	Take(ctx context.Context, caller string, n, minimum int) Decision
+
+	// Peek returns the state of caller's bucket without taking tokens: Granted is 0, and
+	// RetryAfter is the time until one token is available. Other calls may take the
+	// remaining tokens before the caller does. Peek never waits for tokens and never
+	// fails, like Take.
+	Peek(ctx context.Context, caller string) Decision
 }
 
 // nameOf returns the caller's name, or its hash if it is longer than maxName.
@@ -132,7 +143,7 @@ func nameOf(caller string) string {
 	return "sha256:" + hex.EncodeToString(hash[:])
 }
 
-// A Decision is the result of Take.
+// A Decision is the result of Take and Peek.
 type Decision struct {
 	Granted    int           // tokens taken
 	Remaining  int           // tokens left in the bucket

@@ -57,6 +57,17 @@ func (l *LocalLimiter) Take(_ context.Context, caller string, n, minimum int) De
 	return d
 }
 
+// Peek implements RateLimiter. It creates no bucket.
+func (l *LocalLimiter) Peek(_ context.Context, caller string) Decision {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	left := float64(l.rate.Burst)
+	if b := l.buckets[nameOf(caller)]; b != nil {
+		left = max(b.TokensAt(time.Now()), 0)
+	}
+	return l.rate.peeked(left)
+}
+
 // bucketLocked returns the bucket of caller, and creates a full one if necessary. l.mu
 // must be held.
 func (l *LocalLimiter) bucketLocked(caller string, now time.Time) *rate.Limiter {

@@ -64,6 +64,18 @@ func (s *SharedLimiter) Take(ctx context.Context, caller string, n, minimum int)
 	return decision
 }
 
+// Peek implements RateLimiter.
+func (s *SharedLimiter) Peek(ctx context.Context, caller string) Decision {
+	bounded, cancel := context.WithTimeout(ctx, takeWait)
+	defer cancel()
+	reply, err := s.limiter.AllowN(bounded, caller, s.rate, 0) // takes nothing
+	if err != nil {
+		s.warn(err)
+		return s.local.Peek(ctx, caller)
+	}
+	return s.Rate().peeked(max(float64(s.rate.Burst)-s.Rate().tokens(reply.ResetAfter), 0))
+}
+
 // take is Take without the fallback. If fewer than n tokens remain, it asks again for the
 // remaining ones. redis_rate's AllowAtMost would need one call only, but it discards the
 // fraction of a token that is left, which at a steady rate is up to half of all tokens.

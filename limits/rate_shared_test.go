@@ -76,6 +76,34 @@ func TestSharedRateGrantsPart(t *testing.T) {
 	}
 }
 
+// Peek tells how many tokens are left for all nodes, and takes none. Without Redis it tells
+// how many this node would grant.
+func TestSharedPeek(t *testing.T) {
+	r := redistest.Start(t)
+	var logged bytes.Buffer
+	a, b := shared(t, r.Addr(), "1/h,3", &logged), shared(t, r.Addr(), "1/h,3", &logged)
+	for left := 3; left >= 0; left-- {
+		for range 2 {
+			got := b.Peek(t.Context(), "ann")
+			if got.Granted != 0 || got.Remaining != left || (got.RetryAfter > 0) != (left == 0) || (got.ResetAfter > 0) != (left < 3) {
+				t.Errorf("with %d tokens: %+v", left, got)
+			}
+		}
+		a.Take(t.Context(), "ann", 1, 1)
+	}
+	if got := b.Peek(t.Context(), "ann"); got.RetryAfter < 59*time.Minute || got.RetryAfter > time.Hour {
+		t.Errorf("an empty bucket: %+v", got)
+	}
+	if logged.Len() > 0 {
+		t.Error(logged.String())
+	}
+	r.Pause()
+	defer r.Resume()
+	if got := b.Peek(t.Context(), "ann"); got.Remaining != 3 || got.RetryAfter != 0 {
+		t.Errorf("without Redis: %+v", got)
+	}
+}
+
 // Keys start like the log's keys, contain a hash tag for a Cluster, stay short for a long
 // name, and expire.
 func TestSharedRateKeys(t *testing.T) {

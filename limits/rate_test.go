@@ -88,6 +88,54 @@ func TestLocalRate(t *testing.T) {
 	})
 }
 
+// Peek tells what Take would find, takes nothing, and makes no bucket.
+func TestLocalPeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // in virtual time
+		b := limits.NewLocalLimiter(parse(t, "10/s,5"))
+		const tenth = 100 * time.Millisecond
+		expect := func(want limits.Decision) {
+			t.Helper()
+			for range 2 {
+				if got := b.Peek(t.Context(), "a"); got != want {
+					t.Errorf("%+v, want %+v", got, want)
+				}
+			}
+		}
+		expect(limits.Decision{Remaining: 5})
+		if n := limits.Kept(b); n != 0 {
+			t.Errorf("%d buckets", n)
+		}
+		b.Take(t.Context(), "a", 4, 4)
+		expect(limits.Decision{Remaining: 1, ResetAfter: 4 * tenth})
+		b.Take(t.Context(), "a", 1, 1)
+		expect(limits.Decision{RetryAfter: tenth, ResetAfter: 5 * tenth})
+		time.Sleep(tenth / 2)
+		expect(limits.Decision{RetryAfter: tenth / 2, ResetAfter: 9 * tenth / 2})
+		time.Sleep(time.Minute)
+		expect(limits.Decision{Remaining: 5})
+	})
+}
+
+// A sweep keeps the buckets that are not full: a caller does not get new tokens because
+// many others appeared.
+func TestSweepKeepsWhatCallersHaveUsed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := limits.NewLocalLimiter(parse(t, "1/h,2"))
+		b.Take(t.Context(), "used up", 2, 2)
+		b.Take(t.Context(), "half used", 1, 1)
+		for i := range 10 * limits.MinSweep {
+			b.Take(t.Context(), fmt.Sprint(i), 1, 1)
+			time.Sleep(time.Millisecond)
+		}
+		if got := b.Take(t.Context(), "used up", 1, 1); got.Granted != 0 {
+			t.Errorf("an empty bucket is full after a sweep: %+v", got)
+		}
+		if got := b.Take(t.Context(), "half used", 2, 1); got.Granted != 1 {
+			t.Errorf("a half full bucket is full after a sweep: %+v", got)
+		}
+	})
+}
+
 // Buckets of inactive callers are dropped, and the number of buckets is bounded.
 func TestLocalBucketsAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
