@@ -139,6 +139,20 @@ func (g *Grant) Allows(action Action, room streams.Room) bool {
 	return false
 }
 
+// AllowsAny reports whether the grant may allow action in some room at this moment. If it
+// reports false, Allows does for every room.
+func (g *Grant) AllowsAny(action Action) bool {
+	switch {
+	case g == nil || g.Expired():
+		return false
+	case g.unrestricted || action == Subscribe: // every grant allows the broadcast room
+		return true
+	case action == Administer:
+		return g.admin
+	}
+	return len(g.patterns[action]) > 0
+}
+
 // Expired reports whether the grant has expired.
 func (g *Grant) Expired() bool { return !g.expires.IsZero() && !time.Now().Before(g.expires) }
 

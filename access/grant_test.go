@@ -109,3 +109,35 @@ func TestSubIsTheUsersName(t *testing.T) {
 		}
 	})
 }
+
+// AllowsAny is true exactly for grants that allow the action somewhere.
+func TestAllowsAny(t *testing.T) {
+	now := time.Now()
+	for name, tt := range map[string]struct {
+		scopes  Scopes
+		user    string
+		expires time.Time
+		want    [actions]bool
+	}{
+		"nothing":           {want: [actions]bool{Subscribe: true}}, // the broadcast room
+		"publish":           {scopes: Scopes{Publish: []string{"a"}}, want: [actions]bool{Subscribe: true, Publish: true}},
+		"administer":        {scopes: Scopes{Admin: true}, want: [actions]bool{Subscribe: true, Administer: true}},
+		"own room":          {scopes: Scopes{Publish: []string{"{sub}"}}, user: "ann", want: [actions]bool{Subscribe: true, Publish: true}},
+		"own room, no user": {scopes: Scopes{Publish: []string{"{sub}"}}, want: [actions]bool{Subscribe: true}},
+		"expired":           {scopes: Scopes{Publish: []string{"*"}, Admin: true}, expires: now},
+	} {
+		g, err := newGrant("x", tt.user, &tt.scopes, tt.expires)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for action, want := range tt.want {
+			if got := g.AllowsAny(Action(action)); got != want {
+				t.Errorf("%s: %v: %v", name, Action(action), got)
+			}
+		}
+	}
+	var none *Grant
+	if none.AllowsAny(Subscribe) || !Unrestricted().AllowsAny(Publish) {
+		t.Error("no grant allows something, or an unrestricted one does not")
+	}
+}
