@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -19,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
+	"github.com/tidemark/tidemark/internal/logfilter"
 )
 
 const (
@@ -102,7 +102,7 @@ func openTracing(ctx context.Context, node, version string, logger *slog.Logger)
 		return nil, func() {}, err
 	}
 	// The exporter and its queue report errors only through these two globals.
-	otel.SetErrorHandler(&exportErrors{logger: logger})
+	otel.SetErrorHandler(newExportErrors(logger))
 	otel.SetLogger(logr.FromSlogHandler(messageOnly{logger.With("by", "OpenTelemetry").Handler()}))
 
 	exporter, err := otlptracehttp.New(ctx, exporterOptions(os.Getenv)...) // does not connect yet
@@ -131,22 +131,18 @@ func closeTracing(provider *sdk.TracerProvider, logger *slog.Logger) {
 // unavailable collector does not fill the log. It may be called concurrently.
 type exportErrors struct {
 	logger *slog.Logger
+	filter logfilter.Filter
+}
 
-	mu         sync.Mutex // guards the fields below
-	last       time.Time  // time of the last log line
-	suppressed int        // errors since then
+func newExportErrors(logger *slog.Logger) *exportErrors {
+	return &exportErrors{logger: logger, filter: logfilter.Filter{Period: reportEvery}}
 }
 
 // Handle implements otel.ErrorHandler.
 func (e *exportErrors) Handle(err error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if time.Since(e.last) < reportEvery {
-		e.suppressed++
-		return
+	if suppressed, ok := e.filter.Pass(); ok {
+		e.logger.Warn("spans are lost: check the collector", "error", fmt.Sprintf("%.*s", maxErrorText, err), "suppressed", suppressed)
 	}
-	e.logger.Warn("spans are lost: check the collector", "error", fmt.Sprintf("%.*s", maxErrorText, err), "suppressed", e.suppressed)
-	e.last, e.suppressed = time.Now(), 0
 }
 
 // messageOnly drops the attributes of log records. OpenTelemetry's attributes can quote

@@ -72,7 +72,7 @@ func TestTracingWanted(t *testing.T) {
 func TestLostSpansAreLoggedRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
-		e := &exportErrors{logger: slog.New(slog.NewTextHandler(&out, nil))}
+		e := newExportErrors(slog.New(slog.NewTextHandler(&out, nil)))
 		for range 150 {
 			e.Handle(http.ErrServerClosed)
 			time.Sleep(time.Second)
