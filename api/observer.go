@@ -2,11 +2,13 @@ package api
 
 import (
 	"log/slog"
+	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/api/internal/clientip"
+	"github.com/tidemark/tidemark/api/internal/conn"
 	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
@@ -40,10 +42,21 @@ func (o *observer) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// answerError answers a request with the problem that err is. It is echo's error handler.
+// answerError answers a request with the problem that err is. It is echo's error handler. If
+// the client has left, it panics with http.ErrAbortHandler, which ends the connection.
 func (o *observer) answerError(err error, c echo.Context) {
 	err = fromEcho(err)
-	o.problems.LogFailure(err)
+	switch {
+	case clientLeft(c.Request(), err):
+		o.problems.LogFailure(err)
+		recordOf(c).EndReason(conn.ClientLeft)
+		c.Response().Status = statusClientLeft
+		panic(http.ErrAbortHandler)
+	case grantOf(c) == nil:
+		o.problems.LogUnauthenticated(err)
+	default:
+		o.problems.LogFailure(err)
+	}
 	p := o.problems.Document(err)
 	recordOf(c).EndReason(p.Code)
 	if c.Response().Committed {

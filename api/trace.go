@@ -52,7 +52,9 @@ func (t *requestTracer) trace(next echo.HandlerFunc) echo.HandlerFunc {
 		ctx := propagation.TraceContext{}.Extract(r.Context(), propagation.HeaderCarrier(r.Header))
 		ctx, span := t.startRequest(ctx, r, c.Path())
 		defer func() { // also after a panic, by which a handler resets a stream
-			if err != nil {
+			if clientLeft(r, err) {
+				endRequest(span, statusClientLeft, "")
+			} else if err != nil {
 				p := problem.Of(fromEcho(err))
 				endRequest(span, p.Status, p.Code)
 			} else {

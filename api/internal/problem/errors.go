@@ -36,9 +36,15 @@ var (
 	ErrForbidden     = errors.New("the token or key does not allow this")
 	ErrExpired       = errors.New("the token has expired: connect with a new one")
 	ErrExpiring      = errors.New("the token is about to expire: send a new one with the op auth")
-	ErrRateLimited   = errors.New("too many events or messages in too short a time")
+	ErrRateLimited   = errors.New("too many events, messages or reads in too short a time")
+	ErrOverloaded    = errors.New("this node has too little memory for the requests that wait: repeat the request")
 	ErrDraining      = errors.New("this node is shutting down: connect again to reach another node")
-	ErrInternal      = errors.New("the server failed to handle the request; the request may be correct")
+
+	// ErrTooManyNewRooms refuses an event because its room does not exist and the caller has
+	// created too many.
+	ErrTooManyNewRooms = errors.New("the room is new, and too many new rooms were created in too short a time")
+
+	ErrInternal = errors.New("the server failed to handle the request; the request may be correct")
 )
 
 // A NotDurableError reports an event that is in the log, but did not reach the requested
@@ -60,23 +66,41 @@ func OfReceipt(r streams.Receipt) error {
 	return r.Err
 }
 
-// A RateError reports events or messages that were refused because a rate limit is
-// exhausted. It wraps ErrRateLimited.
+// A RateError reports events, messages or reads that were refused because a rate limit is
+// exhausted. It wraps its Reason.
 type RateError struct {
-	Policy string // what the rate is counted by: "publisher", "address" or "connection"
+	Reason error  // ErrRateLimited or ErrTooManyNewRooms; nil means ErrRateLimited
+	Policy string // what the rate is counted by, such as "publisher" or "connection"
 	Rate   limits.Rate
 	Wait   time.Duration // until a repeat can succeed
 }
 
 func (e *RateError) Error() string {
-	return fmt.Sprintf("%v: at most %v per %s; retry after %d s", ErrRateLimited, e.Rate, e.Policy, WholeSeconds(e.Wait, 1))
+	return fmt.Sprintf("%v: at most %v per %s; retry after %d s", e.Unwrap(), e.Rate, e.Policy, WholeSeconds(e.Wait, 1))
 }
 
-func (e *RateError) Unwrap() error { return ErrRateLimited }
+func (e *RateError) Unwrap() error {
+	if e.Reason == nil {
+		return ErrRateLimited
+	}
+	return e.Reason
+}
 
 // WholeSeconds rounds d up to whole seconds, as Retry-After has them, and to at least least.
 func WholeSeconds(d time.Duration, least int) int {
 	return max(int((d+time.Second-1)/time.Second), least)
+}
+
+// AuthorizeAny is Authorize for any room: it refuses callers that Authorize would refuse for
+// every room.
+func AuthorizeAny(g *access.Grant, action access.Action) error {
+	switch {
+	case g.AllowsAny(action):
+		return nil
+	case g != nil && g.Expired():
+		return ErrExpired
+	}
+	return fmt.Errorf("%w: %v in any room", ErrForbidden, action)
 }
 
 // Authorize returns nil if g allows action on room. Otherwise it returns ErrExpired or

@@ -8,14 +8,10 @@ package problem
 import (
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"strconv"
+	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -40,6 +36,9 @@ func Of(err error) *Document {
 	detail := err.Error()
 	if k.hidden {
 		detail = k.err.Error()
+	}
+	if n := len(k.Title); len(detail) > n+2 && strings.EqualFold(detail[:n], k.Title) && detail[n:n+2] == ": " {
+		detail = detail[n+2:] // the client sees the title too
 	}
 	d := &Document{
 		Type:       "urn:tidemark:problem:" + k.Code,
@@ -76,45 +75,4 @@ func (d *Document) Write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(d.Status)
 	_, _ = w.Write(body) // fails only if the client has left
-}
-
-// A Reporter counts the problems that clients are told about, and logs failures of the
-// server. It may be used concurrently.
-type Reporter struct {
-	logger   *slog.Logger
-	problems *prometheus.CounterVec // by code
-}
-
-// NewReporter returns a Reporter that logs to logger and counts in problems, which has
-// one label, the code. Every code is there from the start, at zero.
-func NewReporter(logger *slog.Logger, problems *prometheus.CounterVec) *Reporter {
-	for _, k := range kinds {
-		problems.WithLabelValues(k.Code)
-	}
-	return &Reporter{logger, problems}
-}
-
-// Document returns what a client is told about err, and counts it.
-func (r *Reporter) Document(err error) *Document {
-	d := Of(err)
-	r.problems.WithLabelValues(d.Code).Inc()
-	return d
-}
-
-// LogFailure writes the full text of err to the log if the server, not the client, is at
-// fault. It logs nothing for a node that drains, as intended, and for a full node, where
-// every client of a storm would cost a line.
-func (r *Reporter) LogFailure(err error) {
-	if err == nil || errors.Is(err, ErrDraining) || errors.Is(err, limits.ErrNodeFull) {
-		return
-	}
-	if k := KindOf(err); k.Status >= http.StatusInternalServerError {
-		r.logger.Error("a request failed", "code", k.Code, "error", err)
-	}
-}
-
-// LogPanic logs a recovered panic with its stack. It must be called in the deferred
-// function that recovered.
-func (r *Reporter) LogPanic(value any) {
-	r.logger.Error("panic", "value", value, "stack", string(debug.Stack()))
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/limits"
+	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -17,6 +18,7 @@ type Kind struct {
 	Status int // of HTTP
 
 	err        error
+	expected   bool   // not a failure, although the status says so: the node or its limits mean it
 	hidden     bool   // the client sees the text of err alone: the details may tell of internals
 	retryAfter int    // seconds; 0 means that waiting does not help
 	challenge  string // WWW-Authenticate; "" for none
@@ -58,8 +60,9 @@ var kinds = []Kind{
 	{err: ErrSubprotocol, Status: http.StatusBadRequest, Code: "subprotocol-unsupported", Title: "Unsupported subprotocol"},
 	{err: ErrUnauthorized, Status: http.StatusUnauthorized, Code: "unauthorized", Title: "Unauthorized", challenge: challengeNone},
 	{err: access.ErrCredential, Status: http.StatusUnauthorized, Code: "unauthorized", Title: "Unauthorized", challenge: challengeInvalid},
-	{err: access.ErrUnavailable, Status: http.StatusServiceUnavailable, Code: "auth-unavailable", Title: "Tokens cannot be verified now", hidden: true, retryAfter: 2},
+	{err: access.ErrUnavailable, Status: http.StatusServiceUnavailable, Code: "auth-unavailable", Title: "Tokens cannot be verified now", hidden: true, retryAfter: 2, expected: true},
 	{err: ErrRateLimited, Status: http.StatusTooManyRequests, Code: "rate-limited", Title: "Rate limit exceeded", retryAfter: 1},
+	{err: ErrTooManyNewRooms, Status: http.StatusTooManyRequests, Code: "too-many-new-rooms", Title: "Too many new rooms", retryAfter: 1},
 	{err: ErrForbidden, Status: http.StatusForbidden, Code: "forbidden", Title: "Forbidden"},
 	{err: ErrExpired, Status: http.StatusUnauthorized, Code: "token-expired", Title: "Token expired", challenge: challengeInvalid},
 	{err: ErrExpiring, Status: http.StatusUnauthorized, Code: "token-expiring", Title: "Token about to expire", challenge: challengeInvalid},
@@ -71,10 +74,12 @@ var kinds = []Kind{
 	{err: streams.ErrRefused, Status: http.StatusServiceUnavailable, Code: "log-refused", Title: "The log refused the event", hidden: true},
 	{err: streams.ErrUnavailable, Status: http.StatusServiceUnavailable, Code: "log-unavailable", Title: "The log is unavailable", hidden: true, retryAfter: 2},
 	{err: streams.ErrClosed, Status: http.StatusServiceUnavailable, Code: "draining", Title: "The node is shutting down", hidden: true, retryAfter: 1},
-	{err: limits.ErrNodeFull, Status: http.StatusServiceUnavailable, Code: "node-full", Title: "The node is full", retryAfter: 5},
+	{err: limits.ErrNodeFull, Status: http.StatusServiceUnavailable, Code: "node-full", Title: "The node is full", retryAfter: 5, expected: true},
+	{err: service.ErrRoomsFull, Status: http.StatusServiceUnavailable, Code: "node-full", Title: "The node is full", retryAfter: 5, expected: true},
 	{err: limits.ErrAddressFull, Status: http.StatusTooManyRequests, Code: "too-many-connections", Title: "Too many connections", retryAfter: 10},
 	{err: limits.ErrUserFull, Status: http.StatusTooManyRequests, Code: "too-many-connections", Title: "Too many connections", retryAfter: 10},
-	{err: ErrDraining, Status: http.StatusServiceUnavailable, Code: "draining", Title: "The node is shutting down", retryAfter: 1},
+	{err: ErrOverloaded, Status: http.StatusServiceUnavailable, Code: "overloaded", Title: "The node is out of memory for requests", retryAfter: 1, expected: true},
+	{err: ErrDraining, Status: http.StatusServiceUnavailable, Code: "draining", Title: "The node is shutting down", retryAfter: 1, expected: true},
 	{err: ErrInternal, Status: http.StatusInternalServerError, Code: "internal", Title: "Internal error", hidden: true},
 }
 
