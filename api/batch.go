@@ -2,6 +2,7 @@ package api
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 
@@ -27,6 +28,8 @@ type result struct {
 // A batch holds the drafts to store and the result of each.
 type batch struct {
 	grant   *access.Grant
+	rooms   int   // that its events may still name, also rooms that do not exist
+	tooMany error // refuses a batch that names more
 	drafts  []streams.Draft
 	results []*result // of drafts, to be completed
 }
@@ -36,21 +39,35 @@ func (p *publisher) publishBatch(c echo.Context) error {
 	if p.life.isDraining() {
 		return problem.ErrDraining
 	}
+	if err := problem.AuthorizeAny(grantOf(c), access.Publish); err != nil {
+		return err
+	}
 	if c.Request().Header.Values(headerKey) != nil {
 		return fmt.Errorf("%w: in a batch each event has its own, in the field \"key\"", streams.ErrKey)
 	}
-	events, err := p.readBatch(c)
+	if err := p.askRates(c); err != nil {
+		return err
+	}
+	b := batch{
+		grant: grantOf(c), rooms: p.opts.MaxBatch,
+		tooMany: fmt.Errorf("%w: want at most %d; an event counts once per room", problem.ErrBatchTooLarge, p.opts.MaxBatch),
+	}
+	text, memory, err := p.readBody(c, p.opts.MaxBody)
+	if err != nil {
+		return err
+	}
+	defer memory.release()
+	events, err := wire.ParseBatch(problem.ErrBody, text, p.opts.MaxBatch, b.tooMany)
 	if err != nil {
 		return err
 	}
 	results := make([]*result, len(events))
-	b := batch{grant: grantOf(c)}
 	for i, event := range events {
 		if results[i], err = p.addEvent(&b, event); err != nil {
 			return err
 		}
 	}
-	if err := p.storeBatch(c, b); err != nil {
+	if err := p.storeBatch(c, memory, b); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, struct {
@@ -58,26 +75,15 @@ func (p *publisher) publishBatch(c echo.Context) error {
 	}{results})
 }
 
-// readBatch returns the unparsed events of the body.
-func (p *publisher) readBatch(c echo.Context) ([]json.RawMessage, error) {
-	body, err := p.readBody(c, p.opts.MaxBody)
+// askRates refuses a batch of a caller who may publish no event now, before its body is read.
+// It takes no tokens: the number of events is not known yet.
+func (p *publisher) askRates(c echo.Context) error {
+	r := c.Request()
+	decisions, err := p.rates.peek(r.Context(), p.rates.callerOf(r, grantOf(c)))
 	if err != nil {
-		return nil, err
+		setRateHeaders(c.Response().Header(), decisions)
 	}
-	o, err := wire.ParseObject(problem.ErrBody, body, "events")
-	if err != nil {
-		return nil, err
-	}
-	events, given, err := o.List("events")
-	switch {
-	case err != nil:
-		return nil, err
-	case !given:
-		return nil, fmt.Errorf("%w: field \"events\" is missing", problem.ErrBody)
-	case len(events) > p.opts.MaxBatch:
-		return nil, p.tooManyEvents()
-	}
-	return events, nil
+	return err
 }
 
 // addEvent adds an event to the batch and returns its result. If the event cannot be stored,
@@ -87,12 +93,12 @@ func (p *publisher) addEvent(b *batch, text json.RawMessage) (*result, error) {
 	if err != nil {
 		return p.failed("", err), nil
 	}
-	names, several, err := targets(event)
-	if err != nil {
+	names, several, err := b.targets(event)
+	switch {
+	case errors.Is(err, b.tooMany):
+		return nil, err
+	case err != nil:
 		return p.failed("", err), nil
-	}
-	if len(b.drafts)+len(names) > p.opts.MaxBatch {
-		return nil, p.tooManyEvents()
 	}
 	if !several {
 		return p.addDraft(b, names[0], event), nil
@@ -104,13 +110,19 @@ func (p *publisher) addEvent(b *batch, text json.RawMessage) (*result, error) {
 	return r, nil
 }
 
-func (p *publisher) tooManyEvents() error {
-	return fmt.Errorf("%w: want at most %d; an event counts once per room", problem.ErrBatchTooLarge, p.opts.MaxBatch)
+// targets returns the rooms of an event, which it names by exactly one of the members room,
+// rooms and user. several means that it used rooms. If the batch names too many, targets
+// returns tooMany.
+func (b *batch) targets(event wire.Object) (names []string, several bool, err error) {
+	names, several, err = targets(event, b.rooms, b.tooMany)
+	if b.rooms -= len(names); b.rooms < 0 {
+		err = b.tooMany
+	}
+	return names, several, err
 }
 
-// targets returns the rooms of an event, which it names by exactly one of the members room,
-// rooms and user. several means that it used rooms.
-func targets(event wire.Object) (names []string, several bool, err error) {
+// targets is batch.targets for an event that may name most rooms.
+func targets(event wire.Object, most int, tooMany error) (names []string, several bool, err error) {
 	room, byRoom, err := event.Text("room")
 	if err != nil {
 		return nil, false, err
@@ -119,7 +131,7 @@ func targets(event wire.Object) (names []string, several bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	list, several, err := event.List("rooms")
+	list, several, err := event.List("rooms", most, tooMany)
 	if err != nil {
 		return nil, false, err
 	}
@@ -181,9 +193,9 @@ func (p *publisher) failed(room string, err error) *result {
 }
 
 // storeBatch stores the drafts and completes their results. An error refuses the whole batch.
-func (p *publisher) storeBatch(c echo.Context, b batch) error {
+func (p *publisher) storeBatch(c echo.Context, memory *bodyMemory, b batch) error {
 	r := c.Request()
-	receipts, decisions, err := p.store(r.Context(), p.rates.callerOf(r, b.grant), b.drafts)
+	receipts, decisions, err := p.store(r.Context(), p.rates.callerOf(r, b.grant), memory, b.drafts)
 	setRateHeaders(c.Response().Header(), decisions)
 	if err != nil {
 		return err

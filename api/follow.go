@@ -19,6 +19,7 @@ type streamHandler struct {
 	sse      *sse.Server
 	life     *lifecycle
 	slots    *slots
+	rates    *rateLimits
 	tracer   *requestTracer
 	maxRooms int
 }
@@ -59,13 +60,13 @@ func (h *streamHandler) followRooms(c echo.Context) error {
 	if err := add(streams.BroadcastRoom); err != nil {
 		return err
 	}
-	return h.follow(c, rooms, true)
+	return h.follow(c, rooms, max(len(names), 1), true)
 }
 
-// follow opens a stream of rooms. wrapped puts the room around the data of each event. Once
-// the start position is read, all errors are reported in the stream: a browser reconnects
-// only after status 200.
-func (h *streamHandler) follow(c echo.Context, rooms []streams.Room, wrapped bool) error {
+// follow opens a stream of rooms, which counts as n reads. wrapped puts the room around the
+// data of each event. Once the start position is read, all errors are reported in the stream:
+// a browser reconnects only after status 200.
+func (h *streamHandler) follow(c echo.Context, rooms []streams.Room, n int, wrapped bool) error {
 	r, w, rec := c.Request(), c.Response(), recorderOf(c)
 	start, err := sse.StartOf(r, time.Now())
 	if err != nil {
@@ -73,6 +74,9 @@ func (h *streamHandler) follow(c echo.Context, rooms []streams.Room, wrapped boo
 	}
 	if h.life.isDraining() {
 		h.sse.Reject(w, rec, problem.ErrDraining)
+	}
+	if _, err := h.rates.takeReads(r.Context(), h.rates.callerOf(r, grantOf(c)), n); err != nil {
+		h.sse.Reject(w, rec, err)
 	}
 	slot, err := h.slots.acquire(c)
 	if err != nil {

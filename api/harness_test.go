@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -396,6 +397,19 @@ type faultyLog struct {
 	// unsafe stores drafts and reports that they did not reach their durability.
 	unsafe atomic.Bool
 
+	// onRead, if set, is called by each read with its context.
+	onRead atomic.Pointer[func(context.Context)]
+
+	// onAppend is onRead for appends.
+	onAppend atomic.Pointer[func(context.Context)]
+
+	// holdAppends, if set, makes each append wait until it is closed or its context ends.
+	holdAppends atomic.Pointer[chan struct{}]
+
+	// rooms, if set, has the rooms that exist. Appends to others create them, and are refused
+	// if the draft must not.
+	rooms atomic.Pointer[sync.Map]
+
 	// appendErr, if set, is the error of every draft; nothing is stored.
 	appendErr atomic.Pointer[error]
 }
@@ -405,7 +419,21 @@ var errSecret = fmt.Errorf("%w: dial tcp 10.9.8.7:6379: secret", streams.ErrUnav
 
 func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []streams.Receipt {
 	time.Sleep(time.Duration(l.appendDelay.Load()))
+	if f := l.onAppend.Load(); f != nil {
+		(*f)(ctx)
+	}
 	fault := l.appendErr.Load()
+	if hold := l.holdAppends.Load(); hold != nil {
+		select {
+		case <-*hold:
+		case <-ctx.Done():
+			err := fmt.Errorf("%w: %w", streams.ErrUnavailable, ctx.Err())
+			fault = &err
+		}
+	}
+	if rooms := l.rooms.Load(); rooms != nil && fault == nil {
+		return l.appendToRooms(ctx, rooms, drafts)
+	}
 	if l.writesDown.Load() {
 		err := error(errSecret)
 		fault = &err
@@ -426,6 +454,22 @@ func (l *faultyLog) Append(ctx context.Context, drafts []streams.Draft) []stream
 	return receipts
 }
 
+// appendToRooms appends drafts as a log does that knows the rooms that exist.
+func (l *faultyLog) appendToRooms(ctx context.Context, rooms *sync.Map, drafts []streams.Draft) []streams.Receipt {
+	receipts := make([]streams.Receipt, len(drafts))
+	for i, d := range drafts {
+		_, exists := rooms.Load(d.Room)
+		if d.ExistingRoom && !exists {
+			receipts[i].Err = fmt.Errorf("%w: secret", streams.ErrNewRoom)
+			continue
+		}
+		rooms.Store(d.Room, true)
+		receipts[i] = l.Log.Append(ctx, []streams.Draft{d})[0]
+		receipts[i].NewRoom = !exists
+	}
+	return receipts
+}
+
 func (l *faultyLog) Watermarks(ctx context.Context, p streams.Partition, rooms []streams.Room) (streams.Watermarks, error) {
 	if l.watermarksDown.Load() {
 		return streams.Watermarks{}, errSecret
@@ -437,6 +481,9 @@ func (l *faultyLog) After(ctx context.Context, room streams.Room, after, through
 	l.reads.Add(1)
 	if l.panics.Load() {
 		panic("on purpose")
+	}
+	if f := l.onRead.Load(); f != nil {
+		(*f)(ctx)
 	}
 	if hold := l.hold.Load(); hold != nil {
 		<-*hold

@@ -33,6 +33,8 @@ const timeFormat = "2006-01-02T15:04:05.000Z07:00"
 type roomHandler struct {
 	node    *service.Node
 	streams *streamHandler
+	slots   *slots // of history requests
+	rates   *rateLimits
 }
 
 // readRoom answers with a stream of the room or a page of its history, by the Accept header.
@@ -47,26 +49,41 @@ func (h *roomHandler) readRoom(c echo.Context) error {
 	}
 	switch r := c.Request(); {
 	case accepts(r, mediaSSE):
-		return h.streams.follow(c, []streams.Room{room}, false)
+		return h.streams.follow(c, []streams.Room{room}, 1, false)
 	case accepts(r, mediaJSON, "application/*", "*/*"):
 		return h.history(c, room)
 	}
 	return fmt.Errorf("%w: want %s or %s", problem.ErrAccept, mediaSSE, mediaJSON)
 }
 
-// history answers with a page of the room's events in the log.
+// history answers with a page of the room's events in the log. It holds a slot until the
+// answer is written, and stops reading when the client leaves.
 func (h *roomHandler) history(c echo.Context, room streams.Room) error {
 	query, err := historyQuery(c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(c.Request().Context(), historyTimeout)
+	r := c.Request()
+	decisions, err := h.rates.takeReads(r.Context(), h.rates.callerOf(r, grantOf(c)), 1)
+	setRateHeaders(c.Response().Header(), decisions)
+	if err != nil {
+		return err
+	}
+	slot, err := h.slots.acquire(c)
+	if err != nil {
+		return err
+	}
+	defer slot.Release()
+	ctx, cancel := context.WithTimeout(r.Context(), historyTimeout)
 	defer cancel()
 	page, err := h.node.History(ctx, room, query)
-	if err != nil {
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-			err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, historyTimeout, err)
-		}
+	switch {
+	case err == nil:
+	case r.Context().Err() != nil:
+		return fmt.Errorf("%w: %v", r.Context().Err(), err) // the client has left
+	case errors.Is(ctx.Err(), context.DeadlineExceeded):
+		return fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, historyTimeout, err)
+	default:
 		return err
 	}
 	return writePage(c, room, page)

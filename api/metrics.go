@@ -4,6 +4,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/tidemark/tidemark/api/internal/conn"
+	"github.com/tidemark/tidemark/limits"
 )
 
 // metrics count what the HTTP edge does. docs/metrics.md lists them; their names are part of
@@ -26,6 +27,10 @@ const (
 	limitMessages    = "messages"     // messages on a WebSocket
 	limitRate        = "rate"         // publishes of a key or user
 	limitRateAddress = "rate-address" // publishes of an address
+
+	limitReadRate        = "read-rate"         // reads of a key or user
+	limitReadRateAddress = "read-rate-address" // reads of an address
+	limitNewRooms        = "new-rooms"         // rooms created by a key or user
 )
 
 // The transports by which events are published.
@@ -59,13 +64,31 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			m.published.WithLabelValues(via, result)
 		}
 	}
-	for _, limit := range []string{limitNode, limitAddress, limitUser, limitMessages, limitRate, limitRateAddress} {
+	for _, limit := range []string{
+		limitNode, limitAddress, limitUser, limitMessages, limitRate, limitRateAddress, limitReadRate, limitReadRateAddress, limitNewRooms,
+	} {
 		m.limits.WithLabelValues(limit)
 	}
 	if r != nil {
 		r.MustRegister(m.connections, m.deliveries, m.published, m.problems, m.limits, m.requests.answered, m.requests.seconds)
 	}
 	return m
+}
+
+// registerPool registers the metrics of a pool of memory that clients hold.
+func registerPool(r prometheus.Registerer, name string, pool *limits.MemoryPool) {
+	if r == nil {
+		return
+	}
+	label := prometheus.Labels{"pool": name}
+	r.MustRegister(
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "tidemark_client_memory_bytes", Help: "Memory that clients hold now, by pool.", ConstLabels: label,
+		}, func() float64 { return float64(pool.Used()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "tidemark_client_memory_evictions_total", Help: "Clients that lost their memory because a pool was full, by pool.", ConstLabels: label,
+		}, func() float64 { return float64(pool.Evicted()) }),
+	)
 }
 
 // hit counts that callers reached a limit, n times.

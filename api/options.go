@@ -77,6 +77,24 @@ type Options struct {
 	// as long as the Server is used.
 	ConnectionLimiter *limits.ConnectionLimiter
 
+	// HistoryLimiter limits the history requests in progress, as ConnectionLimiter limits
+	// connections, but apart from them. It must stay open as long as the Server is used.
+	HistoryLimiter *limits.ConnectionLimiter
+
+	// ReadRate limits the reads of a user or key, and ReadAddressRate those of a client
+	// address: one for each history request and for each room that a client begins to
+	// follow. Default: no limit.
+	ReadRate, ReadAddressRate limits.RateLimiter
+
+	// NewRoomRate limits the rooms that a user or key creates by publishing; default: no
+	// limit.
+	NewRoomRate limits.RateLimiter
+
+	// BodiesMemory bounds the memory, in bytes, of all request bodies and WebSocket messages
+	// that arrive or wait for the log; default 128 MiB. When it is used up, the client that
+	// made no progress for longest is refused.
+	BodiesMemory int64
+
 	// AccessLog gets one line for each request when it is answered, and for each stream and
 	// WebSocket when it ends; default: none.
 	AccessLog *slog.Logger
@@ -112,6 +130,7 @@ func (o Options) withDefaults() Options {
 	o.PingEvery = cmp.Or(o.PingEvery, 35*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)
 	o.DrainSpread = cmp.Or(o.DrainSpread, 2*time.Second)
+	o.BodiesMemory = cmp.Or(o.BodiesMemory, 128<<20)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))
 	return o
 }

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/wire"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -26,6 +28,7 @@ type publisher struct {
 	opts     *Options
 	life     *lifecycle
 	rates    *rateLimits
+	bodies   *limits.MemoryPool
 	metrics  *metrics
 	problems *problem.Reporter
 }
@@ -66,11 +69,12 @@ func (p *publisher) publish(c echo.Context, room streams.Room) error {
 	if err != nil {
 		return err
 	}
-	body, err := p.readBody(c, p.opts.maxEvent())
+	text, memory, err := p.readBody(c, p.opts.maxEvent())
 	if err != nil {
 		return err
 	}
-	event, err := wire.ParseObject(problem.ErrBody, body, "type", "data", "durability")
+	defer memory.release()
+	event, err := wire.ParseObject(problem.ErrBody, text, "type", "data", "durability")
 	if err != nil {
 		return err
 	}
@@ -80,7 +84,7 @@ func (p *publisher) publish(c echo.Context, room streams.Room) error {
 	}
 	draft.Key = key
 	r := c.Request()
-	receipts, decisions, _ := p.store(r.Context(), p.rates.callerOf(r, grantOf(c)), []streams.Draft{draft})
+	receipts, decisions, _ := p.store(r.Context(), p.rates.callerOf(r, grantOf(c)), memory, []streams.Draft{draft})
 	setRateHeaders(c.Response().Header(), decisions)
 	receipt := receipts[0]
 	if receipt.Err != nil {
@@ -124,21 +128,27 @@ func idempotencyKey(h http.Header) (string, error) {
 // store stores drafts within publishTimeout, as far as the rate limits allow, and returns
 // one receipt per draft. decisions are those of the rate limits. err says why some or all
 // drafts were refused. Every publish comes through here. A client that leaves does not
-// stop it: completing the publish is better than leaving its outcome unknown.
-func (p *publisher) store(ctx context.Context, who caller, drafts []streams.Draft) (_ []streams.Receipt, decisions []rateDecision, err error) {
+// stop it: completing the publish is better than leaving its outcome unknown. The node
+// stops it only to take the memory away that the drafts came from; nil means that it can't.
+func (p *publisher) store(ctx context.Context, who caller, memory *bodyMemory, drafts []streams.Draft) (_ []streams.Receipt, decisions []rateDecision, err error) {
 	if len(drafts) == 0 {
 		return nil, nil, nil
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), publishTimeout)
 	defer cancel()
+	if memory != nil && memory.taken != nil {
+		defer context.AfterFunc(memory.taken, cancel)()
+	}
 	n, decisions, err := p.rates.take(ctx, who, len(drafts))
 	var receipts []streams.Receipt
 	if n > 0 {
+		reserved := p.rates.newRooms.reserve(ctx, who.subject, drafts[:n])
 		receipts = p.node.Publish(ctx, drafts[:n])
+		p.rates.newRooms.settle(ctx, reserved, receipts)
 	}
 	for i, r := range receipts {
 		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
-			receipts[i].Err = fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishTimeout, r.Err)
+			receipts[i].Err = cmp.Or(memory.err(), fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishTimeout, r.Err))
 		}
 		p.metrics.published.WithLabelValues(who.via, resultOf(receipts[i])).Inc()
 	}
@@ -163,7 +173,7 @@ func resultOf(r streams.Receipt) string {
 		return resultLogged
 	case errors.Is(r.Err, streams.ErrKeyReused):
 		return resultKeyReused
-	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability):
+	case errors.Is(r.Err, streams.ErrRefused), errors.Is(r.Err, streams.ErrDurability), errors.Is(r.Err, problem.ErrTooManyNewRooms):
 		return resultRefused
 	case errors.Is(r.Err, streams.ErrNotDurable):
 		return resultNotDurable

@@ -19,20 +19,27 @@ const (
 
 // The names of the policies in these headers.
 const (
-	policyPublisher = "publisher"
-	policyAddress   = "address"
+	policyPublisher     = "publisher"
+	policyAddress       = "address"
+	policyReader        = "reader"
+	policyReaderAddress = "reader-address"
 )
 
-// rateLimits are the limits on published events.
+// rateLimits are the limits on published events and on reads: history requests and rooms
+// that clients begin to follow.
 type rateLimits struct {
-	publisher, address limits.RateLimiter // by user or key, and by client address; nil for no limit
-	proxies            clientip.Proxies
-	metrics            *metrics
+	// Each pair is by user or key, and by client address; nil for no limit.
+	publisher, address    limits.RateLimiter // of published events
+	reader, readerAddress limits.RateLimiter // of reads
+
+	newRooms *newRoomLimit // of rooms that a user or key creates; nil for no limit
+	proxies  clientip.Proxies
+	metrics  *metrics
 }
 
-// A caller is the sender of a publish, as the rate limits count it.
+// A caller is the sender of a request or message, as the rate limits count it.
 type caller struct {
-	via     string // the transport in the metrics
+	via     string // the transport in the metrics of publishes
 	subject string // the user or key
 	address string // the network; "" if addresses are not counted
 
@@ -49,7 +56,7 @@ func (l *rateLimits) callerOf(r *http.Request, g *access.Grant) caller {
 // addressOf returns the network by which the sender of r is counted; "" if addresses are not
 // counted.
 func (l *rateLimits) addressOf(r *http.Request) string {
-	if l.address == nil {
+	if l.address == nil && l.readerAddress == nil {
 		return ""
 	}
 	client := l.proxies.Client(r)
@@ -62,7 +69,7 @@ func (l *rateLimits) addressOf(r *http.Request) string {
 // subjectOf returns the name by which the holder of a grant is counted, distinct for users
 // and keys; "" if they are not counted. Tokens without a user share the name "".
 func (l *rateLimits) subjectOf(g *access.Grant) string {
-	if l.publisher == nil {
+	if l.publisher == nil && l.reader == nil && l.newRooms == nil {
 		return ""
 	}
 	if user := g.User(); user != "" {
@@ -71,7 +78,7 @@ func (l *rateLimits) subjectOf(g *access.Grant) string {
 	return g.Holder() // "key …", or "anyone" without authentication
 }
 
-// A rateDecision is the answer of one rate limit to a publish.
+// A rateDecision is the answer of one rate limit.
 type rateDecision struct {
 	policy string
 	rate   limits.Rate
@@ -85,7 +92,12 @@ type rateLimit struct {
 	metric         string
 }
 
-// limitsOf returns the limits for who. The address comes first: a client that floods from
+// error returns the error of a decision that refuses.
+func (d rateDecision) error() *problem.RateError {
+	return &problem.RateError{Policy: d.policy, Rate: d.rate, Wait: d.RetryAfter}
+}
+
+// limitsOf returns the limits on the publishes of who. The address comes first: a client that floods from
 // one address must not use up the rate of others with the same key.
 func (l *rateLimits) limitsOf(who caller) (applied []rateLimit) {
 	if l.address != nil {
@@ -95,6 +107,47 @@ func (l *rateLimits) limitsOf(who caller) (applied []rateLimit) {
 		applied = append(applied, rateLimit{l.publisher, policyPublisher, who.subject, limitRate})
 	}
 	return applied
+}
+
+// readLimitsOf is limitsOf for the reads of who.
+func (l *rateLimits) readLimitsOf(who caller) (applied []rateLimit) {
+	if l.readerAddress != nil {
+		applied = append(applied, rateLimit{l.readerAddress, policyReaderAddress, who.address, limitReadRateAddress})
+	}
+	if l.reader != nil {
+		applied = append(applied, rateLimit{l.reader, policyReader, who.subject, limitReadRate})
+	}
+	return applied
+}
+
+// takeReads takes tokens for n reads, all or none. If n exceeds the burst of a limit, it takes
+// the whole burst, because a client must be able to follow its rooms. err is nil or a
+// problem.RateError.
+func (l *rateLimits) takeReads(ctx context.Context, who caller, n int) (decisions []rateDecision, err error) {
+	for _, r := range l.readLimitsOf(who) {
+		want := min(n, r.Rate().Burst)
+		d := rateDecision{r.policy, r.Rate(), r.Take(ctx, r.caller, want, want)}
+		decisions = append(decisions, d)
+		if d.Granted < want {
+			l.metrics.hit(r.metric, want)
+			return decisions, d.error()
+		}
+	}
+	return decisions, nil
+}
+
+// peek returns a problem.RateError if who may not publish a single event now. It takes no
+// tokens.
+func (l *rateLimits) peek(ctx context.Context, who caller) (decisions []rateDecision, err error) {
+	for _, r := range l.limitsOf(who) {
+		d := rateDecision{r.policy, r.Rate(), r.Peek(ctx, r.caller)}
+		decisions = append(decisions, d)
+		if d.Remaining == 0 {
+			l.metrics.hit(r.metric, 1)
+			return decisions, d.error()
+		}
+	}
+	return decisions, nil
 }
 
 // take takes tokens for n events. It returns how many of the first events may be published.
@@ -122,7 +175,7 @@ func (l *rateLimits) take(ctx context.Context, who caller, n int) (granted int, 
 			l.metrics.hit(r.metric, n-d.Granted)
 			n = d.Granted
 			if over == nil || over.Wait < d.RetryAfter {
-				over = &problem.RateError{Policy: r.policy, Rate: d.rate, Wait: d.RetryAfter}
+				over = d.error()
 			}
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/sse"
 	"github.com/tidemark/tidemark/api/internal/ws"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 )
 
@@ -29,6 +30,7 @@ type Server struct {
 	env      *conn.Env
 	inFlight conn.InFlight // requests and connections
 	conns    conn.Set
+	bodies   *limits.MemoryPool // of request bodies and WebSocket messages
 }
 
 // New returns a Server for node. nil options mean the defaults.
@@ -38,6 +40,8 @@ func New(node *service.Node, o *Options) *Server {
 	}
 	s := &Server{opts: o.withDefaults(), echo: echo.New(), life: newLifecycle()}
 	m := newMetrics(s.opts.Registerer)
+	s.bodies = limits.NewMemoryPool(s.opts.BodiesMemory)
+	registerPool(s.opts.Registerer, "bodies", s.bodies)
 	s.env = s.newEnv(m)
 	s.route(node, m)
 	return s
@@ -68,17 +72,21 @@ func (s *Server) route(node *service.Node, m *metrics) {
 		proxies  = clientip.Proxies(s.opts.TrustedProxies)
 		origins  = &origins{list: s.opts.Origins, cookie: s.opts.Cookie != ""}
 		tracer   = newRequestTracer(s.opts.Tracing)
+		history  = &slots{limiter: s.opts.HistoryLimiter, proxies: proxies, metrics: m}
 		slots    = &slots{limiter: s.opts.ConnectionLimiter, proxies: proxies, metrics: m}
-		rates    = &rateLimits{publisher: s.opts.PublishRate, address: s.opts.AddressRate, proxies: proxies, metrics: m}
+		rates    = &rateLimits{
+			publisher: s.opts.PublishRate, address: s.opts.AddressRate, reader: s.opts.ReadRate, readerAddress: s.opts.ReadAddressRate,
+			newRooms: newNewRoomLimit(s.opts.NewRoomRate, m), proxies: proxies, metrics: m,
+		}
 		observer = &observer{metrics: &m.requests, accessLog: s.opts.AccessLog, proxies: proxies, problems: problems}
 
 		sse  = &sse.Server{Env: s.env, Node: node}
 		auth = &authenticator{
 			verifier: s.opts.Access, unrestricted: access.Unrestricted(), cookie: s.opts.Cookie, origins: origins, sse: sse,
 		}
-		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, metrics: m, problems: problems}
-		streams   = &streamHandler{sse: sse, life: s.life, slots: slots, tracer: tracer, maxRooms: s.opts.MaxRooms}
-		rooms     = &roomHandler{node: node, streams: streams}
+		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, bodies: s.bodies, metrics: m, problems: problems}
+		streams   = &streamHandler{sse: sse, life: s.life, slots: slots, rates: rates, tracer: tracer, maxRooms: s.opts.MaxRooms}
+		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates}
 		sockets   = &webSocketHandler{slots: slots, rates: rates, ws: ws.NewServer(
 			s.env,
 			&wsBackend{Node: node, auth: auth, life: s.life, rates: rates, publisher: publisher, tracer: tracer},

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/ws"
+	"github.com/tidemark/tidemark/replay"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -56,11 +57,20 @@ type wsBackend struct {
 	tracer    *requestTracer
 }
 
+// Subscribe implements ws.Backend.
+func (b *wsBackend) Subscribe(ctx context.Context, g *access.Grant, address string, rooms []streams.Room, start replay.Start, notify func()) (*service.Subscription, error) {
+	who := caller{via: viaWebSocket, subject: b.rates.subjectOf(g), address: address}
+	if _, err := b.rates.takeReads(ctx, who, len(rooms)); err != nil {
+		return nil, err
+	}
+	return b.Node.Subscribe(ctx, rooms, start, notify)
+}
+
 // Publish implements ws.Backend.
 func (b *wsBackend) Publish(ctx context.Context, g *access.Grant, address string, drafts []streams.Draft) []streams.Receipt {
 	ctx, end := b.tracer.startMessages(ctx, len(drafts))
 	who := caller{via: viaWebSocket, subject: b.rates.subjectOf(g), address: address, each: true}
-	receipts, _, _ := b.publisher.store(ctx, who, drafts)
+	receipts, _, _ := b.publisher.store(ctx, who, nil, drafts)
 	end(receipts)
 	return receipts
 }

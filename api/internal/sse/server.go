@@ -71,6 +71,9 @@ func (s *Server) appendDrain(b []byte, err error) []byte {
 	case errors.Is(err, problem.ErrExpired):
 		wait = retryNormal
 	}
+	if over, ok := errors.AsType[*problem.RateError](err); ok {
+		wait = max(over.Wait, time.Second)
+	}
 	return appendError(appendRetry(b, wait), s.Env.Problems.Document(err))
 }
 

@@ -150,7 +150,7 @@ func (k *Session) subscribe(room streams.Room, m request) (answer, error) {
 		return answer{}, err
 	}
 	s := &roomSub{room: room}
-	s.sub, err = k.server.backend.Subscribe(k.Env.Cut, []streams.Room{room}, start, func() { k.markReady(s) })
+	s.sub, err = k.server.backend.Subscribe(k.Env.Cut, k.grant, k.address, []streams.Room{room}, start, func() { k.markReady(s) })
 	if err != nil {
 		return answer{}, err
 	}

@@ -36,7 +36,8 @@ const (
 
 // A Backend is the part of a node that sessions need.
 type Backend interface {
-	Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*service.Subscription, error)
+	// Subscribe follows rooms, if the rate limits of the grant and the address allow it.
+	Subscribe(ctx context.Context, g *access.Grant, address string, rooms []streams.Room, start replay.Start, notify func()) (*service.Subscription, error)
 	// Publish stores the drafts, as far as the rate limits of the grant and the address
 	// allow, and returns one receipt per draft.
 	Publish(ctx context.Context, g *access.Grant, address string, drafts []streams.Draft) []streams.Receipt
@@ -106,7 +107,7 @@ func CheckUpgrade(w http.ResponseWriter, r *http.Request) error {
 // A Request is a request for a session that has passed CheckUpgrade.
 type Request struct {
 	Grant    *access.Grant
-	Address  string        // publishes count against its rate limit; "" if addresses are not counted
+	Address  string        // publishes and reads count against its rate limits; "" if addresses are not counted
 	Slot     *limits.Slot  // released by the session once Upgrade has succeeded
 	Recorder conn.Recorder // nil without an access log
 	Header   http.Header   // additional headers of the answer
