@@ -16,6 +16,9 @@ func TestOwnOriginBehindProxy(t *testing.T) {
 	}{
 		{"app.example.com", "", "https://app.example.com", true},
 		{"app.example.com:8443", "", "https://app.example.com:8443", true},
+		{"app.example.com:8443", "", "https://app.example.com", false}, // another port is another origin
+		{"app.example.com", "", "https://app.example.com:8443", false},
+		{"app.example.com:8443", "", "https://app.example.com:9443", false},
 		{"node1:8080", "app.example.com", "https://app.example.com", false},
 		{"app.example.com", "evil.example.com", "https://evil.example.com", false},
 	} {

@@ -1,10 +1,12 @@
 package api_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -329,5 +331,27 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s is both %q and %q", c.Code, c.Title, other)
 		}
 		titles[c.Code] = c.Title
+	}
+}
+
+// A publish that has begun is stored even if its client leaves meanwhile, because its outcome
+// would be unknown otherwise.
+func TestPublishOutlivesItsClient(t *testing.T) {
+	h := start(t)
+	for path, body := range map[string]string{
+		"/v1/rooms/a/events": `{"data":1}`,
+		"/v1/events":         `{"events":[{"room":"a","data":1}]}`,
+	} {
+		ctx, leave := context.WithCancel(t.Context())
+		h.log.onAppend.Store(new(func(ctx context.Context) {
+			leave()
+			if err := ctx.Err(); err != nil {
+				t.Errorf("%s: the append has ended with the client: %v", path, err)
+			}
+		}))
+		h.api.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, "POST", path, strings.NewReader(body)))
+	}
+	if n := len(h.history("a", "").Events); n != 2 {
+		t.Errorf("%d events are stored, want 2", n)
 	}
 }
