@@ -31,6 +31,12 @@ func TestBadLimits(t *testing.T) {
 		"--max-messages=-1":                 "--max-messages: -1, want 0 to",
 		"--publish-rate=100":                "want one like 100/s",
 		"--publish-rate-per-address=0/s":    "want a number from 1 to",
+		"--read-rate=10":                    "want one like 100/s",
+		"--read-rate-per-address=x/s":       "want a number from 1 to",
+		"--new-room-rate=1/d":               "want one like 100/s",
+		"--max-followed-rooms=99":           "--max-followed-rooms: 99, want 100 to", // one connection may follow 100
+		"--max-bodies-memory=1000000":       "--max-bodies-memory: 1000000, want 16842752 (",
+		"--max-bodies-memory=-1":            "--max-bodies-memory: -1, want",
 		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
 		"--trusted-proxy=0.0.0.0/0":         "every address",
 	} {

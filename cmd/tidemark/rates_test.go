@@ -142,6 +142,40 @@ func TestRatesOfTwoNodes(t *testing.T) {
 	server.Resume()
 }
 
+// Nodes on one Redis count reads together, by address and by reader.
+func TestReadRatesOfTwoNodes(t *testing.T) {
+	t.Parallel()
+	server := redistest.Start(t)
+	setUser(t, server.Client(), documentedUser(t)...)
+	redis := "--redis=" + strings.Replace(server.URL(), "://", "://tidemark:secret@", 1)
+	flags := []string{redis, "--read-rate=1/h,12", "--read-rate-per-address=1/h,5", "--trusted-proxy=127.0.0.0/8"}
+	a, b := tidemark.Serve(t, program.Options{}, flags...), tidemark.Serve(t, program.Options{}, flags...)
+	read := func(s *program.Server, from string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "GET", s.URL()+"/v1/rooms/a/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("X-Forwarded-For", from)
+		res, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		return res.StatusCode
+	}
+	for i, from := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
+		counts := make(map[int]int)
+		for range 4 {
+			counts[read(a, from)]++
+			counts[read(b, from)]++
+		}
+		if want := min(5, 12-5*i); counts[200] != want || counts[429] != 8-want {
+			t.Errorf("from %s: %v, want %d times 200", from, counts, want)
+		}
+	}
+}
+
 // documentedUser returns the arguments of ACL SETUSER in docs/redis.md.
 func documentedUser(t *testing.T) []any {
 	t.Helper()

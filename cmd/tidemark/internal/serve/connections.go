@@ -9,11 +9,12 @@ import (
 	"github.com/tidemark/tidemark/streams/redislog"
 )
 
-// connectionFlags bound the number of open streams and WebSockets.
+// connectionFlags bound the number of open streams and WebSockets, and apart from them the
+// number of history requests in progress.
 type connectionFlags struct {
-	MaxConnections           int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets on this node (default: no limit)."`
-	MaxConnectionsPerAddress int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets from one client address, or IPv6 /64 network, on this node (default: no limit)."`
-	MaxConnectionsPerUser    int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets of one user over all nodes. Needs tokens, which name the user (default: no limit)."`
+	MaxConnections           int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets on this node, and separately of history requests in progress (default: no limit)."`
+	MaxConnectionsPerAddress int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets from one client address, or IPv6 /64 network, on this node, and separately of history requests in progress (default: no limit)."`
+	MaxConnectionsPerUser    int `placeholder:"N" group:"limits" help:"Maximum number of open streams and WebSockets of one user over all nodes, and separately of history requests in progress on one node. Needs tokens, which name the user (default: no limit)."`
 }
 
 // check refuses limits that are negative or have no effect. acceptsTokens tells whether
@@ -51,4 +52,15 @@ func (f *connectionFlags) openConnectionLimiter(log streams.Log, logger *slog.Lo
 		o.Redis, o.Prefix = shared.Client(), shared.Prefix()
 	}
 	return limits.NewConnectionLimiter(o)
+}
+
+// openHistoryLimiter returns the limiter of history requests in progress, or nil without
+// limits. It counts users on this node alone: such a request is short.
+func (f *connectionFlags) openHistoryLimiter() *limits.ConnectionLimiter {
+	if *f == (connectionFlags{}) {
+		return nil
+	}
+	return limits.NewConnectionLimiter(limits.ConnectionOptions{
+		PerNode: f.MaxConnections, PerAddress: f.MaxConnectionsPerAddress, PerUser: f.MaxConnectionsPerUser,
+	})
 }

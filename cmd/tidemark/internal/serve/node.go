@@ -18,6 +18,9 @@ import (
 	"github.com/tidemark/tidemark/streams/redislog"
 )
 
+// bodiesShare is the default of --max-bodies-memory, in bytes: an eighth of 1 GiB.
+const bodiesShare = 128 << 20
+
 // node is one run of the serve command.
 type node struct {
 	*Cmd
@@ -70,7 +73,10 @@ func (n *node) run(ctx context.Context) error {
 	if certificate != nil {
 		certificate.register(metrics)
 	}
-	core := service.New(log, &service.Options{Name: n.name(), Retention: n.retention(), Logger: n.logger, Metrics: metrics, Tracing: tracing})
+	core := service.New(log, &service.Options{
+		Name: n.name(), Retention: n.retention(), MaxFollowedRooms: n.MaxFollowedRooms,
+		Logger: n.logger, Metrics: metrics, Tracing: tracing,
+	})
 	defer core.Close()
 
 	connections := n.openConnectionLimiter(log, n.logger)
@@ -85,7 +91,10 @@ func (n *node) run(ctx context.Context) error {
 		TrustedProxies: n.proxies(), ConnectionLimiter: connections, Tracing: tracing, MaxMessages: n.MaxMessages,
 		PublishRate: rateLimiter(log, "publisher", n.PublishRate, n.logger),
 		AddressRate: rateLimiter(log, "address", n.PublishRatePerAddress, n.logger),
-		AccessLog:   n.accessLogger(n.logger), Version: n.build.Version,
+		ReadRate:    rateLimiter(log, "reader", n.ReadRate, n.logger), ReadAddressRate: rateLimiter(log, "reader-address", n.ReadRatePerAddress, n.logger),
+		NewRoomRate:    rateLimiter(log, "new-rooms", n.NewRoomRate, n.logger),
+		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(bodiesShare),
+		AccessLog: n.accessLogger(n.logger), Version: n.build.Version,
 		DrainSpread: n.DrainSpread,
 	})
 	n.announce(listener.Addr().String())
