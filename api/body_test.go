@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -11,8 +12,10 @@ import (
 	"time"
 )
 
+// withBodies bounds the memory of bodies. A body may take an hour, so that a test shows which
+// bound ended its reading.
 func withBodies(bytes int64) func(*setup) {
-	return func(s *setup) { s.api.BodiesMemory = bytes }
+	return func(s *setup) { s.api.BodiesMemory, s.api.BodyTimeout = bytes, time.Hour }
 }
 
 // upload begins a publish with a body of size bytes, of which it sends the first sent ones.
@@ -115,9 +118,10 @@ func testSlowBodies(t *testing.T, over func(*setup)) {
 // its client cannot know whether it is stored.
 func TestWaitingPublishLosesItsMemory(t *testing.T) {
 	h := start(t, withBodies(3<<20))
-	release := make(chan struct{})
+	release, appending := make(chan struct{}), make(chan context.Context, 1)
 	defer close(release)
 	h.log.holdAppends.Store(&release)
+	h.log.onAppend.Store(new(func(ctx context.Context) { appending <- ctx }))
 	waiting := make(chan answer)
 	go func() {
 		a, _ := h.try("POST", "/v1/events", `{"events":[{"room":"a","data":1}`+strings.Repeat(" ", 1<<20)+`]}`)
@@ -128,6 +132,9 @@ func TestWaitingPublishLosesItsMemory(t *testing.T) {
 	a := <-waiting
 	if a.status != http.StatusOK || !strings.Contains(a.body, `"code":"overloaded"`) {
 		t.Errorf("%d %s", a.status, a.body)
+	}
+	if err := (<-appending).Err(); err != context.Canceled {
+		t.Errorf("the append ended with %v, want %v", err, context.Canceled)
 	}
 }
 

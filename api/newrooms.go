@@ -11,8 +11,8 @@ import (
 )
 
 // A newRoomLimit limits the rooms that each user or key creates. Only the log knows whether
-// a room exists, so the limit decides before a publish which drafts may create a room, and
-// spends a token for each new room afterwards. A nil newRoomLimit has no limit.
+// a room exists. So the limit decides before a publish which drafts may create a room, and
+// spends a token for each new room afterwards. A nil newRoomLimit allows every room.
 type newRoomLimit struct {
 	// Fixed by newNewRoomLimit.
 	limiter limits.RateLimiter
@@ -21,7 +21,7 @@ type newRoomLimit struct {
 	mu sync.Mutex // guards reserved
 
 	// reserved has the tokens that each caller's publishes in progress may spend, so that
-	// many at once do not spend the same ones. It has no zero counts.
+	// many at once do not spend the same ones. Counts of zero are deleted.
 	reserved map[string]int
 }
 

@@ -190,7 +190,8 @@ func TestHistorySlotLastsUntilTheAnswerIsWritten(t *testing.T) {
 	awaitSlots(t, limiter, 0)
 }
 
-// A history request that its client gives up stops reading the log, and is no failure.
+// A history request that its client gives up stops reading the log, and does not count as a
+// failure.
 func TestHistoryGivenUp(t *testing.T) {
 	var logged lockedBuffer
 	h := start(t, func(s *setup) { s.api.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
@@ -232,8 +233,8 @@ func TestHistoryGivenUp(t *testing.T) {
 	}
 }
 
-// A batch is refused before its body is read if its caller may publish nowhere, or has no
-// token left. The second takes none.
+// A batch is refused before its body is read if its caller may publish in no room, or if no
+// token is left. The refusal takes no token.
 func TestBatchIsRefusedBeforeItsBody(t *testing.T) {
 	publisher, address := available(), available()
 	h := start(t, withAuth(t), withRates(publisher, address))

@@ -45,7 +45,7 @@ func (r *Reporter) Document(err error) *Document {
 
 // LogFailure writes the full text of err to the log if the server, not the client, is at
 // fault. It logs each code at most once in failurePeriod, with the number of failures that
-// were not logged. A request that ended because its client has left is no failure.
+// were not logged. It ignores the end of a request whose client has left.
 func (r *Reporter) LogFailure(err error) {
 	if err == nil {
 		return
