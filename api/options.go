@@ -57,6 +57,11 @@ type Options struct {
 	// they do not all reconnect at once; default 2 s.
 	DrainSpread time.Duration
 
+	// UnsentMemory bounds the data, in bytes, that all slow clients together make the node
+	// hold until they take it; default 128 MiB. If more is needed, the client that has taken
+	// nothing for longest is disconnected. It can resume with its cursor.
+	UnsentMemory int64
+
 	// Access verifies credentials. nil: every request may do everything, except from pages
 	// of other origins. It must stay open as long as the Server is used.
 	Access *access.Verifier
@@ -129,6 +134,7 @@ func (o Options) withDefaults() Options {
 	o.KeepAlive = cmp.Or(o.KeepAlive, 15*time.Second)
 	o.PingEvery = cmp.Or(o.PingEvery, 35*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)
+	o.UnsentMemory = cmp.Or(o.UnsentMemory, 128<<20)
 	o.DrainSpread = cmp.Or(o.DrainSpread, 2*time.Second)
 	o.BodiesMemory = cmp.Or(o.BodiesMemory, 128<<20)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))

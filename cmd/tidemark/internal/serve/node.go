@@ -18,9 +18,6 @@ import (
 	"github.com/tidemark/tidemark/streams/redislog"
 )
 
-// bodiesShare is the default of --max-bodies-memory, in bytes: an eighth of 1 GiB.
-const bodiesShare = 128 << 20
-
 // node is one run of the serve command.
 type node struct {
 	*Cmd
@@ -54,6 +51,7 @@ func (n *node) run(ctx context.Context) error {
 		return err
 	}
 	defer profiler.close() // late, so that profiles can show why stopping takes long
+	setMemoryLimit(n.logger)
 	defer startMemoryReleaser(ctx)()
 
 	tracing, stopTracing, err := openTracing(ctx, n.name(), n.build.Version, n.logger)
@@ -74,7 +72,7 @@ func (n *node) run(ctx context.Context) error {
 		certificate.register(metrics)
 	}
 	core := service.New(log, &service.Options{
-		Name: n.name(), Retention: n.retention(), MaxFollowedRooms: n.MaxFollowedRooms,
+		Name: n.name(), Retention: n.retention(), MaxFollowedRooms: n.MaxFollowedRooms, ReplayMemory: n.replayMemory(),
 		Logger: n.logger, Metrics: metrics, Tracing: tracing,
 	})
 	defer core.Close()
@@ -93,9 +91,9 @@ func (n *node) run(ctx context.Context) error {
 		AddressRate: rateLimiter(log, "address", n.PublishRatePerAddress, n.logger),
 		ReadRate:    rateLimiter(log, "reader", n.ReadRate, n.logger), ReadAddressRate: rateLimiter(log, "reader-address", n.ReadRatePerAddress, n.logger),
 		NewRoomRate:    rateLimiter(log, "new-rooms", n.NewRoomRate, n.logger),
-		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(bodiesShare),
+		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(memoryShare()),
 		AccessLog: n.accessLogger(n.logger), Version: n.build.Version,
-		DrainSpread: n.DrainSpread,
+		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(),
 	})
 	n.announce(listener.Addr().String())
 	f := &frontend{

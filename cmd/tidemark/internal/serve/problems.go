@@ -9,6 +9,7 @@ func (c *Cmd) Problems() []error {
 	var problems []error
 	for _, err := range []error{
 		c.limitFlags.check(),
+		c.memoryFlags.check(),
 		c.RedisFlags.Check(),
 		c.authFlags.check(),
 		c.connectionFlags.check(c.acceptsTokens()),

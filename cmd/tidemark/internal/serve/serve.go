@@ -30,6 +30,8 @@ type Cmd struct {
 
 	limitFlags
 
+	memoryFlags
+
 	connectionFlags
 
 	settings.RedisFlags

@@ -1,0 +1,71 @@
+package serve
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime/debug"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
+
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
+)
+
+const (
+	// limitRatio is the part of a cgroup's memory that the Go runtime may use. The rest is
+	// left for the kernel's memory of sockets and files, which counts against the cgroup.
+	limitRatio = 0.9
+	// defaultMemory stands for the memory limit of a process that has none, in bytes.
+	defaultMemory = 1 << 30
+	// shareDivisor is the number of equal shares of the memory limit. Replays, hot tails,
+	// unsent data and bodies take one each. The other half is for connections, rooms and
+	// garbage.
+	shareDivisor = 8
+
+	minReplayMemory = 1 << 20 // a few batches of one connection
+	maxReplayMemory = 1 << 40
+)
+
+// memoryFlags bound the data that clients make a node hold.
+type memoryFlags struct {
+	MaxReplayMemory int64 `default:"0" placeholder:"BYTES" group:"limits" help:"Maximum size of the event data that the node holds for catch-ups, of the data in its hot tails, and of the data that slow clients have not taken: each of the three has this limit. 0: an eighth of the memory limit, which is GOMEMLIMIT or that of the cgroup, or 1 GiB without either (default)."`
+}
+
+// check refuses a limit that is out of range.
+func (f *memoryFlags) check() error {
+	if n := f.MaxReplayMemory; n != 0 && (n < minReplayMemory || n > maxReplayMemory) {
+		return cli.UsageError(fmt.Sprintf("--max-replay-memory: %d, want %d to %d, or 0", n, minReplayMemory, maxReplayMemory))
+	}
+	return nil
+}
+
+// replayMemory returns the limit to use.
+func (f *memoryFlags) replayMemory() int64 {
+	if f.MaxReplayMemory != 0 {
+		return f.MaxReplayMemory
+	}
+	return memoryShare()
+}
+
+// setMemoryLimit makes the Go runtime respect the memory limit of the process's cgroup. The
+// environment's GOMEMLIMIT takes precedence.
+func setMemoryLimit(logger *slog.Logger) {
+	limit, err := memlimit.Set(memlimit.WithRatio(limitRatio))
+	switch {
+	case errors.Is(err, memlimit.ErrCgroupsNotSupported), errors.Is(err, memlimit.ErrNoCgroup):
+	case err != nil:
+		logger.Warn("could not read the memory limit of the cgroup: set GOMEMLIMIT", "error", err)
+	case limit != math.MaxInt64:
+		logger.Info("memory is limited", "bytes", limit)
+	}
+}
+
+// memoryShare returns an eighth of the memory limit, in bytes.
+func memoryShare() int64 {
+	limit := debug.SetMemoryLimit(-1)
+	if limit == math.MaxInt64 {
+		limit = defaultMemory
+	}
+	return limit / shareDivisor
+}
