@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
-	"github.com/tidemark/tidemark/api/internal/conn"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/wire"
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -35,6 +36,7 @@ type roomHandler struct {
 	streams *streamHandler
 	slots   *slots // of history requests
 	rates   *rateLimits
+	unsent  *limits.MemoryPool
 }
 
 // readRoom answers with a stream of the room or a page of its history, by the Accept header.
@@ -86,7 +88,7 @@ func (h *roomHandler) history(c echo.Context, room streams.Room) error {
 	default:
 		return err
 	}
-	return writePage(c, room, page)
+	return writePage(c, room, page, h.unsent)
 }
 
 // historyQuery parses the query of a request for history.
@@ -122,38 +124,74 @@ func optionalID(s string) (streams.ID, error) {
 	return streams.ParseID(s)
 }
 
-// writePage writes a page in pieces: a thousand events may be large, and they are in memory
-// once already.
-func writePage(c echo.Context, room streams.Room, page service.HistoryPage) error {
+// eventOverhead is the size, in bytes, of the members of an event in a page besides its type
+// and data.
+const eventOverhead = 128
+
+// writePage writes a page, which holds a share of unsent until the client has taken it. If
+// the pool takes the share away, the answer ends early and the client sees that it is
+// incomplete.
+func writePage(c echo.Context, room streams.Room, page service.HistoryPage, unsent *limits.MemoryPool) error {
 	w := c.Response()
+	size := eventOverhead + len(room)
+	for _, e := range page.Events {
+		size += eventOverhead + len(e.Type) + len(e.Data)
+	}
+	ender := &writeEnder{control: http.NewResponseController(w.Writer)}
+	defer ender.disarm()
+	share := unsent.Hold(int64(size), ender.end)
+	defer share.Release()
+	b := appendPage(make([]byte, 0, size), room, page)
 	w.Header().Set(echo.HeaderContentType, mediaJSON)
 	w.Header().Set(echo.HeaderCacheControl, "no-store")
 	w.WriteHeader(http.StatusOK)
-	buf := append([]byte(`{"room":"`), room...)
-	buf = append(buf, `","events":[`...)
+	_, _ = w.Write(b) // on error the client has left, or the page lost its share
+	return nil
+}
+
+// A writeEnder ends the blocked write of an answer. It does nothing after the handler has
+// returned: net/http does not allow that.
+type writeEnder struct {
+	control *http.ResponseController
+
+	mu       sync.Mutex // guards disarmed
+	disarmed bool
+}
+
+// end makes a write fail that waits for the client. Any goroutine may call it.
+func (e *writeEnder) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !e.disarmed {
+		_ = e.control.SetWriteDeadline(time.Unix(1, 0)) // in the past
+	}
+}
+
+func (e *writeEnder) disarm() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.disarmed = true
+}
+
+func appendPage(b []byte, room streams.Room, page service.HistoryPage) []byte {
+	b = append(b, `{"room":"`...)
+	b = append(b, room...)
+	b = append(b, `","events":[`...)
 	for i, e := range page.Events {
 		if i > 0 {
-			buf = append(buf, ',')
+			b = append(b, ',')
 		}
-		buf = appendPageEvent(buf, e)
-		if len(buf) < conn.MaxWrite {
-			continue
-		}
-		if _, err := w.Write(buf); err != nil {
-			return nil // the client has left
-		}
-		buf = buf[:0]
+		b = appendPageEvent(b, e)
 	}
-	buf = append(buf, `],"next":`...)
+	b = append(b, `],"next":`...)
 	if page.Next.IsZero() {
-		buf = append(buf, "null"...)
+		b = append(b, "null"...)
 	} else {
-		buf = wire.AppendID(buf, page.Next)
+		b = wire.AppendID(b, page.Next)
 	}
-	buf = append(buf, `,"truncated":`...)
-	buf = strconv.AppendBool(buf, page.Truncated)
-	_, _ = w.Write(append(buf, "}\n"...))
-	return nil
+	b = append(b, `,"truncated":`...)
+	b = strconv.AppendBool(b, page.Truncated)
+	return append(b, "}\n"...)
 }
 
 // appendPageEvent appends one event of a page. Types need no escaping, and data is JSON.

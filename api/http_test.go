@@ -1,9 +1,11 @@
 package api_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httptrace"
@@ -19,6 +21,7 @@ type httpKind struct {
 	name   string
 	tls    bool
 	shared bool // HTTP/2: streams on one connection
+	narrow bool // the server's send buffers are small
 }
 
 func httpKinds() []httpKind {
@@ -50,6 +53,16 @@ func eachHTTP(t *testing.T, test func(t *testing.T, over func(*setup))) {
 // serve starts a server for handler and returns it with a transport that uses k.
 func (k httpKind) serve(handler http.Handler) (*httptest.Server, *http.Transport) {
 	server := httptest.NewUnstartedServer(handler)
+	if k.narrow {
+		server.Config.ConnState = func(c net.Conn, s http.ConnState) {
+			if inner, ok := c.(*tls.Conn); ok {
+				c = inner.NetConn()
+			}
+			if s == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(4096)
+			}
+		}
+	}
 	server.Config.Protocols = new(http.Protocols)
 	server.Config.Protocols.SetHTTP1(true)
 	if k.tls {

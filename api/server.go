@@ -30,6 +30,7 @@ type Server struct {
 	env      *conn.Env
 	inFlight conn.InFlight // requests and connections
 	conns    conn.Set
+	unsent   *limits.MemoryPool // data that waits for slow clients
 	bodies   *limits.MemoryPool // of request bodies and WebSocket messages
 }
 
@@ -39,9 +40,11 @@ func New(node *service.Node, o *Options) *Server {
 		o = &Options{}
 	}
 	s := &Server{opts: o.withDefaults(), echo: echo.New(), life: newLifecycle()}
+	s.unsent = limits.NewMemoryPool(s.opts.UnsentMemory)
 	m := newMetrics(s.opts.Registerer)
 	s.bodies = limits.NewMemoryPool(s.opts.BodiesMemory)
 	registerPool(s.opts.Registerer, "bodies", s.bodies)
+	registerPool(s.opts.Registerer, "unsent", s.unsent)
 	s.env = s.newEnv(m)
 	s.route(node, m)
 	return s
@@ -52,6 +55,7 @@ func (s *Server) newEnv(m *metrics) *conn.Env {
 		Scheduler:    conn.NewScheduler(m.deliveries),
 		Set:          &s.conns,
 		InFlight:     &s.inFlight,
+		Unsent:       s.unsent,
 		Problems:     problem.NewReporter(s.opts.Logger, m.problems),
 		Logger:       s.opts.Logger,
 		Cut:          s.life.cut,
@@ -86,13 +90,14 @@ func (s *Server) route(node *service.Node, m *metrics) {
 		}
 		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, bodies: s.bodies, metrics: m, problems: problems}
 		streams   = &streamHandler{sse: sse, life: s.life, slots: slots, rates: rates, tracer: tracer, maxRooms: s.opts.MaxRooms}
-		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates}
+		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates, unsent: s.unsent}
 		sockets   = &webSocketHandler{slots: slots, rates: rates, ws: ws.NewServer(
 			s.env,
 			&wsBackend{Node: node, auth: auth, life: s.life, rates: rates, publisher: publisher, tracer: tracer},
 			ws.Options{
 				MaxData: s.opts.MaxData, MaxMessage: s.opts.maxEvent(), MaxRooms: s.opts.MaxRooms, MaxMessages: s.opts.MaxMessages,
 				PingEvery: s.opts.PingEvery, CheckOrigin: origins.allowPage, Refused: m.limits.WithLabelValues(limitMessages),
+				Bodies: s.bodies,
 			},
 		)}
 		health = &health{

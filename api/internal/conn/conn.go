@@ -23,6 +23,7 @@ type Env struct {
 	Set       *Set
 	InFlight  *InFlight                   // counts the connections, and may count requests too
 	Open      [Protocols]prometheus.Gauge // connections
+	Unsent    *limits.MemoryPool          // of the data that waits for clients in blocked writes; nil for no limit
 	Problems  *problem.Reporter
 	Logger    *slog.Logger
 	Cut       context.Context // ends when a shutdown has run out of time
@@ -45,7 +46,7 @@ type Recorder interface {
 // The reasons for the end of a connection that are not problems.
 const (
 	ClientLeft  = "client-left"  // the client has closed, or its network connection broke
-	ClientStuck = "client-stuck" // the client did not read, or did not answer pings
+	ClientStuck = "client-stuck" // the client did not read in time or while memory was short, or did not answer pings
 	cut         = "cut"          // a shutdown ran out of time
 )
 
@@ -162,7 +163,7 @@ func (c *Conn) HangUp(err error) Result {
 // endReason returns the reason that err gives for the end of a connection; "" for none.
 func endReason(err error) string {
 	switch {
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errEvicted):
 		return ClientStuck
 	case errors.Is(err, context.Canceled):
 		return cut

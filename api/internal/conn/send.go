@@ -64,7 +64,7 @@ func (c *Conn) record(bytes int, stats WriteStats) {
 func (c *Conn) write(b []byte, stats WriteStats, next Result) Result {
 	var n counters
 	defer c.Env.Scheduler.deliveries.take(&n)
-	return c.wrote(&n, stats, c.writer.Write(b), next)
+	return c.wrote(&n, stats, c.writeUnsent(b), next)
 }
 
 // wrote counts a write that ended with err and returns the task's result.

@@ -34,6 +34,15 @@ type Runner interface {
 	// Run does what is due, without waiting. It writes at most once.
 	Run(w *Worker) Result
 
+	// Held returns the size, in bytes, of the data that the task has taken from the node
+	// and not encoded yet.
+	Held() int
+
+	// Shed drops the data that the node has read ahead for the client, because the client
+	// has not taken a write for a second. It is called while the task waits in that write,
+	// by another goroutine, and returns before the task goes on.
+	Shed()
+
 	// Panicked is called instead of a result if Run panics: a failure for one client must
 	// not end the others.
 	Panicked(value any) Result

@@ -76,6 +76,12 @@ func (st *Stream) Run(w *conn.Worker) conn.Result {
 	return st.Send(w, st.finish(b, body), next)
 }
 
+// Held implements conn.Runner.
+func (st *Stream) Held() int { return conn.DataSize(st.batch.Items) }
+
+// Shed implements conn.Runner.
+func (st *Stream) Shed() { st.sub.Shed() }
+
 // end releases everything that the stream holds.
 func (st *Stream) end() conn.Result {
 	st.keepAlive.Stop()
@@ -136,6 +142,9 @@ func (st *Stream) fill(b []byte, body int, stats *conn.WriteStats) ([]byte, conn
 // encode appends the batch, as far as it fits into one write.
 func (st *Stream) encode(b []byte, stats *conn.WriteStats) []byte {
 	b = conn.AppendItems(b, &st.batch, stats, st.encoder.item)
+	if st.batch.Items == nil && !st.batch.Live {
+		st.sub.Encoded()
+	}
 	if st.batch.Items == nil && st.batch.ReplayDone {
 		st.batch.ReplayDone = false
 		if c, ok := st.sub.Position(); ok {

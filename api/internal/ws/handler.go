@@ -24,15 +24,27 @@ func (k *Session) handle() {
 			k.queues.handlerEnded()
 		}
 	}()
-	for messages := k.queues.takeMessages(); messages != nil; messages = k.queues.takeMessages() {
-		k.execute(messages)
+	for k.executeNext() {
 	}
+}
+
+// executeNext executes the messages in the message queue. It returns false if the handler
+// must end.
+func (k *Session) executeNext() (more bool) {
+	messages, dropped := k.queues.takeMessages()
+	release(dropped)
+	defer release(messages) // also after a panic
+	k.execute(messages)
+	return messages != nil
 }
 
 // execute executes messages and answers each. Consecutive publishes are stored together.
 func (k *Session) execute(messages []message) {
 	var publishes []request
 	for _, raw := range messages {
+		if k.queues.dropping() {
+			return
+		}
 		m, err := parseRequest(raw.text)
 		if raw.refuse {
 			err = k.limiter.err()

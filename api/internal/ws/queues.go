@@ -1,10 +1,12 @@
 package ws
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/gorilla/websocket"
 
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -14,15 +16,24 @@ const (
 	// stops reading.
 	maxUnhandled      = 64
 	maxUnhandledBytes = 1 << 20
-	// maxAnswers bounds the answers that were not written. Beyond that, the handler
-	// waits: the client does not read the answers to its messages.
-	maxAnswers = 64
+	// maxAnswers bounds the answers that were not written, and maxAnswerBytes their total
+	// size, except that a single answer may exceed it: an answer repeats text of its message.
+	// Beyond that, the handler waits: the client does not read the answers to its messages.
+	maxAnswers     = 64
+	maxAnswerBytes = 16 << 10
 )
 
 // A message is a text message of the client.
 type message struct {
 	text   []byte
-	refuse bool // the client sends too much: answer with an error
+	refuse bool                // the client sends too much: answer with an error
+	share  *limits.MemoryShare // released when the message is answered or dropped
+}
+
+func release(messages []message) {
+	for _, m := range messages {
+		m.share.Release()
+	}
 }
 
 // An answer is a frame for the client, together with the subscription that begins after it
@@ -44,6 +55,7 @@ type queues struct {
 	messageBytes int
 	handling     bool // the handler runs
 	answers      []answer
+	answerBytes  int    // frames of answers
 	pong         []byte // control frames to write; nil for none
 	closeFrame   []byte // stays set once it is written
 	ready        []*roomSub
@@ -87,19 +99,38 @@ func (q *queues) put(m message) (accepted, start bool) {
 	return true, start
 }
 
-// takeMessages empties the message queue. If it returns nil, because the queue was empty or
-// answers are dropped, the handler must end.
-func (q *queues) takeMessages() []message {
+// takeMessages empties the message queue. If messages is nil, because the queue was empty or
+// answers are dropped, the handler must end, and release the dropped messages.
+func (q *queues) takeMessages() (messages, dropped []message) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	messages := q.messages
+	messages = q.messages
 	q.messages, q.messageBytes = nil, 0
-	if q.state >= stateClosing || messages == nil {
+	if q.state >= stateOverloaded || messages == nil {
 		q.handling = false
-		return nil
+		return nil, messages
 	}
 	q.changed.Broadcast()
-	return messages
+	return messages, nil
+}
+
+// overload drops the text of the messages that wait, and ends the session. The handler ends
+// after the operation that it executes.
+func (q *queues) overload() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.state = max(q.state, stateOverloaded)
+	for i := range q.messages {
+		q.messages[i].text = nil
+	}
+	q.changed.Broadcast()
+}
+
+// dropping reports whether messages and answers are dropped.
+func (q *queues) dropping() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.state >= stateOverloaded
 }
 
 // handlerEnded notes that the handler has ended by a panic.
@@ -113,19 +144,30 @@ func (q *queues) handlerEnded() {
 func (q *queues) putAnswer(a answer) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for len(q.answers) >= maxAnswers && q.state < stateClosing {
+	for len(q.answers) > 0 && (len(q.answers) >= maxAnswers || q.answerBytes+len(a.frame) > maxAnswerBytes) && q.state < stateOverloaded {
 		q.changed.Wait()
 	}
+	if q.state >= stateOverloaded {
+		a.frame = nil // it will not be written
+	}
 	q.answers = append(q.answers, a) // also a dropped one: the session's end closes its subscription
+	q.answerBytes += len(a.frame)
 }
 
 func (q *queues) takeAnswers() []answer {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	answers := q.answers
-	q.answers = nil
+	q.answers, q.answerBytes = nil, 0
 	q.changed.Broadcast()
 	return answers
+}
+
+// heldAnswers returns the size of the answers that were not written.
+func (q *queues) heldAnswers() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.answerBytes
 }
 
 // putControl queues a control frame. Of several pongs the last one suffices (RFC 6455,
@@ -170,6 +212,18 @@ func (q *queues) putReady(s *roomSub) {
 		s.queued = true
 		q.ready = append(q.ready, s)
 	}
+}
+
+// putUnfinished puts a subscription whose batch is not written before all others. A client
+// that reads slowly then makes the session hold one batch, not one per room.
+func (q *queues) putUnfinished(s *roomSub) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s.queued {
+		q.ready = slices.DeleteFunc(q.ready, func(other *roomSub) bool { return other == s })
+	}
+	s.queued = true
+	q.ready = slices.Insert(q.ready, 0, s)
 }
 
 // takeReady returns the next subscription that may have events; nil for none. Subscriptions

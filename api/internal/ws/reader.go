@@ -12,6 +12,9 @@ import (
 	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
+// messageOverhead is the memory, in bytes, that a waiting message takes besides its text.
+const messageOverhead = 256
+
 // read is the session's reader. It reads until the connection ends. It waits with little on
 // its stack and reads in another goroutine when data has arrived: the stack of a goroutine
 // that waits is most of the memory of an idle session.
@@ -50,28 +53,68 @@ func (k *Session) readAvailable() (ended bool) {
 // readMessage waits for a message and puts it into the message queue. An error ends the
 // reading.
 func (k *Session) readMessage() error {
-	kind, text, err := k.ws.ReadMessage()
+	kind, r, err := k.ws.NextReader()
+	var m message
+	if err == nil {
+		m, err = k.readText(r)
+	}
 	switch {
+	case err != nil && k.queues.dropping():
+		k.boundRead() // instead of the deadline that overload has set
+		return problem.ErrDraining
 	case errors.Is(err, websocket.ErrReadLimit):
 		k.closeWith(websocket.CloseMessageTooBig, "")
 	case err == nil && kind != websocket.TextMessage:
+		m.share.Release()
 		k.closeWith(websocket.CloseUnsupportedData, "send text frames only")
 		return problem.ErrMessage
 	case err == nil:
-		return k.receive(text)
+		return k.receive(m)
 	}
 	return err
 }
 
+// readText reads a message. Its memory is counted before it is used.
+func (k *Session) readText(r io.Reader) (m message, err error) {
+	m.text = make([]byte, 0, readBuffer)
+	m.share = k.server.opts.Bodies.Hold(messageOverhead+readBuffer, k.overload)
+	for {
+		n, err := r.Read(m.text[len(m.text):cap(m.text)])
+		m.text = m.text[:len(m.text)+n]
+		switch {
+		case err == io.EOF:
+			return m, nil
+		case err != nil:
+			m.share.Release()
+			return message{}, err
+		case len(m.text) == cap(m.text):
+			m.share.Grow(int64(cap(m.text)))
+			m.text = append(make([]byte, 0, 2*cap(m.text)), m.text...)
+		}
+	}
+}
+
+// overload ends the session because the node cannot keep its messages. It is called by the
+// pool, in any goroutine, and does not call the pool.
+func (k *Session) overload() {
+	k.queues.overload()
+	_ = k.upgraded.SetReadDeadline(time.Unix(1, 0)) // in the past: ends the reading
+	k.Wake()
+}
+
 // receive puts a message into the message queue, and starts the handler if it does not
 // run. An error means that the session reads no more messages.
-func (k *Session) receive(text []byte) error {
+func (k *Session) receive(m message) error {
 	refuse, err := k.countMessage()
 	if err != nil {
+		m.share.Release()
 		return err
 	}
-	accepted, start := k.queues.put(message{text, refuse})
+	m.refuse = refuse || k.refusing
+	k.refusing = false
+	accepted, start := k.queues.put(m)
 	if !accepted {
+		m.share.Release()
 		return problem.ErrDraining
 	}
 	if start {
@@ -95,6 +138,16 @@ func (k *Session) countMessage() (refuse bool, err error) {
 	k.queues.advance(stateFlooding)
 	k.Wake()
 	return true, problem.ErrDraining
+}
+
+// countFrame counts the small parts of a message like messages.
+func (k *Session) countFrame(h frameHead) error {
+	if !h.smallPart() {
+		return nil
+	}
+	refuse, err := k.countMessage()
+	k.refusing = k.refusing || refuse
+	return err
 }
 
 // readHeartbeat takes a complete ping or pong out of the read buffer, and reports whether

@@ -24,6 +24,9 @@ type roomSub struct {
 // encode appends the batch, as far as it fits into one write.
 func (s *roomSub) encode(b []byte, stats *conn.WriteStats) []byte {
 	b = conn.AppendItems(b, &s.batch, stats, s.item)
+	if s.batch.Items == nil && !s.batch.Live {
+		s.sub.Encoded()
+	}
 	if s.batch.Items == nil && s.batch.ReplayDone {
 		s.batch.ReplayDone = false
 		if c, ok := s.sub.Position(); ok {

@@ -55,6 +55,10 @@ type Options struct {
 	MaxMessages int           // a second; 0 means no limit
 	PingEvery   time.Duration // three pings without an answer close the session
 
+	// Bodies bounds the messages of all sessions that are being read, wait, or are being
+	// executed, together with the bodies of requests; nil for no limit.
+	Bodies *limits.MemoryPool
+
 	CheckOrigin func(*http.Request) bool
 	Refused     prometheus.Counter // messages beyond MaxMessages
 }
@@ -132,6 +136,9 @@ func (s *Server) Upgrade(w *echo.Response, r *http.Request, q Request) *Session 
 	k.Init(k, uw.conn.Conn)
 	k.queues.init()
 	uw.conn.control = k.queueControl
+	if k.limiter != nil {
+		uw.conn.scanner, uw.conn.found = new(frameScanner), k.countFrame
+	}
 	return k
 }
 

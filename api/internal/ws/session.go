@@ -32,6 +32,8 @@ type Session struct {
 	address  string        // publishes count against its rate limit; "" if they do not
 	limiter  *messageLimiter
 
+	refusing bool // the message being read has too many small frames; owned by the reader
+
 	unanswered atomic.Int32 // pings since the client was last heard
 	queues     queues
 	expiry     expiry
@@ -69,6 +71,8 @@ func (k *Session) end() conn.Result {
 	for _, s := range k.subs {
 		s.close()
 	}
+	_, dropped := k.queues.takeMessages()
+	release(dropped)
 	for _, a := range k.queues.takeAnswers() {
 		if a.begin != nil {
 			a.begin.close()
@@ -122,6 +126,22 @@ func (k *Session) Run(w *conn.Worker) conn.Result {
 	return k.Send(w, b, next)
 }
 
+// Held implements conn.Runner. At most one subscription has a batch: see queues.putReady.
+func (k *Session) Held() int {
+	held := k.queues.heldAnswers()
+	for _, s := range k.subs {
+		held += conn.DataSize(s.batch.Items)
+	}
+	return held
+}
+
+// Shed implements conn.Runner.
+func (k *Session) Shed() {
+	for _, s := range k.subs {
+		s.sub.Shed()
+	}
+}
+
 // checkDue moves the state forward as the wake reasons demand. ExpiryDue stays due if the
 // client must be warned.
 func (k *Session) checkDue() {
@@ -146,6 +166,8 @@ func (k *Session) queueClose(s state) {
 	switch s {
 	case stateExpired:
 		k.closeWith(closeUnauthorized, problem.CodeOf(problem.ErrExpired))
+	case stateOverloaded:
+		k.closeWith(websocket.CloseTryAgainLater, problem.CodeOf(problem.ErrOverloaded))
 	case stateFlooding:
 		k.closeWith(websocket.ClosePolicyViolation, problem.CodeOf(problem.ErrRateLimited))
 	default:
@@ -171,6 +193,13 @@ func (k *Session) queueControl(frame []byte) {
 }
 
 func (k *Session) boundRead() { _ = k.upgraded.SetReadDeadline(time.Now().Add(closeTimeout)) }
+
+// markUnfinished makes the task continue with s, whose batch is not written, before it looks
+// for events of other subscriptions.
+func (k *Session) markUnfinished(s *roomSub) {
+	k.queues.putUnfinished(s)
+	k.Wake()
+}
 
 // markReady makes the task look for events of s. Any goroutine may call it.
 func (k *Session) markReady(s *roomSub) {

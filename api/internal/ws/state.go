@@ -8,12 +8,14 @@ package ws
 //	stateOpen              the node drains                        stateDraining
 //	open or draining       the client sends far too much          stateFlooding
 //	any of these           the grant ends                         stateExpired
+//	any of these           its messages exceed the node's memory  stateOverloaded
 //	any of these           a close frame is written               stateClosing
 //	any                    the transport is closed                stateClosed
 //
 // From stateDraining on, new messages are not read; the close frame follows the answers
-// to the messages already read. In stateExpired no events are written. From stateClosing
-// on, nothing is written, and answers are dropped.
+// to the messages already read. From stateExpired on, no events are written. From
+// stateOverloaded on, waiting messages and new answers are dropped. From stateClosing on,
+// nothing is written.
 type state int
 
 const (
@@ -21,6 +23,7 @@ const (
 	stateDraining
 	stateFlooding
 	stateExpired
+	stateOverloaded
 	stateClosing
 	stateClosed
 )

@@ -38,6 +38,22 @@ type upgradedConn struct {
 	net.Conn
 	read    *bufio.Reader      // of Conn; the library reads from it
 	control func(frame []byte) // queues a control frame; nil during the handshake
+
+	scanner *frameScanner         // of the bytes read; nil without a message limit
+	found   func(frameHead) error // called for each frame; an error ends the reading
+}
+
+// Read implements net.Conn.
+func (c *upgradedConn) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if c.scanner == nil {
+		return n, err
+	}
+	if flood := c.scanner.scan(b[:n], c.found); flood != nil {
+		c.scanner = nil
+		return 0, flood
+	}
+	return n, err
 }
 
 // Write implements net.Conn.

@@ -15,7 +15,9 @@ import (
 // next result.
 func (k *Session) fill(b []byte, s state, stats *conn.WriteStats) ([]byte, conn.Result) {
 	for _, a := range k.queues.takeAnswers() {
-		b = appendFrame(b, websocket.TextMessage, a.frame)
+		if a.frame != nil {
+			b = appendFrame(b, websocket.TextMessage, a.frame)
+		}
 		k.apply(a)
 	}
 	pong, closeFrame := k.queues.takeControl()
@@ -27,7 +29,7 @@ func (k *Session) fill(b []byte, s state, stats *conn.WriteStats) ([]byte, conn.
 	if stuck {
 		return b, conn.Closed
 	}
-	if s == stateExpired {
+	if s >= stateExpired {
 		return b, conn.Idle
 	}
 	for len(b) < conn.MaxWrite {
@@ -103,7 +105,10 @@ func (k *Session) appendEvents(b []byte, s *roomSub, stats *conn.WriteStats) (_ 
 		s.batch = batch
 	}
 	b = s.encode(b, stats)
-	if !s.batch.Empty() || s.batch.More {
+	switch {
+	case !s.batch.Empty():
+		k.markUnfinished(s)
+	case s.batch.More:
 		k.markReady(s)
 	}
 	return b, false
@@ -117,7 +122,7 @@ func (k *Session) awaitLog(s *roomSub) conn.Result {
 	case err == nil:
 		s.retry.Stop()
 		s.batch = batch
-		k.markReady(s)
+		k.markUnfinished(s)
 		return conn.Again
 	case !errors.Is(err, streams.ErrUnavailable):
 		return k.HangUp(err)

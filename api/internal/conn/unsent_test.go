@@ -1,0 +1,111 @@
+package conn
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/limits"
+)
+
+// A stallRunner writes messages to a client that may not read. Shed and Run use its fields
+// without a lock, so the race detector finds a Shed that overlaps with the task.
+type stallRunner struct {
+	Conn
+	writes int // left
+	held   int
+	sheds  []time.Time
+	ended  error
+}
+
+// newStallRunner starts a runner that writes to the returned pipe, in a bubble of synctest.
+func newStallRunner(pool *limits.MemoryPool, writes int) (r *stallRunner, client net.Conn) {
+	client, server := net.Pipe()
+	logger := slog.New(slog.DiscardHandler)
+	env := &Env{
+		Scheduler: NewScheduler(NewDeliveries()), Set: new(Set), InFlight: new(InFlight), Unsent: pool, Logger: logger,
+		Problems:     problem.NewReporter(logger, prometheus.NewCounterVec(prometheus.CounterOpts{Name: "x"}, []string{"code"})),
+		Cut:          context.Background(),
+		WriteTimeout: 2 * time.Minute,
+	}
+	for p := range Protocols {
+		env.Open[p] = prometheus.NewGauge(prometheus.GaugeOpts{Name: "y"})
+	}
+	r = &stallRunner{Conn: Conn{Env: env}, writes: writes, held: 1000}
+	r.Init(r, server)
+	r.Start()
+	return r, client
+}
+
+func (r *stallRunner) Run(w *Worker) Result {
+	switch {
+	case r.Closed():
+		return r.Finish(200, "")
+	case r.writes == 0:
+		return Idle
+	}
+	r.writes--
+	return r.Send(w, make([]byte, 500), Again)
+}
+
+func (r *stallRunner) Held() int { return r.held }
+func (r *stallRunner) Shed()     { r.sheds = append(r.sheds, time.Now()) }
+
+// A task drops the data that was read ahead when its client has not taken a write for a
+// second, once per write, and then goes on as before.
+func TestShed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		r, client := newStallRunner(nil, 3)
+		time.Sleep(shedAfter / 2)
+		_, _ = io.ReadFull(client, make([]byte, 500)) // in time
+		time.Sleep(30 * time.Second)                  // the second write waits
+		_, _ = io.ReadFull(client, make([]byte, 500))
+		_, _ = io.ReadFull(client, make([]byte, 500))
+		synctest.Wait()
+		if len(r.sheds) != 1 || r.sheds[0].Sub(begun) != shedAfter/2+shedAfter {
+			t.Errorf("shed at %v, begun at %v", r.sheds, begun)
+		}
+		client.Close()
+	})
+}
+
+// The pool takes the share of the client that has read nothing for longest, and its
+// connection ends. A client that has read meanwhile keeps its connection.
+func TestEviction(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool := limits.NewMemoryPool(3500) // a write of 500 with 1000 held fits twice
+		reads, clientThatReads := newStallRunner(pool, 3)
+		synctest.Wait()
+		stalled, stalledClient := newStallRunner(pool, 1)
+		synctest.Wait()
+		_, _ = io.ReadFull(clientThatReads, make([]byte, 500))
+		synctest.Wait()
+		later, laterClient := newStallRunner(pool, 1)
+		synctest.Wait()
+		for name, got := range map[string][2]bool{
+			"that reads": {reads.Closed(), false}, "that stalled first": {stalled.Closed(), true}, "that stalled later": {later.Closed(), false},
+		} {
+			if got[0] != got[1] {
+				t.Errorf("the connection of the client %s is closed: %v, want %v", name, got[0], got[1])
+			}
+		}
+		if pool.Evicted() != 1 {
+			t.Errorf("%d evictions, want 1", pool.Evicted())
+		}
+		for _, c := range []net.Conn{clientThatReads, stalledClient, laterClient} {
+			c.Close()
+		}
+		synctest.Wait()
+		if pool.Used() != 0 {
+			t.Errorf("%d bytes are still counted", pool.Used())
+		}
+	})
+}
