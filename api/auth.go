@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/peers"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/sse"
 )
@@ -56,6 +57,7 @@ func (a *authenticator) identify(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		setGrant(c, g)
+		peers.ConnOf(r.Context()).Identified()
 		recordOf(c).setGrant(g)
 		return next(c)
 	}

@@ -57,6 +57,11 @@ type Options struct {
 	// they do not all reconnect at once; default 2 s.
 	DrainSpread time.Duration
 
+	// MaxConnections and MaxConnectionsPerAddress bound the TCP connections that Listen
+	// accepts, idle ones included, of the node and of one client address: four times the
+	// value, and at least 64. Set them to the limits of ConnectionLimiter; default: no limit.
+	MaxConnections, MaxConnectionsPerAddress int
+
 	// UnsentMemory bounds the data, in bytes, that all slow clients together make the node
 	// hold until they take it; default 128 MiB. If more is needed, the client that has taken
 	// nothing for longest is disconnected. It can resume with its cursor.

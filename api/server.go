@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/clientip"
 	"github.com/tidemark/tidemark/api/internal/conn"
+	"github.com/tidemark/tidemark/api/internal/peers"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/sse"
 	"github.com/tidemark/tidemark/api/internal/ws"
@@ -32,6 +34,7 @@ type Server struct {
 	conns    conn.Set
 	unsent   *limits.MemoryPool // data that waits for slow clients
 	bodies   *limits.MemoryPool // of request bodies and WebSocket messages
+	guard    *peers.Guard
 }
 
 // New returns a Server for node. nil options mean the defaults.
@@ -46,6 +49,10 @@ func New(node *service.Node, o *Options) *Server {
 	registerPool(s.opts.Registerer, "bodies", s.bodies)
 	registerPool(s.opts.Registerer, "unsent", s.unsent)
 	s.env = s.newEnv(m)
+	s.guard = peers.New(peers.Options{
+		MaxConnections: s.opts.MaxConnections, MaxConnectionsPerAddress: s.opts.MaxConnectionsPerAddress,
+		Trusted: clientip.Proxies(s.opts.TrustedProxies).Trusts,
+	})
 	s.route(node, m)
 	return s
 }
@@ -105,13 +112,16 @@ func (s *Server) route(node *service.Node, m *metrics) {
 		}
 	)
 	e.HTTPErrorHandler = observer.answerError
-	e.Use(observer.observe)
+	e.Use(observer.observe, countResets)
 	if tracer != nil {
 		e.Use(tracer.trace)
 	}
 	e.Use(recoverPanic(problems), noSniff, limitHeader(s.opts.MaxHeader))
 	if len(s.opts.Origins) > 0 {
 		e.Use(origins.cors())
+	}
+	if s.opts.Access != nil {
+		e.Use(limitStrangers(auth.sse))
 	}
 	e.Use(auth.identify)
 
@@ -137,8 +147,21 @@ func (s *Server) route(node *service.Node, m *metrics) {
 	}
 }
 
-// ServeHTTP implements http.Handler.
+// Listen returns a listener for an http.Server whose handler is s. It closes the connections
+// of l beyond the limits. The http.Server's ConnContext must be ConnContext.
+func (s *Server) Listen(l net.Listener) net.Listener { return s.guard.Listen(l) }
+
+// ConnContext returns the context for the requests on a connection.
+func ConnContext(ctx context.Context, c net.Conn) context.Context { return peers.WithConn(ctx, c) }
+
+// ServeHTTP implements http.Handler. A request that its client has already given up costs
+// nothing more: over HTTP/2, clients can send and reset requests faster than a node can
+// answer them.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Context().Err() != nil {
+		peers.ConnOf(r.Context()).Reset()
+		return
+	}
 	s.inFlight.Add()
 	defer s.inFlight.Done()
 	// Set for every request, because the connection may still have the last one's. A writer
@@ -149,7 +172,19 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// request on a dying connection. Over HTTP/2, net/http sends GOAWAY instead.
 		w.Header().Set("Connection", "close")
 	}
+	if s.opts.Access == nil || r.ProtoMajor < 2 {
+		s.echo.ServeHTTP(w, r)
+		return
+	}
+	peer := peers.ConnOf(r.Context())
+	peer.Begin()
+	defer peer.End()
 	s.echo.ServeHTTP(w, r)
+	if peer.Stranger() {
+		// The request counts as open until the client has taken the answer. Otherwise
+		// net/http writes the rest after this function has returned.
+		_ = http.NewResponseController(w).Flush()
+	}
 }
 
 // Announce makes the node report that it is not ready, and asks every client to use another

@@ -43,7 +43,7 @@ func TestScenario35HalfOpenPeers(t *testing.T) {
 		return
 	}
 	i := newInternet(t)
-	s := serve(t, "--listen=0.0.0.0:8080", "--insecure", "--data", t.TempDir())
+	s := serve(t, "--listen=0.0.0.0:8080", "--insecure", "--h2c", "--data", t.TempDir())
 	before := s.awaitRest()
 	here := i.newClientNet("it takes nothing")
 	down, deaf, dumb := i.newClientNet("its line is down"), i.newClientNet("nothing reaches it"), i.newClientNet("nothing comes from it")

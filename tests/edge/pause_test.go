@@ -71,7 +71,7 @@ func TestScenario39SecondSignalInThePause(t *testing.T) {
 // reset. A client that reads nothing does not hold up the node.
 func TestScenario39OverHTTP2(t *testing.T) {
 	const streams = 20
-	s := serve(t, "--data", t.TempDir(), "--drain-spread=500ms")
+	s := serve(t, "--h2c", "--data", t.TempDir(), "--drain-spread=500ms")
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	defer transport.CloseIdleConnections()

@@ -67,6 +67,9 @@ func peerOf(r *http.Request) netip.Addr {
 	return ap.Addr().Unmap().WithZone("")
 }
 
+// Trusts reports whether addr, at the other end of a connection, is a trusted proxy.
+func (p Proxies) Trusts(addr netip.Addr) bool { return p.trust(addr) }
+
 // trust reports whether addr is the address of a trusted proxy.
 func (p Proxies) trust(addr netip.Addr) bool {
 	return slices.ContainsFunc(p, func(network netip.Prefix) bool {

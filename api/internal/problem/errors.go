@@ -38,6 +38,7 @@ var (
 	ErrExpiring      = errors.New("the token is about to expire: send a new one with the op auth")
 	ErrRateLimited   = errors.New("too many events, messages or reads in too short a time")
 	ErrOverloaded    = errors.New("this node has too little memory for the requests that wait: repeat the request")
+	ErrStreams       = errors.New("too many requests at once on a connection that has shown no valid credential")
 	ErrDraining      = errors.New("this node is shutting down: connect again to reach another node")
 
 	// ErrTooManyNewRooms refuses an event because its room does not exist and the caller has

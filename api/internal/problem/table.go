@@ -79,6 +79,8 @@ var kinds = []Kind{
 	{err: limits.ErrAddressFull, Status: http.StatusTooManyRequests, Code: "too-many-connections", Title: "Too many connections", retryAfter: 10},
 	{err: limits.ErrUserFull, Status: http.StatusTooManyRequests, Code: "too-many-connections", Title: "Too many connections", retryAfter: 10},
 	{err: ErrOverloaded, Status: http.StatusServiceUnavailable, Code: "overloaded", Title: "The node is out of memory for requests", retryAfter: 1, expected: true},
+	{err: service.ErrBusy, Status: http.StatusServiceUnavailable, Code: "overloaded", Title: "The node is out of memory for requests", retryAfter: 1, expected: true},
+	{err: ErrStreams, Status: http.StatusTooManyRequests, Code: "too-many-requests", Title: "Too many requests at once", retryAfter: 1},
 	{err: ErrDraining, Status: http.StatusServiceUnavailable, Code: "draining", Title: "The node is shutting down", retryAfter: 1, expected: true},
 	{err: ErrInternal, Status: http.StatusInternalServerError, Code: "internal", Title: "Internal error", hidden: true},
 }

@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/tidemark/tidemark/api"
 )
 
 const (
@@ -38,8 +40,9 @@ const (
 )
 
 // newHTTPServer returns the HTTP server of a node, with TLS if c is not nil.
-func newHTTPServer(handler http.Handler, c *certificate, f *limitFlags, logger *slog.Logger) *http.Server {
-	web := newServer(handler, c)
+func newHTTPServer(handler http.Handler, c *certificate, h2c bool, f *limitFlags, logger *slog.Logger) *http.Server {
+	web := newServer(handler, c, h2c)
+	web.ConnContext = api.ConnContext
 	web.ReadHeaderTimeout = f.HeaderTimeout // also bounds the TLS handshake
 	web.IdleTimeout = f.IdleTimeout
 	web.MaxHeaderBytes = headerRoom * f.MaxHeader
@@ -47,9 +50,9 @@ func newHTTPServer(handler http.Handler, c *certificate, f *limitFlags, logger *
 	return web
 }
 
-// newServer returns a server for HTTP/1.1 and HTTP/2. Without TLS it also accepts HTTP/2
-// from clients that start with it (RFC 9113, 3.3), as proxies do.
-func newServer(handler http.Handler, c *certificate) *http.Server {
+// newServer returns a server for HTTP/1.1 and, with TLS, HTTP/2. With h2c it also accepts
+// HTTP/2 without TLS from clients that start with it (RFC 9113, 3.3), as some proxies do.
+func newServer(handler http.Handler, c *certificate, h2c bool) *http.Server {
 	web := &http.Server{Handler: handler, WriteTimeout: writeWait, Protocols: new(http.Protocols), HTTP2: &http.HTTP2Config{
 		MaxConcurrentStreams: maxStreams, MaxReadFrameSize: maxFrame, SendPingTimeout: pingAfter, PingTimeout: pingWait,
 		// A client may read nothing and still send frames. Pings do not detect it, and
@@ -59,7 +62,7 @@ func newServer(handler http.Handler, c *certificate) *http.Server {
 	}}
 	web.Protocols.SetHTTP1(true)
 	if c == nil {
-		web.Protocols.SetUnencryptedHTTP2(true)
+		web.Protocols.SetUnencryptedHTTP2(h2c)
 		return web
 	}
 	web.Protocols.SetHTTP2(true)

@@ -27,7 +27,7 @@ func TestClientThatOnlySends(t *testing.T) {
 				err = http.NewResponseController(w).Flush()
 			}
 			ended <- time.Now()
-		}), nil)
+		}), nil, true)
 		listener := &oneConn{conn: make(chan net.Conn, 1), done: make(chan struct{})}
 		listener.conn <- conn
 		var serving sync.WaitGroup

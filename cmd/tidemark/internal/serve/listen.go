@@ -14,6 +14,7 @@ import (
 // listenFlags set the address of the node.
 type listenFlags struct {
 	Listen   string `default:"127.0.0.1:8080" placeholder:"ADDR" help:"Address to listen on: host:port, or unix:/path for a Unix socket (default ${default})."`
+	H2C      bool   `name:"h2c" env:"TIDEMARK_H2C" help:"Also accept HTTP/2 without TLS, from clients that start with it, such as some proxies. Without TLS the node otherwise speaks HTTP/1.1 only."`
 	Insecure bool   `help:"Listen on an address other than loopback without authentication. Anyone who can reach the port can then publish and read everything."`
 }
 

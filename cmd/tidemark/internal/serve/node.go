@@ -94,10 +94,11 @@ func (n *node) run(ctx context.Context) error {
 		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(memoryShare()),
 		AccessLog: n.accessLogger(n.logger), Version: n.build.Version,
 		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(),
+		MaxConnections: n.MaxConnections, MaxConnectionsPerAddress: n.MaxConnectionsPerAddress,
 	})
 	n.announce(listener.Addr().String())
 	f := &frontend{
-		listener: listener, web: newHTTPServer(edge, certificate, &n.limitFlags, n.logger), edge: edge,
+		listener: edge.Listen(listener), web: newHTTPServer(edge, certificate, n.H2C, &n.limitFlags, n.logger), edge: edge,
 		drainFlags: n.drainFlags, logger: n.logger,
 	}
 	return f.serve(ctx)

@@ -1,6 +1,9 @@
 package serve
 
-import "github.com/tidemark/tidemark/access"
+import (
+	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
+)
 
 // Problems returns the reasons why a node with these settings would not start: values out of
 // range, contradictions, settings without effect, and unusable files. It uses no network
@@ -16,6 +19,7 @@ func (c *Cmd) Problems() []error {
 		c.checkCredentials(),
 		c.listenFlags.check(c.requiresCredentials()),
 		c.tlsFlags.check(),
+		c.checkH2C(),
 		c.drainFlags.check(),
 		c.checkEventLog(),
 		checkTracing(c.name()),
@@ -39,6 +43,14 @@ func (c *Cmd) checkCredentials() error {
 	}
 	if err := access.Check(options); err != nil {
 		return unusableKeys(err)
+	}
+	return nil
+}
+
+// checkH2C refuses a flag that has no effect.
+func (c *Cmd) checkH2C() error {
+	if c.H2C && c.TLSCert != "" {
+		return cli.UsageError("--h2c has no effect with --tls-cert: over TLS the node always accepts HTTP/2")
 	}
 	return nil
 }

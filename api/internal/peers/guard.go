@@ -1,0 +1,233 @@
+// Package peers bounds what the peers of TCP connections can cost a node before a request
+// is handled: open connections, streams without a credential, and requests that are reset.
+package peers
+
+import (
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/tidemark/tidemark/limits"
+)
+
+const (
+	// A connection limit counts streams and WebSockets. Each has a connection, and a
+	// client may have idle ones beside them: socketsPerSlot times the limit are accepted,
+	// and at least minSockets.
+	socketsPerSlot = 4
+	minSockets     = 64
+
+	// resetRate is how many requests per second, and resetBurst how many at once, the
+	// clients of an address may give up before the answer. A browser gives up a few dozen
+	// when its user leaves a page. One that resets 2,000 streams is one of CVE-2023-44487.
+	resetRate  = 200
+	resetBurst = 2000
+	// banTime is how long an address beyond resetRate is refused.
+	banTime = 10 * time.Second
+
+	// maxAddresses bounds the addresses that are remembered without a connection, for
+	// their resets.
+	maxAddresses = 10_000
+	// sweepSteps bounds the work of forgetting one.
+	sweepSteps = 16
+)
+
+// Options are the limits of a Guard.
+type Options struct {
+	MaxConnections           int // streams and WebSockets of the node; 0 for no limit
+	MaxConnectionsPerAddress int // of an address; 0 for no limit
+
+	// Trusted reports whether a peer is a proxy with many clients. No limit applies to it.
+	Trusted func(netip.Addr) bool
+}
+
+// A Guard accepts connections within its limits.
+type Guard struct {
+	maxSockets, maxPerAddress int // 0 for no limit
+	trusted                   func(netip.Addr) bool
+
+	mu        sync.Mutex // guards the fields below, and those of addresses and Conns that say so
+	sockets   int
+	addresses map[netip.Prefix]*address
+	without   int // addresses without a connection
+}
+
+// An address is a caller's network, as the limits count it. Guard.mu guards it.
+type address struct {
+	network netip.Prefix
+	sockets int
+	first   *Conn         // the list of its connections
+	resets  *rate.Limiter // nil before the first reset
+	banned  time.Time     // until when it is refused
+}
+
+// New returns a Guard.
+func New(o Options) *Guard {
+	return &Guard{
+		maxSockets: socketLimit(o.MaxConnections), maxPerAddress: socketLimit(o.MaxConnectionsPerAddress),
+		trusted: o.Trusted, addresses: make(map[netip.Prefix]*address),
+	}
+}
+
+// socketLimit returns the number of TCP connections that belongs to a connection limit.
+func socketLimit(slots int) int {
+	if slots == 0 {
+		return 0
+	}
+	return max(socketsPerSlot*slots, minSockets)
+}
+
+// Listen returns a listener that closes the connections of l beyond the limits. Connections
+// over Unix sockets and from trusted proxies are accepted as they are.
+func (g *Guard) Listen(l net.Listener) net.Listener { return &listener{l, g} }
+
+type listener struct {
+	net.Listener
+	guard *Guard
+}
+
+// Accept implements net.Listener.
+func (l *listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		tcp, ok := c.(*net.TCPConn)
+		if !ok {
+			return c, nil
+		}
+		peer := tcp.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().WithZone("")
+		if l.guard.trusted(peer) {
+			return c, nil
+		}
+		if guarded := l.guard.admit(tcp, peer); guarded != nil {
+			return guarded, nil
+		}
+		_ = tcp.SetLinger(0) // keeps no state for a refused client
+		_ = tcp.Close()
+	}
+}
+
+// admit counts a connection, and returns nil if it must be refused.
+func (g *Guard) admit(tcp *net.TCPConn, peer netip.Addr) *Conn {
+	network := limits.NetworkOf(peer)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.maxSockets > 0 && g.sockets >= g.maxSockets {
+		return nil
+	}
+	a := g.addresses[network]
+	switch {
+	case a == nil:
+		a = g.addLocked(network)
+	case a.banned.After(time.Now()), g.maxPerAddress > 0 && a.sockets >= g.maxPerAddress:
+		return nil
+	}
+	c := &Conn{TCPConn: tcp, guard: g, address: a, next: a.first}
+	if a.first != nil {
+		a.first.previous = c
+	} else {
+		g.without--
+	}
+	a.first = c
+	a.sockets++
+	g.sockets++
+	return c
+}
+
+func (g *Guard) addLocked(network netip.Prefix) *address {
+	a := &address{network: network}
+	g.addresses[network] = a
+	g.without++
+	return a
+}
+
+// release forgets a connection that is closed.
+func (g *Guard) release(c *Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if c.released {
+		return
+	}
+	c.released = true
+	a := c.address
+	if c.previous != nil {
+		c.previous.next = c.next
+	} else {
+		a.first = c.next
+	}
+	if c.next != nil {
+		c.next.previous = c.previous
+	}
+	c.previous, c.next = nil, nil
+	a.sockets--
+	g.sockets--
+	if a.first != nil {
+		return
+	}
+	g.without++
+	if !g.forgetLocked(a, false) {
+		g.sweepLocked()
+	}
+}
+
+// sweepLocked keeps the number of addresses without a connection in its bound. It forgets an address without a connection, if possible one whose resets no
+// longer matter.
+func (g *Guard) sweepLocked() {
+	if g.without <= maxAddresses {
+		return
+	}
+	var victim *address
+	steps := 0
+	for _, a := range g.addresses { // in random order
+		if a.first == nil {
+			victim = a
+			if g.forgetLocked(a, false) {
+				return
+			}
+		}
+		if steps++; steps >= sweepSteps && victim != nil {
+			break
+		}
+	}
+	g.forgetLocked(victim, true)
+}
+
+// forgetLocked forgets an address without a connection, if its resets no longer matter or
+// force is set.
+func (g *Guard) forgetLocked(a *address, force bool) bool {
+	matters := a.resets != nil && (a.resets.Tokens() < resetBurst || a.banned.After(time.Now()))
+	if matters && !force {
+		return false
+	}
+	delete(g.addresses, a.network)
+	g.without--
+	return true
+}
+
+// reset counts a request that a client of the network has reset. If they have reset too
+// many, it returns their connections, which must be closed.
+func (g *Guard) reset(network netip.Prefix) (ended []*Conn) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	a := g.addresses[network]
+	if a == nil { // the connection is closed, and was the last one
+		a = g.addLocked(network)
+		defer g.sweepLocked()
+	}
+	if a.resets == nil {
+		a.resets = rate.NewLimiter(resetRate, resetBurst)
+	}
+	if a.resets.Allow() {
+		return nil
+	}
+	a.banned = time.Now().Add(banTime)
+	for c := a.first; c != nil; c = c.next {
+		ended = append(ended, c)
+	}
+	return ended
+}
