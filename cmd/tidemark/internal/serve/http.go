@@ -22,8 +22,11 @@ const (
 
 	// maxStreams bounds the open requests of one HTTP/2 connection, including event
 	// streams. A browser needs a few dozen. A proxy opens a second connection for more,
-	// which also keeps one broken TCP connection from ending more streams.
-	maxStreams = 250
+	// which also keeps one broken TCP connection from ending more streams. RFC 9113, 6.5.2,
+	// recommends at least 100. Each stream of an attacker costs a goroutine and its buffers:
+	// 300 addresses that send and reset 2,000 streams per connection raised the resident
+	// size to 590 MB with a bound of 250 and to 420 MB with 100.
+	maxStreams = 100
 
 	// maxFrame bounds an HTTP/2 frame, in bytes. It is the smallest limit that RFC 9113,
 	// 4.2, allows and the one that clients assume by default. net/http allocates a frame
