@@ -12,6 +12,7 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/internal/logfilter"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -20,6 +21,8 @@ const (
 	// readyTimeout bounds how long a readiness check waits for the log. It is below the
 	// usual timeouts of orchestrators.
 	readyTimeout = 2 * time.Second
+	// warnEvery is the minimum time between two log lines about a node that is not ready.
+	warnEvery = 10 * time.Second
 	// readyFor is how long a successful check of the log is valid, so that frequent probes
 	// do not become frequent requests to the log. A failed check is valid only for the
 	// requests that wait for it.
@@ -154,6 +157,7 @@ func (s logStatus) valid() bool { return s.err == nil && time.Since(s.at) < read
 // requests that arrive meanwhile wait for its result.
 type logCheck struct {
 	logger *slog.Logger
+	warned logfilter.Filter // anyone may ask, and each check may fail
 	group  singleflight.Group
 
 	mu   sync.Mutex // guards last
@@ -190,7 +194,9 @@ func (c *logCheck) run(ctx context.Context, node *service.Node) (s logStatus) {
 	defer cancel()
 	start := time.Now()
 	if s.err = node.Ready(ctx); s.err != nil {
-		c.logger.Warn("the node is not ready", "error", s.err)
+		if suppressed, ok := c.warned.Pass(); ok {
+			c.logger.Warn("the node is not ready", "error", s.err, "suppressed", suppressed)
+		}
 	}
 	s.at, s.took = time.Now(), time.Since(start)
 	return s

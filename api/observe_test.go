@@ -313,3 +313,19 @@ func TestAccessLogOfConnections(t *testing.T) {
 	}
 	ended("/v1/events", "draining", 200, 0)
 }
+
+// Anyone may ask whether the node is ready. A node that is not ready logs one line in a
+// while.
+func TestReadinessIsLoggedRarely(t *testing.T) {
+	var logged lockedBuffer
+	h := start(t, func(s *setup) { s.api.Logger = slog.New(slog.NewTextHandler(&logged, nil)) })
+	h.log.writesDown.Store(true)
+	for range 20 {
+		if a := h.request("GET", "/readyz", ""); a.status != http.StatusServiceUnavailable {
+			t.Errorf("%d %s", a.status, a.body)
+		}
+	}
+	if n := strings.Count(logged.String(), "the node is not ready"); n < 1 || n > 10 {
+		t.Errorf("%d lines for 20 requests:\n%s", n, logged.String())
+	}
+}

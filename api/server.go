@@ -16,6 +16,7 @@ import (
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/sse"
 	"github.com/tidemark/tidemark/api/internal/ws"
+	"github.com/tidemark/tidemark/internal/logfilter"
 	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 )
@@ -108,7 +109,8 @@ func (s *Server) route(node *service.Node, m *metrics) {
 			},
 		)}
 		health = &health{
-			node: node, life: s.life, version: s.opts.Version, started: time.Now(), check: logCheck{logger: s.opts.Logger},
+			node: node, life: s.life, version: s.opts.Version, started: time.Now(),
+			check: logCheck{logger: s.opts.Logger, warned: logfilter.Filter{Period: warnEvery}},
 		}
 	)
 	e.HTTPErrorHandler = observer.answerError

@@ -1,8 +1,8 @@
-// Package limits keeps callers within limits: how many events they may publish in a
-// period, and how many connections they may hold. It does not know HTTP: package api
-// names the callers and answers them.
+// Package limits keeps callers within limits: how much they may publish and read in a
+// period, how many connections they may hold, and how much memory they may hold together.
+// It does not know HTTP: package api names the callers and answers them.
 //
-// A [RateLimiter] limits publishing. [LocalLimiter] counts on this node, and
+// A [RateLimiter] limits events, reads and new rooms. [LocalLimiter] counts on this node, and
 // [SharedLimiter] counts in Redis for all nodes. A [ConnectionLimiter] limits open
 // connections: per node and per address in memory, and per user in Redis.
 //
