@@ -177,6 +177,9 @@ func (st *Stream) awaitLog() conn.Result {
 		return conn.Again
 	case errors.Is(err, context.Canceled):
 		return st.HangUp(err)
+	case errors.Is(err, service.ErrBusy): // comments keep the connection open meanwhile
+		st.retry.Schedule(st.Wake)
+		return conn.Idle
 	case !errors.Is(err, streams.ErrUnavailable):
 		st.reason = err
 		return conn.Again

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/api/internal/conn"
 	"github.com/tidemark/tidemark/api/internal/problem"
+	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
 
@@ -123,6 +124,9 @@ func (k *Session) awaitLog(s *roomSub) conn.Result {
 		s.retry.Stop()
 		s.batch = batch
 		k.markUnfinished(s)
+		return conn.Again
+	case errors.Is(err, service.ErrBusy):
+		s.retry.Schedule(func() { k.markReady(s) })
 		return conn.Again
 	case !errors.Is(err, streams.ErrUnavailable):
 		return k.HangUp(err)

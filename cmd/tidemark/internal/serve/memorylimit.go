@@ -16,7 +16,7 @@ const (
 	// limitRatio is the part of a cgroup's memory that the Go runtime may use. The rest is
 	// left for the kernel's memory of sockets and files, which counts against the cgroup.
 	limitRatio = 0.9
-	// defaultMemory stands for the memory limit of a process that has none, in bytes.
+	// defaultMemory stands for the machine's memory where it cannot be read, in bytes.
 	defaultMemory = 1 << 30
 	// shareDivisor is the number of equal shares of the memory limit. Replays, hot tails,
 	// unsent data and bodies take one each. The other half is for connections, rooms and
@@ -29,7 +29,7 @@ const (
 
 // memoryFlags bound the data that clients make a node hold.
 type memoryFlags struct {
-	MaxReplayMemory int64 `default:"0" placeholder:"BYTES" group:"limits" help:"Maximum size of the event data that the node holds for catch-ups, of the data in its hot tails, and of the data that slow clients have not taken: each of the three has this limit. 0: an eighth of the memory limit, which is GOMEMLIMIT or that of the cgroup, or 1 GiB without either (default)."`
+	MaxReplayMemory int64 `default:"0" placeholder:"BYTES" group:"limits" help:"Maximum size of the event data that the node holds for catch-ups, of the data in its hot tails, and of the data that slow clients have not taken: each of the three has this limit. 0: an eighth of the memory limit, which is GOMEMLIMIT, or that of the cgroup, or the machine's memory (default)."`
 }
 
 // check refuses a limit that is out of range.
@@ -61,11 +61,15 @@ func setMemoryLimit(logger *slog.Logger) {
 	}
 }
 
-// memoryShare returns an eighth of the memory limit, in bytes.
+// memoryShare returns an eighth of the memory limit, in bytes, or of the machine's memory
+// without a limit.
 func memoryShare() int64 {
-	limit := debug.SetMemoryLimit(-1)
-	if limit == math.MaxInt64 {
-		limit = defaultMemory
+	if limit := debug.SetMemoryLimit(-1); limit != math.MaxInt64 {
+		return limit / shareDivisor
 	}
-	return limit / shareDivisor
+	machine, err := memlimit.FromSystem()
+	if err != nil || machine == 0 || machine > math.MaxInt64 {
+		machine = defaultMemory
+	}
+	return int64(machine) / shareDivisor
 }

@@ -4,14 +4,20 @@ import (
 	"math"
 	"runtime/debug"
 	"testing"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 )
 
 // The share follows the memory limit of the process, and a flag overrides it.
 func TestMemoryShare(t *testing.T) {
 	before := debug.SetMemoryLimit(-1)
 	defer debug.SetMemoryLimit(before)
+	machine, err := memlimit.FromSystem()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct{ limit, flag, want int64 }{
-		{math.MaxInt64, 0, 128 << 20},
+		{math.MaxInt64, 0, int64(machine) / 8},
 		{800 << 20, 0, 100 << 20},
 		{800 << 20, 5 << 20, 5 << 20},
 	} {
