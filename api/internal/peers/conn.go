@@ -44,8 +44,8 @@ func WithConn(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// ConnOf returns the connection of a request. It returns nil, on which all methods do
-// nothing, for a connection that no limit applies to.
+// ConnOf returns the connection of a request, or nil for a connection without limits. All
+// methods of a nil Conn that concern requests do nothing.
 func ConnOf(ctx context.Context) *Conn {
 	c, _ := ctx.Value(contextKey{}).(*Conn)
 	return c

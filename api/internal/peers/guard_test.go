@@ -158,7 +158,7 @@ func TestResets(t *testing.T) {
 	})
 }
 
-// Addresses that have no connection any more do not fill the memory.
+// The addresses of closed connections do not fill the memory.
 func TestForgottenAddresses(t *testing.T) {
 	g := newGuard(0, 0)
 	for i := range maxAddresses + 1000 {
