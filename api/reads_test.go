@@ -166,10 +166,8 @@ func TestHistorySlots(t *testing.T) {
 // A slot of history is held until the client has the answer.
 func TestHistorySlotLastsUntilTheAnswerIsWritten(t *testing.T) {
 	limiter := limits.NewConnectionLimiter(limits.ConnectionOptions{PerNode: 1})
-	h := start(t, func(s *setup) { s.api.HistoryLimiter = limiter })
-	for range 8 {
-		h.fill("a", 100, 64000)
-	}
+	h := start(t, func(s *setup) { s.api.HistoryLimiter, s.http.narrow = limiter, true })
+	h.fill("a", 20, 64000)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(h.url, "http://"))
 	if err != nil {
 		t.Fatal(err)

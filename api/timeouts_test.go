@@ -121,9 +121,9 @@ func TestLargeHistory(t *testing.T) { eachHTTP(t, testLargeHistory) }
 
 func testLargeHistory(t *testing.T, over func(*setup)) {
 	h := start(t, over)
-	h.fill("lobby", 300, 4<<10)
+	h.fill("lobby", 250, 4<<10)
 	p := h.history("lobby", "?limit=1000")
-	if len(p.Events) != 300 {
+	if len(p.Events) != 250 {
 		t.Fatalf("%d events", len(p.Events))
 	}
 	for i, e := range p.Events {

@@ -11,8 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -38,25 +36,21 @@ func (h *harness) stall(target, accept string) net.Conn {
 	return c
 }
 
-// metric returns the value of a metric without labels.
-func (h *harness) metric(name string) float64 {
+// unsent returns the value of a metric of the pool of unsent data.
+func (h *harness) unsent(name string) float64 {
 	h.t.Helper()
-	return gathered(h.t, h.registry, name)
-}
-
-func gathered(t *testing.T, r *prometheus.Registry, name string) float64 {
-	t.Helper()
-	families, err := r.Gather()
+	families, err := h.registry.Gather()
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
 	for _, f := range families {
-		if f.GetName() == name {
-			m := f.GetMetric()[0]
-			return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+		for _, m := range f.GetMetric() {
+			if f.GetName() == name && m.GetLabel()[0].GetValue() == "unsent" {
+				return m.GetGauge().GetValue() + m.GetCounter().GetValue()
+			}
 		}
 	}
-	t.Fatalf("no metric %s", name)
+	h.t.Fatalf("no metric %s", name)
 	return 0
 }
 
@@ -89,10 +83,10 @@ func TestUnsentMemory(t *testing.T) {
 				conns[i] = h.stall(tt.target, tt.accept)
 			}
 			h.eventually("an eviction", func() bool {
-				if used := h.metric("tidemark_unsent_bytes"); used > pool {
+				if used := h.unsent("tidemark_client_memory_bytes"); used > pool {
 					t.Fatalf("%v bytes are held, want at most %d", used, pool)
 				}
-				return h.metric("tidemark_unsent_evictions_total") > 0
+				return h.unsent("tidemark_client_memory_evictions_total") > 0
 			})
 			reader := h.follow("/v1/rooms/lobby/events?since=earliest")
 			reader.opened()
@@ -113,7 +107,7 @@ func TestUnsentMemory(t *testing.T) {
 			for _, c := range conns {
 				c.Close()
 			}
-			h.eventually("all memory is free", func() bool { return h.metric("tidemark_unsent_bytes") == 0 })
+			h.eventually("all memory is free", func() bool { return h.unsent("tidemark_client_memory_bytes") == 0 })
 		})
 	}
 }

@@ -21,10 +21,6 @@ const (
 	feedLimit = 5 * time.Second
 )
 
-// ErrRoomsFull is the error of Subscribe if the node follows Options.MaxFollowedRooms rooms
-// and none of them can be left.
-var ErrRoomsFull = errors.New("this node follows as many rooms as it may")
-
 // A Node publishes into a log and serves the connections of one process. All methods may
 // be called concurrently.
 type Node struct {

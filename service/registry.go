@@ -2,6 +2,7 @@ package service
 
 import (
 	"container/list"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -10,6 +11,10 @@ import (
 
 	"github.com/tidemark/tidemark/streams"
 )
+
+// ErrRoomsFull is the error of Subscribe if the node follows Options.MaxFollowedRooms rooms
+// and none of them can be left.
+var ErrRoomsFull = errors.New("this node follows as many rooms as it may")
 
 // A registry holds the rooms of one partition that this node follows, and asks the feed
 // to join and leave them.
