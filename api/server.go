@@ -67,6 +67,7 @@ func (s *Server) newEnv(m *metrics) *conn.Env {
 		Problems:     problem.NewReporter(s.opts.Logger, m.problems),
 		Logger:       s.opts.Logger,
 		Cut:          s.life.cut,
+		Started:      time.Now(),
 		WriteTimeout: s.opts.WriteTimeout,
 		KeepAlive:    s.opts.KeepAlive,
 	}

@@ -27,6 +27,7 @@ type Env struct {
 	Problems  *problem.Reporter
 	Logger    *slog.Logger
 	Cut       context.Context // ends when a shutdown has run out of time
+	Started   time.Time       // connections keep times as the distance to it, which takes less memory
 
 	WriteTimeout time.Duration // of a write that waits for the client
 	KeepAlive    time.Duration // the longest silence on a connection
@@ -69,6 +70,10 @@ type Conn struct {
 	Recorder   Recorder     // nil without an access log
 	Slot       *limits.Slot // released at the end; nil without a limit
 	toldOutage uint64       // the last outage of the log that the client was told about
+
+	// waiting cancels the wait of a detached task; nil without one. After the end of the
+	// reader it is &readerEnded for good.
+	waiting atomic.Pointer[context.CancelFunc]
 }
 
 // A WakeReason says why a task runs. Several may be combined.
@@ -126,6 +131,31 @@ func (c *Conn) WakeFor(reason WakeReason) {
 	c.Wake()
 }
 
+// readerEnded is the value of Conn.waiting after the end of the reader.
+var readerEnded = context.CancelFunc(func() {})
+
+// EndReading notes that the reader has ended. A wait of the task ends too: the client has
+// left, or is about to.
+func (c *Conn) EndReading() {
+	c.WakeFor(ReaderDone)
+	if cancel := c.waiting.Swap(&readerEnded); cancel != nil {
+		(*cancel)()
+	}
+}
+
+// WaitContext returns a context for what a detached task waits for. It ends when the reader
+// has ended, and with Env.Cut. The caller must call done after the wait.
+func (c *Conn) WaitContext() (ctx context.Context, done func()) {
+	ctx, cancel := context.WithCancel(c.Env.Cut)
+	if !c.waiting.CompareAndSwap(nil, &cancel) {
+		cancel()
+	}
+	return ctx, func() {
+		c.waiting.CompareAndSwap(&cancel, nil)
+		cancel()
+	}
+}
+
 // TakeReasons returns why the task runs, and forgets it.
 func (c *Conn) TakeReasons() WakeReason { return WakeReason(c.reasons.Swap(0)) }
 
@@ -152,7 +182,7 @@ func (c *Conn) Panicked(value any) Result {
 // or was told the reason.
 func (c *Conn) HangUp(err error) Result {
 	c.Env.Logger.Debug("connection ends", "reason", err)
-	if code := endReason(err); code != "" && c.Recorder != nil {
+	if code := c.endReason(err); code != "" && c.Recorder != nil {
 		c.Recorder.EndReason(code)
 	}
 	c.closed = true
@@ -161,11 +191,11 @@ func (c *Conn) HangUp(err error) Result {
 }
 
 // endReason returns the reason that err gives for the end of a connection; "" for none.
-func endReason(err error) string {
+func (c *Conn) endReason(err error) string {
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, errEvicted):
 		return ClientStuck
-	case errors.Is(err, context.Canceled):
+	case errors.Is(err, context.Canceled) && c.Env.Cut.Err() != nil:
 		return cut
 	case errors.Is(err, problem.ErrInternal), errors.Is(err, streams.ErrClosed):
 		return problem.CodeOf(err)

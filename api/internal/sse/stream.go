@@ -31,7 +31,7 @@ type Stream struct {
 	head  []byte         // of the response; nil once it is written
 
 	batch  service.Batch // taken from sub and not written yet
-	wrote  time.Time     // the last write
+	wrote  time.Duration // the last write, since Env.Started
 	reason error         // why the client must leave after batch; nil while it may stay
 	retry  conn.Retry
 
@@ -46,7 +46,7 @@ func (st *Stream) read() {
 		_, _ = io.Copy(io.Discard, st.Transport())
 	}
 	_ = st.Transport().Close() // a write may be blocked
-	st.WakeFor(conn.ReaderDone)
+	st.EndReading()
 }
 
 // Run implements conn.Runner.
@@ -100,7 +100,7 @@ func (st *Stream) end() conn.Result {
 // checkSilence finds out whether a keep-alive is due. (Setting the timer at each write
 // instead took 5 to 7 % of the processor time of a broadcast.)
 func (st *Stream) checkSilence() {
-	left := st.Env.KeepAlive - time.Since(st.wrote)
+	left := st.Env.KeepAlive - (time.Since(st.Env.Started) - st.wrote)
 	if st.silent = left <= 0; !st.silent {
 		st.keepAlive.Reset(left)
 	}
@@ -169,8 +169,13 @@ func (st *Stream) readLog(b []byte, body int) ([]byte, conn.Result) {
 // awaitLog waits for the log. If the log does not answer, the client is told once and
 // the stream stays open; missed events are read when the log is back.
 func (st *Stream) awaitLog() conn.Result {
-	batch, err := st.sub.Next(st.Env.Cut)
+	ctx, done := st.WaitContext()
+	batch, err := st.sub.Next(ctx)
+	left := ctx.Err() != nil && st.Env.Cut.Err() == nil
+	done()
 	switch {
+	case left:
+		return conn.Again
 	case err == nil:
 		st.retry.Stop()
 		st.batch = batch
@@ -232,7 +237,7 @@ func (st *Stream) finish(b []byte, body int) []byte {
 	if st.chunked {
 		b = closeChunk(b, body)
 	}
-	st.wrote = time.Now()
+	st.wrote = time.Since(st.Env.Started)
 	if st.silent {
 		st.silent = false
 		st.keepAlive.Reset(st.Env.KeepAlive)

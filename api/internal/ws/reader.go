@@ -8,7 +8,6 @@ import (
 
 	"github.com/gorilla/websocket"
 
-	"github.com/tidemark/tidemark/api/internal/conn"
 	"github.com/tidemark/tidemark/api/internal/problem"
 )
 
@@ -29,7 +28,7 @@ func (k *Session) read() {
 	}
 	// A blocked write may take this long for the remaining frames.
 	time.AfterFunc(closeTimeout, func() { _ = k.Transport().Close() })
-	k.WakeFor(conn.ReaderDone)
+	k.EndReading()
 }
 
 // readAvailable reads the messages that have arrived, and reports whether the connection

@@ -118,8 +118,13 @@ func (k *Session) appendEvents(b []byte, s *roomSub, stats *conn.WriteStats) (_ 
 // awaitLog waits for the log. If the log does not answer, the client is told once for all
 // its rooms, and the session stays open.
 func (k *Session) awaitLog(s *roomSub) conn.Result {
-	batch, err := s.sub.Next(k.Env.Cut)
+	ctx, done := k.WaitContext()
+	batch, err := s.sub.Next(ctx)
+	left := ctx.Err() != nil && k.Env.Cut.Err() == nil
+	done()
 	switch {
+	case left:
+		return conn.Again // for the answers that remain
 	case err == nil:
 		s.retry.Stop()
 		s.batch = batch
