@@ -115,6 +115,11 @@ func (ps *partitionSub) nextFromHotTails() (items []replay.Item, live bool) {
 	if ps.state == locating || ps.readerOnly {
 		return nil, false
 	}
+	if ps.reader != nil && len(ps.gaps) > 0 {
+		// The client has a gap notice whose end it has not reached. Only what is read from
+		// the log counts as coverage, and keeps the pump from telling the client again.
+		return nil, false
+	}
 	defer ps.lockRooms()()
 	events, more, ok := ps.hotEvents()
 	if !ok {
@@ -192,7 +197,7 @@ func (ps *partitionSub) startReplay(ctx context.Context) error {
 	}
 	for i, r := range ps.rooms {
 		if starts[i].Pos.Before(w.Tails[i]) {
-			if err := r.fill(ctx, log, w.Floor, ps.partition.opts.Hot); err != nil {
+			if err := r.fill(ctx, log, w.Floor, ps.partition.opts.Hot, needed(starts[i])); err != nil {
 				return err
 			}
 		}
@@ -205,6 +210,14 @@ func (ps *partitionSub) startReplay(ctx context.Context) error {
 	ps.readerOnly = slices.ContainsFunc(starts, func(s replay.RoomStart) bool { return s.Pos != starts[0].Pos })
 	ps.partition.metrics.catchUps.Inc()
 	return nil
+}
+
+// needed returns the position from which a replay needs events; zero for the oldest.
+func needed(s replay.RoomStart) streams.ID {
+	if s.FromOldest || s.Unknown {
+		return streams.ID{}
+	}
+	return s.Pos
 }
 
 // watermarks reads the watermarks of the part's rooms, at a moment after which the pump

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -429,5 +430,53 @@ func TestHistoryPageIsBoundedInBytes(t *testing.T) {
 	}
 	if used := n.memory.used.Load(); used != 0 {
 		t.Errorf("%d bytes of replay memory are still in use", used)
+	}
+}
+
+// countingLog counts the data that reads return.
+type countingLog struct {
+	streams.Log
+	bytes *atomic.Int64
+}
+
+func (l countingLog) count(p streams.Page, err error) (streams.Page, error) {
+	for _, e := range p.Events {
+		l.bytes.Add(int64(len(e.Data)))
+	}
+	return p, err
+}
+
+func (l countingLog) After(ctx context.Context, room streams.Room, after, through streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	return l.count(l.Log.After(ctx, room, after, through, limit))
+}
+
+func (l countingLog) Before(ctx context.Context, room streams.Room, before streams.ID, limit streams.ReadLimit) (streams.Page, error) {
+	return l.count(l.Log.Before(ctx, room, before, limit))
+}
+
+// Clients that return to a new node read little more than they have missed, and clients that
+// return to the same place read nothing.
+func TestResumeReadsWhatIsMissed(t *testing.T) {
+	log, err := embedded.Open(t.TempDir(), embedded.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	var read atomic.Int64
+	n := New(countingLog{log, &read}, nil)
+	defer n.Close()
+	ids := n.publish(t, "a", 100, 60*kib)
+	delivered := int64(0)
+	for i, missed := range []int{1, 1, 2, 5, 3, 20, 20, 20, 90, 90} {
+		s, woken := n.follow(t, replay.After(replay.CursorAt(ids[99-missed])), "a")
+		s.takeAll(t, woken, ids[100-missed:])
+		s.Close()
+		delivered += int64(missed) * 60 * kib
+		if i < 4 && read.Load() != int64(missed)*60*kib {
+			t.Errorf("after client %d, %d bytes were read, want those of %d events", i, read.Load(), missed)
+		}
+	}
+	if read.Load() > delivered {
+		t.Errorf("%d bytes read for %d delivered", read.Load(), delivered)
 	}
 }
