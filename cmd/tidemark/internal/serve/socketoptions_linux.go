@@ -1,17 +1,22 @@
 package serve
 
 import (
+	"errors"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// setUserTimeout bounds the time for unacknowledged data to maxSilence on a listening
-// socket. Accepted connections inherit the limit.
-func setUserTimeout(_, _ string, c syscall.RawConn) error {
+// setTCPLimits bounds what a client can make the system hold on a listening socket: the time
+// for unacknowledged data to maxSilence, and data that is not sent yet to maxNotSent.
+// Accepted connections inherit both limits.
+func setTCPLimits(_, _ string, c syscall.RawConn) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(maxSilence.Milliseconds()))
+		failed = errors.Join(
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(maxSilence.Milliseconds())),
+			unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, maxNotSent),
+		)
 	})
 	if err != nil {
 		return err
