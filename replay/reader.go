@@ -12,9 +12,9 @@ const (
 	pageEvents = 128
 	// roomBytes is the data of one page of a room, if the Reader has many rooms, and
 	// onlyRoomBytes if it has one.
-	roomBytes, onlyRoomBytes = 64 << 10, 256 << 10
+	roomBytes, onlyRoomBytes = 32 << 10, 256 << 10
 	// maxHeld bounds the data that a Reader holds.
-	maxHeld = 2 << 20
+	maxHeld = 1 << 20
 	// minBytes is the data of a page that is needed although the Reader holds its bound.
 	minBytes = 1 << 10
 	// entryBytes is about the memory of an event without its data.
@@ -155,6 +155,7 @@ func (r *Reader) fill(ctx context.Context) error {
 	for len(r.unread) > 0 {
 		room := r.unread[len(r.unread)-1]
 		if err := room.read(ctx, r.log, &r.watermarks, r.limit(room)); err != nil {
+			room.rewind() // the next try may have another limit
 			return err
 		}
 		r.held += room.held()

@@ -66,7 +66,7 @@ func (r *roomReader) rewind() {
 }
 
 // read appends the next page of the room to pending, with the gaps before, between and
-// after its events. After an error it may be called again, and continues after pending.
+// after its events. After an error the caller must rewind.
 func (r *roomReader) read(ctx context.Context, log Source, w *streams.Watermarks, limit streams.ReadLimit) error {
 	r.bare = limit.WithoutData
 	if w.Last.Before(r.Pos) {
@@ -114,7 +114,7 @@ func (r *roomReader) addEvent(e *streams.Event, w *streams.Watermarks) {
 }
 
 // end appends a gap if events may be missing between Pos and the barrier. The log must
-// have no more events there. After an error it may be called again.
+// have no more events there.
 func (r *roomReader) end(ctx context.Context, log Source, w *streams.Watermarks) error {
 	to := r.tail
 	if to.IsZero() {

@@ -73,7 +73,7 @@ func (ps *partitionSub) nextFromMemory() ([]replay.Item, error) {
 // nextFromLog returns the reader's next items that the connection has not received. If
 // it returns none, the caller must try memory again.
 func (ps *partitionSub) nextFromLog(ctx context.Context) ([]replay.Item, error) {
-	if err := ps.sub.takeTurn(ctx); err != nil {
+	if err := ps.sub.takeTurn(); err != nil {
 		return nil, err
 	}
 	items, err := ps.reader.Next(ctx, batch, batchBytes)

@@ -15,6 +15,7 @@ type hotTail struct {
 	events []*streams.Event
 	bytes  int // data of events
 	size   int // about how much memory they take
+	cut    int // size of the events that were dropped and are still in the array of events
 }
 
 // restart empties the tail. From then on it holds the events after start.
@@ -27,14 +28,19 @@ func (t *hotTail) restart(start streams.ID) {
 // of the memory for hot tails.
 func (t *hotTail) add(e *streams.Event, max int) {
 	if n := len(t.events); n == cap(t.events) {
-		// The old array keeps dropped events in memory until here. With append, it would
-		// grow to hold half as many dropped events as the tail has. Over all rooms of a node
-		// these are hundreds of megabytes.
-		t.events = append(make([]*streams.Event, 0, n+n/8+8), t.events...)
+		t.compact(n/8 + 8)
 	}
 	t.events = append(t.events, e)
 	t.grow(e, 1)
 	t.trim(max)
+}
+
+// compact moves the events to a new array with space for more of them. The old array keeps
+// the dropped events in memory. With append, it would grow to hold half as many dropped
+// events as the tail has. Over all rooms of a node these are hundreds of megabytes.
+func (t *hotTail) compact(more int) {
+	t.events = append(make([]*streams.Event, 0, len(t.events)+more), t.events...)
+	t.cut = 0
 }
 
 // trim drops the oldest events above max events, hotBytes, or the room's share.
@@ -42,7 +48,11 @@ func (t *hotTail) trim(max int) {
 	for len(t.events) > 0 && (len(t.events) > max || t.bytes > hotBytes || t.size > t.memory.hotShare()) {
 		t.start = t.events[0].ID
 		t.grow(t.events[0], -1)
+		t.cut += hotSize(t.events[0])
 		t.events = t.events[1:]
+	}
+	if t.cut > t.size/4 {
+		t.compact(len(t.events) / 8)
 	}
 }
 

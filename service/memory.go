@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,12 +13,12 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// ErrBusy is the error of a read of the log that has waited too long for memory, because
-// many other connections replay. Try again.
+// ErrBusy is the error of a read of the log for which there is no memory now, because many
+// other connections replay.
 var ErrBusy = errors.New("too many replays are waiting for memory")
 
 const (
-	// turnWait bounds how long a replay waits for memory before it returns ErrBusy.
+	// turnWait bounds how long a history request and a fill wait for memory.
 	turnWait = 10 * time.Second
 	// turnLength is how long a replay keeps its memory while others wait.
 	turnLength = 2 * time.Second
@@ -32,7 +33,7 @@ const (
 // concurrent use.
 //
 // Replays take turns: each acquires the memory that it may use before it reads the log, and
-// waits in a queue until there is enough. Live delivery never waits.
+// has a place in a queue until there is enough. Live delivery does not wait meanwhile.
 type memory struct {
 	size    int64 // of replays, and of hot tails
 	replays *semaphore.Weighted
@@ -41,6 +42,8 @@ type memory struct {
 	used    atomic.Int64 // by replays
 	hot     atomic.Int64 // by hot tails
 	rooms   atomic.Int64 // followed
+
+	registries []*registry // of the node; fixed once the node runs
 }
 
 func newMemory(size int64) *memory {
@@ -89,6 +92,58 @@ func (m *memory) wait(ctx context.Context, s *semaphore.Weighted, n int64) error
 		return fmt.Errorf("%w: no turn within %v", ErrBusy, turnWait)
 	}
 	return nil
+}
+
+// A turnRequest is a subscription's place in the queue for replay memory.
+type turnRequest struct {
+	granted chan int64 // gets the bytes that the subscription has acquired
+	cancel  context.CancelFunc
+	done    sync.WaitGroup
+}
+
+// request queues for n bytes, and calls notify when they are acquired. The caller must end
+// the request.
+func (m *memory) request(n int64, notify func()) *turnRequest {
+	n = min(n, m.size)
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &turnRequest{granted: make(chan int64, 1), cancel: cancel}
+	m.waiting.Add(1)
+	r.done.Go(func() {
+		defer m.waiting.Add(-1)
+		if m.replays.Acquire(ctx, n) == nil {
+			m.used.Add(n)
+			r.granted <- n
+			notify()
+		}
+	})
+	return r
+}
+
+// take returns the bytes that were acquired, or 0 while the request waits.
+func (r *turnRequest) take() int64 {
+	select {
+	case n := <-r.granted:
+		return n
+	default:
+		return 0
+	}
+}
+
+// end leaves the queue, and returns the bytes that were acquired meanwhile.
+func (r *turnRequest) end() int64 {
+	r.cancel()
+	r.done.Wait()
+	return r.take()
+}
+
+// tryAcquire is acquire without waiting. It returns 0 if there is too little memory.
+func (m *memory) tryAcquire(n int64) int64 {
+	n = min(n, m.size)
+	if !m.replays.TryAcquire(n) {
+		return 0
+	}
+	m.used.Add(n)
+	return n
 }
 
 // contended reports whether replays wait for memory.

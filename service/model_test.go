@@ -71,8 +71,8 @@ func (f *testClient) run() {
 		if !ok {
 			batch, err = f.sub.Next(context.Background())
 		}
-		unavailable := errors.Is(err, streams.ErrUnavailable) || errors.Is(err, service.ErrBusy)
-		if !unavailable {
+		unavailable := errors.Is(err, streams.ErrUnavailable)
+		if !unavailable && !errors.Is(err, service.ErrBusy) { // notify is called after ErrBusy
 			f.take(batch, err)
 		}
 		f.gate <- struct{}{}

@@ -132,9 +132,11 @@ func (p *pump) handleJoined(name streams.Room, ticket uint64) {
 
 // sweep leaves unused rooms and lets go of them.
 func (p *pump) sweep() {
-	left, empty := p.registry.sweep()
-	for _, r := range left {
-		delete(p.rejoining, r)
+	empty := p.registry.sweep()
+	for r := range p.rejoining {
+		if r.isGone() {
+			delete(p.rejoining, r)
+		}
 	}
 	if empty {
 		p.lastCheck = nil // no later check would replace it, and it holds rooms

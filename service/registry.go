@@ -29,22 +29,54 @@ type registry struct {
 	mu           sync.Mutex // guards the fields below, and the fields of rooms that say so
 	rooms        map[streams.Room]*room
 	unused       list.List // of *room without subscriptions, the longest unused first
-	left         []*room   // since the last sweep
 	tickets      uint64
 	pendingJoins int       // rooms that the feed has not confirmed
 	lastProgress time.Time // of the last confirmation, or of the first pending join
 }
 
 func newRegistry(feed streams.Feed, o *Options, count prometheus.Gauge, m *memory) *registry {
-	return &registry{
+	g := &registry{
 		feed: feed, linger: o.Linger, count: count, memory: m, max: int64(o.MaxFollowedRooms),
 		rooms: make(map[streams.Room]*room),
 	}
+	m.registries = append(m.registries, g)
+	return g
 }
 
-// acquire returns the room with one more reference, and follows it if it is new. The error
-// is ErrRoomsFull.
+// acquire returns the room with one more reference, and follows it if it is new. If the node
+// follows as many rooms as it may, it leaves an unused one first. The error is ErrRoomsFull.
 func (g *registry) acquire(name streams.Room) (*room, error) {
+	for {
+		r, err := g.tryAcquire(name)
+		if err == nil || !g.memory.leaveUnused() {
+			return r, err
+		}
+	}
+}
+
+// leaveUnused leaves the room of the node, of any partition, that is unused for longest in
+// its partition. It reports false if every room is in use.
+func (m *memory) leaveUnused() bool {
+	for _, g := range m.registries {
+		if g.leaveOldest() {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *registry) leaveOldest() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	oldest := g.unused.Front()
+	if oldest != nil {
+		g.leaveLocked(oldest.Value.(*room))
+	}
+	return oldest != nil
+}
+
+// tryAcquire is acquire for a node that may follow the room without leaving another.
+func (g *registry) tryAcquire(name streams.Room) (*room, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	r := g.rooms[name]
@@ -62,16 +94,11 @@ func (g *registry) acquire(name streams.Room) (*room, error) {
 	return r, nil
 }
 
-// followLocked follows a new room. If the node follows as many as it may, it leaves the
-// room of this partition that has been unused for longest.
+// followLocked follows a new room.
 func (g *registry) followLocked(name streams.Room) (*room, error) {
 	if g.memory.rooms.Add(1) > g.max {
-		oldest := g.unused.Front()
-		if oldest == nil {
-			g.memory.rooms.Add(-1)
-			return nil, fmt.Errorf("%w: %d", ErrRoomsFull, g.max)
-		}
-		g.leaveLocked(oldest.Value.(*room))
+		g.memory.rooms.Add(-1)
+		return nil, fmt.Errorf("%w: %d", ErrRoomsFull, g.max)
 	}
 	g.tickets++
 	r := newRoom(name, g.tickets, g.memory)
@@ -91,7 +118,6 @@ func (g *registry) leaveLocked(r *room) {
 	g.count.Dec()
 	g.memory.rooms.Add(-1)
 	r.leave()
-	g.left = append(g.left, r)
 }
 
 // release gives a reference back. sweep leaves the room after the linger time.
@@ -136,9 +162,9 @@ func (g *registry) stalled() time.Duration {
 	return time.Since(g.lastProgress)
 }
 
-// sweep leaves the rooms that had no subscription for the linger time. It returns all rooms
-// that were left since the last sweep. empty reports whether no room remains.
-func (g *registry) sweep() (left []*room, empty bool) {
+// sweep leaves the rooms that had no subscription for the linger time. empty reports whether
+// no room remains.
+func (g *registry) sweep() (empty bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for oldest := g.unused.Front(); oldest != nil; oldest = g.unused.Front() {
@@ -148,8 +174,7 @@ func (g *registry) sweep() (left []*room, empty bool) {
 		}
 		g.leaveLocked(r)
 	}
-	left, g.left = g.left, nil
-	return left, len(g.rooms) == 0
+	return len(g.rooms) == 0
 }
 
 // trimHot shortens the hot tails if those of the node take too much memory together.

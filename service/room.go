@@ -80,6 +80,13 @@ func (r *room) leave() {
 	r.tail.restart(r.pos)
 }
 
+// isGone reports whether the node does not follow the room any more.
+func (r *room) isGone() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.gone
+}
+
 // trim shortens the hot tail if all hot tails together take too much memory.
 func (r *room) trim(maxHot int) {
 	r.mu.Lock()

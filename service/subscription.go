@@ -28,12 +28,13 @@ type Subscription struct {
 	initial replay.Cursor
 
 	// Owned by the writer.
-	replayed   int       // events given so far, until the replay is done
-	replayDone bool      // Batch.ReplayDone was reported
-	turn       int       // the part that is read first
-	queueLast  bool      // the previous batch came from the queue
-	turnBytes  int64     // replay memory that the subscription has acquired; 0 for none
-	turnBegan  time.Time // when it acquired that
+	replayed   int          // events given so far, until the replay is done
+	replayDone bool         // Batch.ReplayDone was reported
+	turn       int          // the part that is read first
+	queueLast  bool         // the previous batch came from the queue
+	turnBytes  int64        // replay memory that the subscription has acquired; 0 for none
+	turnBegan  time.Time    // when it acquired that
+	request    *turnRequest // for replay memory; nil without one
 
 	// offer uses mu, notified, closed and the start of queue for every event. They share a
 	// cache line, because a room may have tens of thousands of subscriptions.
@@ -99,28 +100,65 @@ func (s *Subscription) Shed() {
 		s.notifyLocked()
 	}
 	s.mu.Unlock()
+	s.endRequest()
 	s.endTurn()
 }
 
 // takeTurn acquires the memory for the subscription's reads of the log, unless it has it. A
-// subscription that has had it for long gives it up first, if others wait.
-func (s *Subscription) takeTurn(ctx context.Context) error {
+// subscription that has had it for long gives it up first, if others wait. Without enough
+// memory, takeTurn queues, once, and returns ErrBusy; notify is called when it is the
+// subscription's turn.
+func (s *Subscription) takeTurn() error {
 	if s.turnBytes > 0 && s.memory.contended() && time.Since(s.turnBegan) > turnLength {
 		s.endTurn()
 	}
-	if s.turnBytes > 0 {
+	switch {
+	case s.turnBytes > 0:
 		return nil
+	case s.request != nil:
+		if s.turnBytes = s.request.take(); s.turnBytes == 0 {
+			return ErrBusy
+		}
+		s.endRequest()
+	default:
+		need := 0
+		for _, ps := range s.parts {
+			need += replay.HeldBytes(len(ps.rooms))
+		}
+		if s.turnBytes = s.memory.tryAcquire(int64(need)); s.turnBytes == 0 {
+			s.request = s.memory.request(int64(need), s.notify)
+			return ErrBusy
+		}
 	}
-	need := 0
-	for _, ps := range s.parts {
-		need += replay.HeldBytes(len(ps.rooms))
-	}
-	var err error
-	if s.turnBytes, err = s.memory.acquire(ctx, int64(need)); err == nil {
-		s.turnBegan = time.Now()
-	}
-	return err
+	s.turnBegan = time.Now()
+	return nil
 }
+
+// idleUntilTurn arms notify for live items while a part waits for its turn. It returns false
+// if there are some already.
+func (s *Subscription) idleUntilTurn() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.queue.items) > 0 {
+		return false
+	}
+	s.notified = false
+	return true
+}
+
+// endRequest leaves the queue for replay memory.
+func (s *Subscription) endRequest() {
+	if s.request == nil {
+		return
+	}
+	if n := s.request.end(); n > 0 {
+		s.memory.release(n)
+	}
+	s.request = nil
+}
+
+// AwaitsTurn reports whether the subscription waits for replay memory.
+func (s *Subscription) AwaitsTurn() bool { return s.request != nil }
 
 // endTurn drops the events that were read ahead, and gives up the memory.
 func (s *Subscription) endTurn() {
@@ -160,8 +198,9 @@ func (s *Subscription) Ready() (b Batch, ok bool) {
 
 // Next returns the next items, at most a few hundred. An empty batch means that there are
 // none now. Unless the batch has More, notify is called when there are items again. Next
-// waits only for the log and for replay memory, and no longer than ctx. After an error, which
-// is the log's, ErrBusy or ctx's, no item is lost and Next may be called again.
+// waits only for the log, and no longer than ctx. After an error, which is the log's, ctx's
+// or ErrBusy, no item is lost and Next may be called again. After ErrBusy, notify is called
+// when there is memory for the replay, or a live item.
 func (s *Subscription) Next(ctx context.Context) (Batch, error) {
 	return s.next(func(ps *partitionSub) ([]replay.Item, error) { return ps.next(ctx) })
 }
@@ -174,7 +213,10 @@ func (s *Subscription) next(read func(*partitionSub) ([]replay.Item, error)) (Ba
 		queued := len(items) > 0
 		for i := 0; i < len(behind) && len(items) == 0; i++ {
 			var err error
-			if items, err = read(behind[i]); err != nil {
+			if items, err = read(behind[i]); errors.Is(err, ErrBusy) && !s.idleUntilTurn() {
+				break // take returns the queue now
+			}
+			if err != nil {
 				return Batch{}, err
 			}
 		}
@@ -222,8 +264,8 @@ func (s *Subscription) take() (items []replay.Item, behind []*partitionSub, arme
 		return s.takeQueueLocked(), nil, !s.notified
 	}
 	s.queueLast = false
+	s.notified = behind != nil // it is false after ErrBusy
 	if behind == nil {
-		s.notified = false
 		s.queue.shrink()
 	}
 	return nil, behind, !s.notified
@@ -342,6 +384,7 @@ func (s *Subscription) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
+	s.endRequest()
 	s.endTurn()
 	for _, ps := range s.parts {
 		ps.leave()

@@ -160,8 +160,8 @@ func (st *Stream) readLog(b []byte, body int) ([]byte, conn.Result) {
 	switch {
 	case len(b) > body:
 		return b, conn.Again
-	case st.silent && st.retry.Active():
-		return appendComment(b), conn.Again // the log may take long to answer
+	case st.silent && (st.retry.Active() || st.sub.AwaitsTurn()):
+		return appendComment(b), conn.Again // the log, or a turn to read it, may take long
 	}
 	return b, st.Detach(st.awaitLog)
 }
@@ -182,8 +182,7 @@ func (st *Stream) awaitLog() conn.Result {
 		return conn.Again
 	case errors.Is(err, context.Canceled):
 		return st.HangUp(err)
-	case errors.Is(err, service.ErrBusy): // comments keep the connection open meanwhile
-		st.retry.Schedule(st.Wake)
+	case errors.Is(err, service.ErrBusy): // the subscription wakes the task when it is its turn
 		return conn.Idle
 	case !errors.Is(err, streams.ErrUnavailable):
 		st.reason = err

@@ -130,8 +130,7 @@ func (k *Session) awaitLog(s *roomSub) conn.Result {
 		s.batch = batch
 		k.markUnfinished(s)
 		return conn.Again
-	case errors.Is(err, service.ErrBusy):
-		s.retry.Schedule(func() { k.markReady(s) })
+	case errors.Is(err, service.ErrBusy): // s is ready again when it is its turn
 		return conn.Again
 	case !errors.Is(err, streams.ErrUnavailable):
 		return k.HangUp(err)
