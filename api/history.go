@@ -12,6 +12,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
+	"github.com/tidemark/tidemark/api/internal/conn"
+	"github.com/tidemark/tidemark/api/internal/peers"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/wire"
 	"github.com/tidemark/tidemark/limits"
@@ -137,7 +139,7 @@ func writePage(c echo.Context, room streams.Room, page service.HistoryPage, unse
 	for _, e := range page.Events {
 		size += eventOverhead + len(e.Type) + len(e.Data)
 	}
-	ender := &writeEnder{control: http.NewResponseController(w.Writer)}
+	ender := &writeEnder{control: http.NewResponseController(w.Writer), peer: peers.ConnOf(c.Request().Context())}
 	defer ender.disarm()
 	share := unsent.Hold(int64(size), ender.end)
 	defer share.Release()
@@ -153,17 +155,30 @@ func writePage(c echo.Context, room streams.Room, page service.HistoryPage, unse
 // returned: net/http does not allow that.
 type writeEnder struct {
 	control *http.ResponseController
+	peer    *peers.Conn // the TCP connection; nil for that of a trusted proxy
 
 	mu       sync.Mutex // guards disarmed
 	disarmed bool
 }
 
-// end makes a write fail that waits for the client. Any goroutine may call it.
+// end makes a write fail that waits for the client. Over HTTP/2 the client may not take the
+// reset of the stream either. Then end closes the TCP connection a little later. Any
+// goroutine may call it.
 func (e *writeEnder) end() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if e.disarmed {
+		return
+	}
+	_ = e.control.SetWriteDeadline(time.Unix(1, 0)) // in the past
+	time.AfterFunc(conn.ResetWait, e.abort)
+}
+
+func (e *writeEnder) abort() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	if !e.disarmed {
-		_ = e.control.SetWriteDeadline(time.Unix(1, 0)) // in the past
+		e.peer.Abort()
 	}
 }
 

@@ -31,6 +31,14 @@ func (c *Conn) Close() error {
 	return c.TCPConn.Close()
 }
 
+// Abort closes the connection without waiting for the client, and thereby ends all its
+// requests.
+func (c *Conn) Abort() {
+	if c != nil {
+		_ = c.Close()
+	}
+}
+
 type contextKey struct{}
 
 // WithConn returns the context for the requests on c. It is for http.Server.ConnContext.
