@@ -74,6 +74,7 @@ type Conn struct {
 	// waiting cancels the wait of a detached task; nil without one. After the end of the
 	// reader it is &readerEnded for good.
 	waiting atomic.Pointer[context.CancelFunc]
+	evicted atomic.Bool // the node could not keep the data that the client did not read
 }
 
 // A WakeReason says why a task runs. Several may be combined.

@@ -2,11 +2,17 @@ package conn
 
 import (
 	"errors"
-	"sync/atomic"
+	"math"
+	"sync"
 	"time"
 
+	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/replay"
 )
+
+// countAfter is how long a write may take before its data counts as unsent. Most writes end
+// earlier. Within this time a node cannot encode much.
+const countAfter = 10 * time.Millisecond
 
 // shedAfter is how long a client may leave a write untaken before the node drops the data
 // that it has read ahead for the client. A client that stalls for longer than a second is
@@ -27,29 +33,78 @@ func DataSize(items []replay.Item) int {
 	return n
 }
 
+// An unsentWrite watches a blocking write: it counts the unsent data after countAfter, and
+// sheds after shedAfter. Writes use it in turns, so that a write over TLS or HTTP/2 that the
+// client takes at once costs no allocation and no lock that connections share.
+type unsentWrite struct {
+	timer *time.Timer
+
+	mu      sync.Mutex // guards the fields below, and keeps the task waiting while fire works
+	conn    *Conn      // nil between two writes
+	size    int        // memory of the bytes to write
+	share   *limits.MemoryShare
+	counted bool
+}
+
+func newUnsentWrite() *unsentWrite {
+	u := new(unsentWrite)
+	u.timer = time.AfterFunc(math.MaxInt64, u.fire)
+	u.timer.Stop()
+	return u
+}
+
+// begin starts to watch a write of c.
+func (u *unsentWrite) begin(c *Conn, size int) {
+	u.mu.Lock()
+	u.conn, u.size = c, size
+	u.mu.Unlock()
+	u.timer.Reset(countAfter)
+}
+
+// fire is called by the timer. A call that is late counts the next write early, which does
+// no harm.
+func (u *unsentWrite) fire() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch c := u.conn; {
+	case c == nil:
+	case u.counted:
+		c.shed()
+	default:
+		u.counted = true
+		u.timer.Reset(shedAfter - countAfter)
+		u.share = c.Env.Unsent.Hold(int64(u.size+c.task.runner.Held()), c.evict)
+	}
+}
+
+// end ends the watch.
+func (u *unsentWrite) end() {
+	u.timer.Stop()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.share.Release()
+	u.conn, u.share, u.counted = nil, nil, false
+}
+
 // writeUnsent writes b as Writer.Write does. While the client does not take it, the
 // connection holds a share of Env.Unsent for b and for the data that the task holds. If the
 // pool takes the share away, the connection ends with errEvicted.
 func (c *Conn) writeUnsent(b []byte) error {
-	var evicted atomic.Bool
-	share := c.Env.Unsent.Hold(int64(cap(b)+c.task.runner.Held()), func() {
-		evicted.Store(true)
-		_ = c.writer.transport.Close() // ends the write
-	})
-	defer share.Release()
-	shed := make(chan struct{})
-	timer := time.AfterFunc(shedAfter, func() {
-		defer close(shed)
-		c.shed()
-	})
+	u := c.Env.Scheduler.unsent.Get().(*unsentWrite)
+	defer c.Env.Scheduler.unsent.Put(u)
+	u.begin(c, cap(b))
+	defer u.end()
 	err := c.writer.Write(b)
-	if !timer.Stop() {
-		<-shed // the task must not run at the same time
-	}
-	if err != nil && evicted.Load() {
+	if err != nil && c.evicted.Load() {
 		return errEvicted
 	}
 	return err
+}
+
+// evict ends the write and the connection. The pool may call it a moment after the write.
+func (c *Conn) evict() {
+	c.evicted.Store(true)
+	_ = c.writer.transport.Close()
 }
 
 // shed lets the runner drop what it can. A panic closes this connection alone.

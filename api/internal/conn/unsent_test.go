@@ -81,15 +81,19 @@ func TestShed(t *testing.T) {
 // connection ends. A client that has read meanwhile keeps its connection.
 func TestEviction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		counted := func() { // the pool counts what waits now
+			time.Sleep(countAfter)
+			synctest.Wait()
+		}
 		pool := limits.NewMemoryPool(3500) // a write of 500 with 1000 held fits twice
 		reads, clientThatReads := newStallRunner(pool, 3)
-		synctest.Wait()
+		counted()
 		stalled, stalledClient := newStallRunner(pool, 1)
-		synctest.Wait()
+		counted()
 		_, _ = io.ReadFull(clientThatReads, make([]byte, 500))
-		synctest.Wait()
+		counted()
 		later, laterClient := newStallRunner(pool, 1)
-		synctest.Wait()
+		counted()
 		for name, got := range map[string][2]bool{
 			"that reads": {reads.Closed(), false}, "that stalled first": {stalled.Closed(), true}, "that stalled later": {later.Closed(), false},
 		} {
