@@ -11,8 +11,9 @@ import (
 )
 
 // countAfter is how long a write may take before its data counts as unsent. Most writes end
-// earlier. Within this time a node cannot encode much.
-const countAfter = 10 * time.Millisecond
+// earlier, also those that wait for the processor and not for their client. Within this time
+// a node cannot encode much.
+const countAfter = 100 * time.Millisecond
 
 // shedAfter is how long a client may leave a write untaken before the node drops the data
 // that it has read ahead for the client. A client that stalls for longer than a second is
@@ -37,7 +38,8 @@ func DataSize(items []replay.Item) int {
 // sheds after shedAfter. Writes use it in turns, so that a write over TLS or HTTP/2 that the
 // client takes at once costs no allocation and no lock that connections share.
 type unsentWrite struct {
-	timer *time.Timer
+	timer      *time.Timer
+	progressed func() // progress; stored because a new method value costs an allocation
 
 	mu      sync.Mutex // guards the fields below, and keeps the task waiting while fire works
 	conn    *Conn      // nil between two writes
@@ -50,6 +52,7 @@ func newUnsentWrite() *unsentWrite {
 	u := new(unsentWrite)
 	u.timer = time.AfterFunc(math.MaxInt64, u.fire)
 	u.timer.Stop()
+	u.progressed = u.progress
 	return u
 }
 
@@ -77,6 +80,14 @@ func (u *unsentWrite) fire() {
 	}
 }
 
+// progress notes that the client has taken a piece: others without progress lose their data
+// first.
+func (u *unsentWrite) progress() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.share.Grow(0)
+}
+
 // end ends the watch.
 func (u *unsentWrite) end() {
 	u.timer.Stop()
@@ -94,7 +105,7 @@ func (c *Conn) writeUnsent(b []byte) error {
 	defer c.Env.Scheduler.unsent.Put(u)
 	u.begin(c, cap(b))
 	defer u.end()
-	err := c.writer.Write(b)
+	err := c.writer.Write(b, u.progressed)
 	if err != nil && c.evicted.Load() {
 		return errEvicted
 	}

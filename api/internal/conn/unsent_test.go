@@ -20,13 +20,14 @@ import (
 type stallRunner struct {
 	Conn
 	writes int // left
+	size   int // of a write
 	held   int
 	sheds  []time.Time
 	ended  error
 }
 
 // newStallRunner starts a runner that writes to the returned pipe, in a bubble of synctest.
-func newStallRunner(pool *limits.MemoryPool, writes int) (r *stallRunner, client net.Conn) {
+func newStallRunner(pool *limits.MemoryPool, writes, size int) (r *stallRunner, client net.Conn) {
 	client, server := net.Pipe()
 	logger := slog.New(slog.DiscardHandler)
 	env := &Env{
@@ -38,7 +39,7 @@ func newStallRunner(pool *limits.MemoryPool, writes int) (r *stallRunner, client
 	for p := range Protocols {
 		env.Open[p] = prometheus.NewGauge(prometheus.GaugeOpts{Name: "y"})
 	}
-	r = &stallRunner{Conn: Conn{Env: env}, writes: writes, held: 1000}
+	r = &stallRunner{Conn: Conn{Env: env}, writes: writes, size: size, held: 1000}
 	r.Init(r, server)
 	r.Start()
 	return r, client
@@ -52,7 +53,7 @@ func (r *stallRunner) Run(w *Worker) Result {
 		return Idle
 	}
 	r.writes--
-	return r.Send(w, make([]byte, 500), Again)
+	return r.Send(w, make([]byte, r.size), Again)
 }
 
 func (r *stallRunner) Held() int { return r.held }
@@ -63,7 +64,7 @@ func (r *stallRunner) Shed()     { r.sheds = append(r.sheds, time.Now()) }
 func TestShed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		r, client := newStallRunner(nil, 3)
+		r, client := newStallRunner(nil, 3, 500)
 		time.Sleep(shedAfter / 2)
 		_, _ = io.ReadFull(client, make([]byte, 500)) // in time
 		time.Sleep(30 * time.Second)                  // the second write waits
@@ -86,13 +87,13 @@ func TestEviction(t *testing.T) {
 			synctest.Wait()
 		}
 		pool := limits.NewMemoryPool(3500) // a write of 500 with 1000 held fits twice
-		reads, clientThatReads := newStallRunner(pool, 3)
+		reads, clientThatReads := newStallRunner(pool, 3, 500)
 		counted()
-		stalled, stalledClient := newStallRunner(pool, 1)
+		stalled, stalledClient := newStallRunner(pool, 1, 500)
 		counted()
 		_, _ = io.ReadFull(clientThatReads, make([]byte, 500))
 		counted()
-		later, laterClient := newStallRunner(pool, 1)
+		later, laterClient := newStallRunner(pool, 1, 500)
 		counted()
 		for name, got := range map[string][2]bool{
 			"that reads": {reads.Closed(), false}, "that stalled first": {stalled.Closed(), true}, "that stalled later": {later.Closed(), false},
@@ -111,5 +112,33 @@ func TestEviction(t *testing.T) {
 		if pool.Used() != 0 {
 			t.Errorf("%d bytes are still counted", pool.Used())
 		}
+	})
+}
+
+// A client that takes its data slowly keeps its connection. The client that takes nothing
+// loses its own, although its write began later.
+func TestEvictionSparesProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 4 * writePiece
+		pool := limits.NewMemoryPool(3*size + 4*1000)
+		var clients []net.Conn
+		stall := func() *stallRunner {
+			r, client := newStallRunner(pool, 1, size)
+			clients = append(clients, client)
+			time.Sleep(time.Second)
+			return r
+		}
+		slow, stalled := stall(), stall()
+		_, _ = io.ReadFull(clients[0], make([]byte, writePiece))
+		stall()
+		stall()
+		synctest.Wait()
+		if !stalled.Closed() || slow.Closed() {
+			t.Errorf("the connection of the stalled client is closed: %v, of the slow one: %v; want true and false", stalled.Closed(), slow.Closed())
+		}
+		for _, c := range clients {
+			c.Close()
+		}
+		synctest.Wait()
 	})
 }

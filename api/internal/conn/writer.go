@@ -65,11 +65,21 @@ func (w *Writer) Offer(b []byte) (n int, err error) {
 	return w.n, w.err
 }
 
+// writePiece is how much of a blocking write counts as progress, in bytes.
+const writePiece = 64 << 10
+
 // Write writes b. It waits for the client to make room, at most for the timeout; then it
-// returns os.ErrDeadlineExceeded.
-func (w *Writer) Write(b []byte) error {
+// returns os.ErrDeadlineExceeded. It calls progress after each piece but the last.
+func (w *Writer) Write(b []byte, progress func()) error {
 	if err := w.transport.SetWriteDeadline(time.Now().Add(w.timeout)); err != nil {
 		return err
+	}
+	for len(b) > writePiece {
+		if _, err := w.transport.Write(b[:writePiece]); err != nil {
+			return err
+		}
+		b = b[writePiece:]
+		progress()
 	}
 	if _, err := w.transport.Write(b); err != nil {
 		return err
