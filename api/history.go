@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/tidemark/tidemark/access"
-	"github.com/tidemark/tidemark/api/internal/conn"
-	"github.com/tidemark/tidemark/api/internal/peers"
 	"github.com/tidemark/tidemark/api/internal/problem"
 	"github.com/tidemark/tidemark/api/internal/wire"
-	"github.com/tidemark/tidemark/limits"
 	"github.com/tidemark/tidemark/service"
 	"github.com/tidemark/tidemark/streams"
 )
@@ -38,7 +34,7 @@ type roomHandler struct {
 	streams *streamHandler
 	slots   *slots // of history requests
 	rates   *rateLimits
-	unsent  *limits.MemoryPool
+	answers answers
 }
 
 // readRoom answers with a stream of the room or a page of its history, by the Accept header.
@@ -90,7 +86,8 @@ func (h *roomHandler) history(c echo.Context, room streams.Room) error {
 	default:
 		return err
 	}
-	return writePage(c, room, page, h.unsent)
+	h.writePage(c, room, page)
+	return nil
 }
 
 // historyQuery parses the query of a request for history.
@@ -130,62 +127,17 @@ func optionalID(s string) (streams.ID, error) {
 // and data.
 const eventOverhead = 128
 
-// writePage writes a page, which holds a share of unsent until the client has taken it. If
-// the pool takes the share away, the answer ends early and the client sees that it is
-// incomplete.
-func writePage(c echo.Context, room streams.Room, page service.HistoryPage, unsent *limits.MemoryPool) error {
-	w := c.Response()
+// writePage writes a page.
+func (h *roomHandler) writePage(c echo.Context, room streams.Room, page service.HistoryPage) {
 	size := eventOverhead + len(room)
 	for _, e := range page.Events {
 		size += eventOverhead + len(e.Type) + len(e.Data)
 	}
-	ender := &writeEnder{control: http.NewResponseController(w.Writer), peer: peers.ConnOf(c.Request().Context())}
-	defer ender.disarm()
-	share := unsent.Hold(int64(size), ender.end)
-	defer share.Release()
 	b := appendPage(make([]byte, 0, size), room, page)
-	w.Header().Set(echo.HeaderContentType, mediaJSON)
-	w.Header().Set(echo.HeaderCacheControl, "no-store")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(b) // on error the client has left, or the page lost its share
-	return nil
-}
-
-// A writeEnder ends the blocked write of an answer. It does nothing after the handler has
-// returned: net/http does not allow that.
-type writeEnder struct {
-	control *http.ResponseController
-	peer    *peers.Conn // the TCP connection; nil for that of a trusted proxy
-
-	mu       sync.Mutex // guards disarmed
-	disarmed bool
-}
-
-// end makes a write fail that waits for the client. Over HTTP/2 the client may not take the
-// reset of the stream either. Then end closes the TCP connection a little later. Any
-// goroutine may call it.
-func (e *writeEnder) end() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.disarmed {
-		return
-	}
-	_ = e.control.SetWriteDeadline(time.Unix(1, 0)) // in the past
-	time.AfterFunc(conn.ResetWait, e.abort)
-}
-
-func (e *writeEnder) abort() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !e.disarmed {
-		e.peer.Abort()
-	}
-}
-
-func (e *writeEnder) disarm() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.disarmed = true
+	header := c.Response().Header()
+	header.Set(echo.HeaderContentType, mediaJSON)
+	header.Set(echo.HeaderCacheControl, "no-store")
+	h.answers.write(c, http.StatusOK, b)
 }
 
 func appendPage(b []byte, room streams.Room, page service.HistoryPage) []byte {

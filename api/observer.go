@@ -19,6 +19,7 @@ type observer struct {
 	accessLog *slog.Logger // nil for none
 	proxies   clientip.Proxies
 	problems  *problem.Reporter
+	answers   answers
 }
 
 // observe answers the errors of the handlers, counts each request when it is answered, and
@@ -62,7 +63,7 @@ func (o *observer) answerError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	p.Write(c.Response())
+	o.answers.write(c, p.Status, p.Prepare(c.Response().Header()))
 }
 
 // newRecord returns the access record of a request that arrived at start, and puts the

@@ -91,7 +91,7 @@ func (s *Server) route(node *service.Node, m *metrics) {
 			publisher: s.opts.PublishRate, address: s.opts.AddressRate, reader: s.opts.ReadRate, readerAddress: s.opts.ReadAddressRate,
 			newRooms: newNewRoomLimit(s.opts.NewRoomRate, m), proxies: proxies, metrics: m,
 		}
-		observer = &observer{metrics: &m.requests, accessLog: s.opts.AccessLog, proxies: proxies, problems: problems}
+		observer = &observer{metrics: &m.requests, accessLog: s.opts.AccessLog, proxies: proxies, problems: problems, answers: answers{s.unsent}}
 
 		sse  = &sse.Server{Env: s.env, Node: node}
 		auth = &authenticator{
@@ -99,7 +99,7 @@ func (s *Server) route(node *service.Node, m *metrics) {
 		}
 		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, bodies: s.bodies, metrics: m, problems: problems}
 		streams   = &streamHandler{sse: sse, life: s.life, slots: slots, rates: rates, tracer: tracer, maxRooms: s.opts.MaxRooms}
-		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates, unsent: s.unsent}
+		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates, answers: answers{s.unsent}}
 		sockets   = &webSocketHandler{slots: slots, rates: rates, ws: ws.NewServer(
 			s.env,
 			&wsBackend{Node: node, auth: auth, life: s.life, rates: rates, publisher: publisher, tracer: tracer},

@@ -21,6 +21,10 @@ type RoomStart struct {
 	Unknown bool
 }
 
+// LastBytes bounds the data of the events of a room that Last starts with, except that one
+// event may exceed it.
+const LastBytes = 1 << 20
+
 // Locate returns where each room begins for a follow from start, in partition p of a log of
 // n partitions. It reads the log only if start is Last. Errors are the log's.
 func Locate(ctx context.Context, log Source, n int, p streams.Partition, w streams.Watermarks, rooms []streams.Room, start Start) ([]RoomStart, error) {
@@ -50,7 +54,7 @@ func Locate(ctx context.Context, log Source, n int, p streams.Partition, w strea
 		starts[i] = first
 		starts[i].Room = room
 		if start.kind == fromLast {
-			newest, err := log.Before(ctx, room, w.Last.Next(), streams.ReadLimit{Events: start.last, WithoutData: true})
+			newest, err := log.Before(ctx, room, w.Last.Next(), streams.ReadLimit{Events: start.last, Bytes: LastBytes})
 			if err != nil {
 				return nil, err
 			}

@@ -194,3 +194,18 @@ func TestEventsKeepTheirData(t *testing.T) {
 		t.Error("no events")
 	}
 }
+
+// Last starts with the newest events that fit into LastBytes.
+func TestLastIsBoundedInBytes(t *testing.T) {
+	w, _ := many(1, 20, 100<<10)
+	rooms := []streams.Room{"r0"}
+	for n, want := range map[int]int{1: 1, 5: 5, 20: replay.LastBytes / (100 << 10)} {
+		starts, err := replay.Locate(t.Context(), w, 1, 0, w.watermarks(rooms), rooms, replay.Last(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if from := at(w.clock - uint64(want)); starts[0].Pos != from {
+			t.Errorf("last %d starts at %s, want %s", n, starts[0].Pos, from)
+		}
+	}
+}

@@ -39,7 +39,8 @@ func After(c Cursor) Start { return Start{kind: fromCursor, cursor: c} }
 // Since starts with the first event at time t or later.
 func Since(t time.Time) Start { return Start{kind: fromTime, at: t} }
 
-// Last starts with the newest n events of each room. If n is less than 1, it is Now.
+// Last starts with the newest n events of each room, as far as they fit into LastBytes. If n
+// is less than 1, it is Now.
 func Last(n int) Start {
 	if n < 1 {
 		return Now()

@@ -60,11 +60,17 @@ func Of(err error) *Document {
 
 // Write answers a request with the document.
 func (d *Document) Write(w http.ResponseWriter) {
+	body := d.Prepare(w.Header())
+	w.WriteHeader(d.Status)
+	_, _ = w.Write(body) // fails only if the client has left
+}
+
+// Prepare sets the header of an answer with the document, and returns its body.
+func (d *Document) Prepare(h http.Header) (body []byte) {
 	body, err := json.Marshal(d)
 	if err != nil {
 		panic(err) // cannot happen with strings and a number
 	}
-	h := w.Header()
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
 	if d.RetryAfter > 0 {
@@ -73,6 +79,5 @@ func (d *Document) Write(w http.ResponseWriter) {
 	if d.challenge != "" {
 		h.Set("WWW-Authenticate", d.challenge)
 	}
-	w.WriteHeader(d.Status)
-	_, _ = w.Write(body) // fails only if the client has left
+	return body
 }

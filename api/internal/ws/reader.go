@@ -14,6 +14,10 @@ import (
 // messageOverhead is the memory, in bytes, that a waiting message takes besides its text.
 const messageOverhead = 256
 
+// maxLinger bounds the data, in bytes, that is read after a close frame which the client does
+// not answer. It is more than a client sends before it has seen the close frame.
+const maxLinger = 1 << 20
+
 // read is the session's reader. It reads until the connection ends. It waits with little on
 // its stack and reads in another goroutine when data has arrived: the stack of a goroutine
 // that waits is most of the memory of an idle session.
@@ -205,5 +209,5 @@ func (k *Session) linger(err error) {
 	default:
 		k.boundRead()
 	}
-	_, _ = io.Copy(io.Discard, k.Transport())
+	_, _ = io.CopyN(io.Discard, k.Transport(), maxLinger)
 }
