@@ -159,10 +159,10 @@ func TestStalledClientResumes(t *testing.T) {
 				check := newOrderCheck(t, c.order)
 				h.eventually("the replay stalls", func() bool { return blocked() && overflows() > 0 })
 				publish(stored + 10)
+				shed := overflows()
 				for range before {
 					check.add(c.next())
 				}
-				shed := overflows()
 				h.eventually("the replay stalls again", func() bool { return blocked() && overflows() > shed })
 				publish(stored + 20)
 				for check.n < published {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -31,6 +32,8 @@ type Env struct {
 
 	WriteTimeout time.Duration // of a write that waits for the client
 	KeepAlive    time.Duration // the longest silence on a connection
+
+	unsentWrites sync.Pool // of *unsentWrite
 }
 
 // A Recorder writes the access record of a connection.

@@ -25,7 +25,6 @@ type Scheduler struct {
 	workers     int
 
 	pool    sync.Pool // of *Worker
-	unsent  sync.Pool // of *unsentWrite
 	running InFlight  // workers and goroutines started by Go
 }
 
@@ -46,7 +45,6 @@ func NewScheduler(d *Deliveries) *Scheduler {
 		maxWorkers: runtime.GOMAXPROCS(0),
 		deliveries: d,
 		pool:       sync.Pool{New: func() any { return new(Worker) }},
-		unsent:     sync.Pool{New: func() any { return newUnsentWrite() }},
 	}
 }
 

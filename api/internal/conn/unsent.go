@@ -101,8 +101,11 @@ func (u *unsentWrite) end() {
 // connection holds a share of Env.Unsent for b and for the data that the task holds. If the
 // pool takes the share away, the connection ends with errEvicted.
 func (c *Conn) writeUnsent(b []byte) error {
-	u := c.Env.Scheduler.unsent.Get().(*unsentWrite)
-	defer c.Env.Scheduler.unsent.Put(u)
+	u, _ := c.Env.unsentWrites.Get().(*unsentWrite)
+	if u == nil {
+		u = newUnsentWrite()
+	}
+	defer c.Env.unsentWrites.Put(u)
 	u.begin(c, cap(b))
 	defer u.end()
 	err := c.writer.Write(b, u.progressed)
