@@ -427,6 +427,7 @@ func testOwnInbox(t *testing.T, over func(*setup)) {
 func TestStreamEndsWithToken(t *testing.T) { eachHTTP(t, testStreamEndsWithToken) }
 
 func testStreamEndsWithToken(t *testing.T, over func(*setup)) {
+	t.Parallel() // it mostly waits
 	h := start(t, over, withAuth(t))
 	short := "Bearer " + token(t, 2*time.Second, all("den"))
 	s := h.follow("/v1/rooms/den/events", "Authorization", short)
@@ -453,6 +454,7 @@ func testStreamEndsWithToken(t *testing.T, over func(*setup)) {
 func TestStreamEndsWhileLogIsRead(t *testing.T) { eachHTTP(t, testStreamEndsWhileLogIsRead) }
 
 func testStreamEndsWhileLogIsRead(t *testing.T, over func(*setup)) {
+	t.Parallel() // it mostly waits
 	h := start(t, over, withAuth(t), func(s *setup) { s.api.KeepAlive = time.Hour })
 	h.fill("den", 3, 10)
 	hold := make(chan struct{})

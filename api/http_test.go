@@ -93,6 +93,7 @@ func brokenOff(err error) bool {
 func TestStalledStreamAmongOthers(t *testing.T) {
 	for _, kind := range httpKinds()[2:] {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel() // it mostly waits
 			h := start(t, func(s *setup) { s.http, s.api.WriteTimeout = kind, 2*time.Second })
 			read, stalled := h.follow("/v1/rooms/lobby/events"), h.follow("/v1/rooms/lobby/events")
 			for _, s := range []*sse{read, stalled} {

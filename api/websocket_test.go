@@ -361,6 +361,7 @@ func TestWebSocketFramesOfTheWrongKind(t *testing.T) {
 }
 
 func TestWebSocketDraining(t *testing.T) {
+	t.Parallel() // it mostly waits
 	h := start(t)
 	c, quiet := h.dial(), h.dial()
 	c.send(`{"op":"subscribe","room":"lobby"}`)
