@@ -1,0 +1,234 @@
+package fault_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// attackDial bounds a connection attempt of an attacker.
+	attackDial = 5 * time.Second
+
+	// attackPause is the time after which an attacker connects again.
+	attackPause = 100 * time.Millisecond
+
+	// smallBuffer is the receive buffer in bytes of an attacker that does not read.
+	smallBuffer = 2 << 10
+)
+
+// attackers attack a node. What they do is bounded by their number and by the time of the
+// attack, and only on loopback.
+type attackers struct {
+	v     *victim
+	addr  string
+	token string // of a user who may only subscribe
+
+	connections, bytes atomic.Int64
+
+	mu      sync.Mutex // guards the field below
+	answers map[string]int
+}
+
+func newAttackers(v *victim) *attackers {
+	return &attackers{
+		v: v, addr: v.server.Addr, token: v.token("mallory", "--subscribe=*"), answers: make(map[string]int),
+	}
+}
+
+// count returns the number of connections of the attackers.
+func (a *attackers) count() int64 { return a.connections.Load() }
+
+func (a *attackers) String() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d connections", a.count())
+	for _, answer := range slices.Sorted(maps.Keys(a.answers)) {
+		fmt.Fprintf(&text, ", %d × %s", a.answers[answer], answer)
+	}
+	if n := a.bytes.Load(); n > 0 {
+		fmt.Fprintf(&text, ", read %s", megabytes(float64(n)))
+	}
+	return text.String()
+}
+
+// answered counts an answer of the node, or another event.
+func (a *attackers) answered(what string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.answers[what]++
+}
+
+// repeat runs count attackers at once. Each repeats do after a pause until ctx ends. It
+// returns when all have ended.
+func (a *attackers) repeat(ctx context.Context, count int, after time.Duration, do func(ctx context.Context, i int)) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	for i := range count {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				do(ctx, i)
+				pause(ctx, after)
+			}
+		})
+	}
+}
+
+// dial connects from the host 127.0.1.host. It returns nil if that fails. The connection
+// ends with ctx at the latest, but close it.
+func (a *attackers) dial(ctx context.Context, host int, receiveBuffer int) *attackConn {
+	d := net.Dialer{Timeout: attackDial, LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(host))}}
+	if receiveBuffer > 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) error { return limitReceive(raw, receiveBuffer) }
+	}
+	conn, err := d.DialContext(ctx, "tcp", a.addr)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.answered("no connection")
+		}
+		return nil
+	}
+	a.connections.Add(1)
+	c := &attackConn{TCPConn: conn.(*net.TCPConn), by: a}
+	_ = c.SetLinger(0)
+	c.release = context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	return c
+}
+
+// limitReceive sets the receive buffer before the connection is made: a window that was
+// announced once is never taken back.
+func limitReceive(raw syscall.RawConn, size int) (err error) {
+	controlErr := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, size)
+	})
+	if controlErr != nil {
+		return controlErr
+	}
+	return err
+}
+
+// An attackConn is a connection of an attacker.
+type attackConn struct {
+	*net.TCPConn
+	by      *attackers
+	release func() bool
+}
+
+// Close resets the connection.
+func (c *attackConn) Close() error {
+	c.release()
+	return c.TCPConn.Close()
+}
+
+// send writes text and reports whether the node's system took it.
+func (c *attackConn) send(text string) bool {
+	_, err := io.WriteString(c, text)
+	return err == nil
+}
+
+// hold waits until the node closes the connection or ctx ends. It reads nothing.
+func (c *attackConn) hold(ctx context.Context) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return
+	}
+	for ctx.Err() == nil {
+		open := false
+		_ = raw.Control(func(fd uintptr) {
+			info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+			open = err == nil && info.State == unix.BPF_TCP_ESTABLISHED
+		})
+		if !open {
+			c.by.answered("closed by the node")
+			return
+		}
+		pause(ctx, attackPause)
+	}
+}
+
+// trickle reads size bytes a second until the connection or ctx ends.
+func (c *attackConn) trickle(ctx context.Context, size int) {
+	buf := make([]byte, size)
+	for ctx.Err() == nil {
+		n, err := c.Read(buf)
+		c.by.bytes.Add(int64(n))
+		if err != nil {
+			if ctx.Err() == nil {
+				c.by.answered("closed by the node")
+			}
+			return
+		}
+		pause(ctx, time.Second)
+	}
+}
+
+// drain reads until a text comes, or the connection ends. It reports whether the text came.
+func (c *attackConn) drain(until string, buf []byte) bool {
+	kept := 0
+	for {
+		n, err := c.Read(buf[kept:])
+		c.by.bytes.Add(int64(n))
+		if at := kept + n; strings.Contains(string(buf[:at]), until) {
+			return true
+		}
+		if err != nil {
+			return false
+		}
+		kept = min(kept+n, len(until)-1)
+		copy(buf, buf[len(buf)-kept:]) // an approximation: the end of a full buffer
+	}
+}
+
+// response reads the header of an answer and counts its status.
+func (c *attackConn) response(in *bufio.Reader) *http.Response {
+	resp, err := http.ReadResponse(in, nil)
+	if err != nil {
+		return nil
+	}
+	c.by.answered(resp.Status)
+	return resp
+}
+
+// get returns a request over HTTP/1.1 with the attackers' credential.
+func (a *attackers) get(path string, headers ...string) string {
+	return a.request(http.MethodGet, path, headers...)
+}
+
+func (a *attackers) request(method, path string, headers ...string) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s %s HTTP/1.1\r\nHost: tidemark\r\n", method, path)
+	if a.token != "" {
+		fmt.Fprintf(&text, "Authorization: Bearer %s\r\n", a.token)
+	}
+	for _, h := range headers {
+		text.WriteString(h + "\r\n")
+	}
+	return text.String() + "\r\n"
+}
+
+const (
+	acceptStream = "Accept: text/event-stream"
+	acceptJSON   = "Accept: application/json"
+)
+
+// roomsQuery returns a query that names rooms.
+func roomsQuery(count int, name func(int) string) string {
+	var text strings.Builder
+	for i := range count {
+		text.WriteString("room=" + name(i) + "&")
+	}
+	return text.String()
+}

@@ -1,0 +1,248 @@
+package fault_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// historyUnread asks for pages of history and does not read them.
+func historyUnread(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if c.send(a.get(fmt.Sprintf("/v1/rooms/%s/events?limit=1000", filledRoom(i%filledRooms)), acceptJSON)) {
+				c.hold(ctx)
+			}
+		})
+	}
+}
+
+// streamUnread follows all filled rooms from their beginning and does not read.
+func streamUnread(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if c.send(a.get("/v1/events?since=earliest&"+roomsQuery(filledRooms, filledRoom), acceptStream)) {
+				c.hold(ctx)
+			}
+		})
+	}
+}
+
+// streamTrickled follows one room from its beginning and reads a byte a second.
+func streamTrickled(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if c.send(a.get("/v1/rooms/"+filledRoom(i%filledRooms)+"/events?since=earliest", acceptStream)) {
+				c.trickle(ctx, 1)
+			}
+		})
+	}
+}
+
+// fastReplays follows one room from its beginning, reads as fast as possible until the
+// replay ends, and does it again.
+func fastReplays(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, 0, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, 0)
+			if c == nil {
+				pause(ctx, attackPause)
+				return
+			}
+			defer c.Close()
+			ok := c.send(a.get("/v1/rooms/"+filledRoom(0)+"/events?since=earliest", acceptStream)) &&
+				c.drain("tidemark.live", make([]byte, 256<<10))
+			if ok {
+				a.answered("complete replay")
+			} else if ctx.Err() == nil {
+				a.answered("broken replay")
+				pause(ctx, attackPause)
+			}
+		})
+	}
+}
+
+// resumesAfterStart lets one client per filled room miss the room's last event, all at the
+// same time on a node that has just started, and then again and again. It checks how much
+// the node reads for the first ones.
+func resumesAfterStart(ctx context.Context, a *attackers) {
+	const most = 4 // times the size of the missed events
+	cursors := make([]string, filledRooms)
+	for i := range cursors {
+		cursors[i] = a.v.lastBut(filledRoom(i), 1)
+	}
+	resume := func() {
+		var all sync.WaitGroup
+		for i, cursor := range cursors {
+			all.Go(func() {
+				c := a.dial(ctx, 1+i%4, 0)
+				if c == nil {
+					return
+				}
+				defer c.Close()
+				if c.send(a.get("/v1/rooms/"+filledRoom(i)+"/events", acceptStream, "Last-Event-ID: "+cursor)) &&
+					c.drain("tidemark.live", make([]byte, 256<<10)) {
+					a.answered("complete replay")
+				}
+			})
+		}
+		all.Wait()
+	}
+	before, read := a.v.redisOutput(), a.bytes.Load()
+	resume()
+	sent, got := a.v.redisOutput()-before, int(a.bytes.Load()-read)
+	a.v.t.Logf("%d resumes received %s, and Redis sent %s", filledRooms, megabytes(float64(got)), megabytes(float64(sent)))
+	if got < filledRooms*filledSize {
+		a.v.t.Errorf("the resumes received %d bytes, want %d at least", got, filledRooms*filledSize)
+	}
+	if sent > most*got {
+		a.v.t.Errorf("Redis sent %d bytes for %d", sent, got)
+	}
+	a.repeat(ctx, 1, time.Second, func(context.Context, int) { resume() })
+}
+
+// arraysOfNumbers publishes bodies of the maximum size that have a million elements.
+func arraysOfNumbers(clients int) func(context.Context, *attackers) {
+	const size = 8 << 20
+	body := `{"events":[` + strings.Repeat("1,", size/2-10) + `1]}`
+	return func(ctx context.Context, a *attackers) {
+		request := a.request("POST", "/v1/events", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", len(body)))
+		a.repeat(ctx, clients, 0, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1, 0)
+			if c == nil {
+				pause(ctx, attackPause)
+				return
+			}
+			defer c.Close()
+			c.send(request)
+			c.send(body) // the node may answer and close before
+			if c.response(bufio.NewReader(c)) == nil {
+				a.answered("no answer")
+				pause(ctx, attackPause)
+			}
+		})
+	}
+}
+
+// newRooms opens and closes streams of as many new rooms as a connection may follow.
+func newRooms(clients int) func(context.Context, *attackers) {
+	var opened atomic.Int64
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, 0, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i, 0)
+			if c == nil {
+				pause(ctx, attackPause)
+				return
+			}
+			defer c.Close()
+			n := opened.Add(1)
+			c.send(a.get("/v1/events?"+roomsQuery(99, func(i int) string { return fmt.Sprintf("n%d-%d", n, i) }), acceptStream))
+			if resp := c.response(bufio.NewReader(c)); resp != nil {
+				first := make([]byte, 512)
+				k, _ := resp.Body.Read(first)
+				switch {
+				case bytes.Contains(first[:k], []byte("tidemark.open")):
+					a.answered("open stream")
+				case bytes.Contains(first[:k], []byte("tidemark.error")):
+					a.answered("refused stream")
+				}
+			}
+		})
+	}
+}
+
+// historyGivenUp asks for pages of history at a rate, and gives each up after a time.
+func historyGivenUp(clients, rate int, after time.Duration) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		var all atomic.Int64
+		each(ctx, time.Second/time.Duration(rate), func(time.Time) {
+			n := int(all.Add(1))
+			ctx, stop := context.WithTimeout(ctx, after)
+			defer stop()
+			c := a.dial(ctx, 1+n%clients, 0)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			c.send(a.get(fmt.Sprintf("/v1/rooms/%s/events?limit=1000", filledRoom(n%filledRooms)), acceptJSON))
+			in := bufio.NewReader(c)
+			if resp := c.response(in); resp != nil {
+				n, _ := io.Copy(io.Discard, resp.Body)
+				a.bytes.Add(n)
+			}
+		})
+	}
+}
+
+// slowBodies sends bodies of the maximum size but for the end, which comes a byte a second.
+func slowBodies(clients int) func(context.Context, *attackers) {
+	const size = 8 << 20
+	body := `{"events":[{"room":"slow","data":"` + strings.Repeat("x", size-1000)
+	return func(ctx context.Context, a *attackers) {
+		a.token = a.v.token("mallory", "--publish=*")
+		request := a.request("POST", "/v1/events", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", size))
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			for ok := c.send(request) && c.send(body); ok && ctx.Err() == nil; ok = c.send("x") {
+				pause(ctx, time.Second)
+			}
+			c.response(bufio.NewReader(c))
+		})
+	}
+}
+
+// headersWithoutEnd sends headers up to their maximum size and never ends them.
+func headersWithoutEnd(clients int) func(context.Context, *attackers) {
+	text := "GET /v1/rooms/x/events HTTP/1.1\r\nHost: tidemark\r\nX-Long: " + strings.Repeat("x", 60<<10)
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%8, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if c.send(text) {
+				c.hold(ctx)
+			}
+		})
+	}
+}
+
+// idle opens connections and sends nothing.
+func idle(clients, addresses int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, time.Second, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%addresses, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			c.hold(ctx)
+		})
+	}
+}

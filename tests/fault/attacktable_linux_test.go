@@ -1,0 +1,52 @@
+package fault_test
+
+import "time"
+
+const (
+	// filledRooms is the number of rooms that attackers read.
+	filledRooms = 32
+	// filledSize is the size in bytes of their events: the default of --max-data.
+	filledSize = 64 << 10
+)
+
+// filledEvents is the number of events in each filled room: 512 MiB in all in the full run.
+func filledEvents() int {
+	if thorough() {
+		return 256
+	}
+	return 64
+}
+
+func fillAll(v *victim) { v.fillRooms(filledRooms, filledEvents(), filledSize) }
+
+// fillOne fills one room up to its default cap: 64 MiB.
+func fillOne(v *victim) { v.fill(filledRoom(0), 1000, filledSize) }
+
+// costAttacks is the table of attacks.
+func costAttacks() []costAttack {
+	h2c := []string{"--h2c"}
+	return []costAttack{
+		{name: "history over HTTP/2 with window 0", log: inRedis, flags: h2c, prepare: fillAll, run: historyOverHTTP2(100)},
+		{name: "history not read", log: inRedis, prepare: fillAll, run: historyUnread(30)},
+		{name: "streams of many rooms not read", log: inRedis, prepare: fillAll, run: streamUnread(30)},
+		{name: "streams of many rooms not read, embedded", log: inEmbedded, full: true, prepare: fillAll, run: streamUnread(30)},
+		{name: "streams read slowly", log: inRedis, prepare: fillAll, run: streamTrickled(100)},
+		{name: "WebSockets of many rooms not read", log: inRedis, prepare: fillAll, run: socketsUnread(20)},
+		{name: "fast replays", log: inRedis, prepare: fillOne, run: fastReplays(24)},
+		{name: "fast replays, embedded", log: inEmbedded, full: true, prepare: fillOne, run: fastReplays(24)},
+		{name: "resumes after a start", log: inRedis, prepare: fillAll, run: resumesAfterStart},
+		{name: "arrays of numbers", log: inRedis, auth: true, run: arraysOfNumbers(12)},
+		{name: "resets without a credential", log: inRedis, auth: true, flags: h2c, run: resets(64, 2000, "/v1/rooms/x/events?limit=1000")},
+		{name: "resets on an open node", log: inRedis, flags: h2c, run: resets(64, 2000, "/v1/rooms/x/events?limit=1000")},
+		{name: "new rooms", log: inRedis, run: newRooms(4)},
+		{name: "history given up", log: inRedis, prepare: fillAll, run: historyGivenUp(6, 115, 50*time.Millisecond)},
+		{name: "history given up, embedded", log: inEmbedded, full: true, prepare: fillAll, run: historyGivenUp(6, 115, 50*time.Millisecond)},
+
+		{name: "slow bodies", log: inRedis, auth: true, run: slowBodies(200)},
+		{name: "headers without an end", log: inRedis, full: true, run: headersWithoutEnd(800)},
+		{name: "idle connections", log: inRedis, full: true, run: idle(5000, 1)},
+		{name: "empty WebSocket frames", log: inRedis, run: emptyFrames(8)},
+		{name: "WebSocket answers not read", log: inRedis, full: true, run: answersUnread(100)},
+		{name: "long WebSocket messages", log: inRedis, full: true, run: longMessages(100)},
+	}
+}
