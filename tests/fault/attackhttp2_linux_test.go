@@ -3,8 +3,8 @@ package fault_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -37,9 +37,8 @@ func http2Opening(settings ...http2.Setting) []byte {
 	return out.Bytes()
 }
 
-// historyOverHTTP2 asks for pages of history on many streams of one connection, with a
-// window of 0.
-func historyOverHTTP2(streams int) func(context.Context, *attackers) {
+// unreadOverHTTP2 sends the same GET on many streams of each connection, with a window of 0.
+func unreadOverHTTP2(connections, streams int, path, accept string) func(context.Context, *attackers) {
 	return func(ctx context.Context, a *attackers) {
 		var out bytes.Buffer
 		out.Write(http2Opening(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
@@ -47,11 +46,11 @@ func historyOverHTTP2(streams int) func(context.Context, *attackers) {
 		for i := range streams {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{
 				StreamID: uint32(1 + 2*i), EndStream: true, EndHeaders: true,
-				BlockFragment: headerBlock(fmt.Sprintf("/v1/rooms/%s/events?limit=1000", filledRoom(i%filledRooms)), a.token, "application/json"),
+				BlockFragment: headerBlock(path, a.token, accept),
 			})
 		}
-		a.repeat(ctx, 1, attackPause, func(ctx context.Context, _ int) {
-			c := a.dial(ctx, 1, 0)
+		a.repeat(ctx, connections, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i, 0)
 			if c == nil {
 				return
 			}
@@ -130,6 +129,35 @@ func resets(clients, perConnection int, path string) func(context.Context, *atta
 			}
 			_ = c.SetReadDeadline(time.Now().Add(time.Second))
 			_, _ = io.Copy(io.Discard, c)
+		})
+	}
+}
+
+// headersOverHTTP2 begins a block of headers and continues it without an end.
+func headersOverHTTP2(clients int) func(context.Context, *attackers) {
+	const fields = 100
+	var block bytes.Buffer
+	e := hpack.NewEncoder(&block)
+	e.SetMaxDynamicTableSize(0)
+	for range fields {
+		_ = e.WriteField(hpack.HeaderField{Name: "x-long", Value: strings.Repeat("x", 100)})
+	}
+	var opening, more bytes.Buffer
+	opening.Write(http2Opening())
+	_ = http2.NewFramer(&opening, nil).WriteHeaders(http2.HeadersFrameParam{
+		StreamID: 1, BlockFragment: headerBlock("/v1/rooms/x/events", "", "application/json"),
+	})
+	_ = http2.NewFramer(&more, nil).WriteContinuation(1, false, block.Bytes()[1:]) // without the change of the table size
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, 0)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			for ok := c.send(opening.String()); ok && ctx.Err() == nil; ok = c.send(more.String()) {
+			}
+			a.answered("closed by the node")
 		})
 	}
 }

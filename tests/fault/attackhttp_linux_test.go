@@ -21,7 +21,7 @@ func historyUnread(clients int) func(context.Context, *attackers) {
 				return
 			}
 			defer c.Close()
-			if c.send(a.get(fmt.Sprintf("/v1/rooms/%s/events?limit=1000", filledRoom(i%filledRooms)), acceptJSON)) {
+			if c.send(a.get("/v1/rooms/"+filledRoom(0)+"/events?limit=1000", acceptJSON)) {
 				c.hold(ctx)
 			}
 		})
@@ -53,7 +53,7 @@ func streamTrickled(clients int) func(context.Context, *attackers) {
 				return
 			}
 			defer c.Close()
-			if c.send(a.get("/v1/rooms/"+filledRoom(i%filledRooms)+"/events?since=earliest", acceptStream)) {
+			if c.send(a.get("/v1/rooms/"+filledRoom(0)+"/events?since=earliest", acceptStream)) {
 				c.trickle(ctx, 1)
 			}
 		})
@@ -185,7 +185,7 @@ func historyGivenUp(clients, rate int, after time.Duration) func(context.Context
 				return
 			}
 			defer c.Close()
-			c.send(a.get(fmt.Sprintf("/v1/rooms/%s/events?limit=1000", filledRoom(n%filledRooms)), acceptJSON))
+			c.send(a.get("/v1/rooms/"+filledRoom(0)+"/events?limit=1000", acceptJSON))
 			in := bufio.NewReader(c)
 			if resp := c.response(in); resp != nil {
 				n, _ := io.Copy(io.Discard, resp.Body)
@@ -244,5 +244,156 @@ func idle(clients, addresses int) func(context.Context, *attackers) {
 			defer c.Close()
 			c.hold(ctx)
 		})
+	}
+}
+
+// streamsCutOff follows all filled rooms from their beginning, and resets the connection as
+// soon as the replay has begun.
+func streamsCutOff(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, 0, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, smallBuffer)
+			if c == nil {
+				pause(ctx, attackPause)
+				return
+			}
+			defer c.Close()
+			c.send(a.get("/v1/events?since=earliest&"+roomsQuery(filledRooms, filledRoom), acceptStream))
+			c.response(bufio.NewReaderSize(c, 16))
+		})
+	}
+}
+
+// newestOfRooms asks for the newest events of all filled rooms, and reads them.
+func newestOfRooms(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, 0, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, 0)
+			if c == nil {
+				pause(ctx, attackPause)
+				return
+			}
+			defer c.Close()
+			if c.send(a.get("/v1/events?last=1000&"+roomsQuery(filledRooms, filledRoom), acceptStream)) &&
+				c.drain("tidemark.live", make([]byte, 256<<10)) {
+				a.answered("complete replay")
+			}
+		})
+	}
+}
+
+// hotTails follows very many rooms from their beginning and stays, so that the node fills the
+// hot tails of all.
+func hotTails(ctx context.Context, a *attackers) {
+	const rooms = 99 // of a connection
+	a.repeat(ctx, 1+tailRooms/rooms, attackPause, func(ctx context.Context, i int) {
+		c := a.dial(ctx, 1+i, 0)
+		if c == nil {
+			return
+		}
+		defer c.Close()
+		query := roomsQuery(min(rooms, tailRooms-i*rooms), func(k int) string { return filledRoom(i*rooms + k) })
+		if c.send(a.get("/v1/events?since=earliest&"+query, acceptStream)) {
+			if c.drain("tidemark.live", make([]byte, 256<<10)) {
+				a.answered("complete replay")
+			}
+			c.hold(ctx)
+		}
+	})
+}
+
+// liveUnread publishes the largest events into a room at the rate that the node allows. Many
+// clients follow the room and do not read.
+func liveUnread(clients int) func(context.Context, *attackers) {
+	body := `{"data":"` + strings.Repeat("x", filledSize-2) + `"}`
+	return func(ctx context.Context, a *attackers) {
+		var all sync.WaitGroup
+		defer all.Wait()
+		all.Go(func() {
+			a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+				c := a.dial(ctx, 1+i%8, smallBuffer)
+				if c == nil {
+					return
+				}
+				defer c.Close()
+				if c.send(a.get("/v1/rooms/live/events", acceptStream)) {
+					c.hold(ctx)
+				}
+			})
+		})
+		request := a.request("POST", "/v1/rooms/live/events", fmt.Sprintf("Content-Length: %d", len(body)))
+		a.repeat(ctx, 4, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 9, 0)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			for in := bufio.NewReader(c); c.send(request) && c.send(body); {
+				resp := c.response(in)
+				if resp == nil {
+					return
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				pause(ctx, time.Second/25) // 100 events a second by all
+			}
+		})
+	}
+}
+
+// newRoomsStored publishes batches into new rooms, each event with a key. The node accepts as
+// many as the rate of new rooms allows.
+func newRoomsStored(ctx context.Context, a *attackers) {
+	const batch, allowed, burst = 200, 10, 100 // see exposed
+	var opened, stored atomic.Int64
+	began := time.Now()
+	a.repeat(ctx, 4, attackPause, func(ctx context.Context, _ int) {
+		c := a.dial(ctx, 1, 0)
+		if c == nil {
+			return
+		}
+		defer c.Close()
+		var events []string
+		for range batch {
+			n := opened.Add(1)
+			events = append(events, fmt.Sprintf(`{"room":"stored-%d","data":1,"key":"k"}`, n))
+		}
+		body := `{"events":[` + strings.Join(events, ",") + `]}`
+		c.send(a.request("POST", "/v1/events", fmt.Sprintf("Content-Length: %d", len(body))) + body)
+		if resp := c.response(bufio.NewReader(c)); resp != nil {
+			text, _ := io.ReadAll(resp.Body)
+			stored.Add(int64(bytes.Count(text, []byte(`"id":`))))
+		}
+	})
+	most := burst + allowed*int64(1+time.Since(began)/time.Second) + 4*batch // of requests in progress
+	if n := stored.Load(); n > most {
+		a.v.t.Errorf("an address created %d rooms, want at most %d", n, most)
+	}
+}
+
+// shortBodies sends the largest bodies of single publishes but for the end, on very many
+// connections.
+func shortBodies(clients int) func(context.Context, *attackers) {
+	const size = 132 << 10
+	body := `{"data":"` + strings.Repeat("x", size-1000)
+	return func(ctx context.Context, a *attackers) {
+		request := a.request("POST", "/v1/rooms/x/events", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", size))
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%16, smallBuffer)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if c.send(request) && c.send(body) {
+				c.hold(ctx)
+			}
+		})
+	}
+}
+
+// bodiesWithoutCredential sends large bodies to a node that asks for credentials.
+func bodiesWithoutCredential(clients int) func(context.Context, *attackers) {
+	return func(ctx context.Context, a *attackers) {
+		a.token = ""
+		arraysOfNumbers(clients)(ctx, a)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/tidemark/tidemark/tests/internal/ws"
 )
@@ -91,16 +92,46 @@ func longMessages(clients int) func(context.Context, *attackers) {
 			if !c.upgrade() {
 				return
 			}
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
+			var reading sync.WaitGroup
+			defer reading.Wait()
+			reading.Go(func() {
 				n, _ := io.Copy(io.Discard, c)
 				a.bytes.Add(n)
-			}()
+			})
+			defer c.Close()
 			for ok := true; ok && ctx.Err() == nil; ok = c.send(text) {
 			}
-			_ = c.CloseRead()
-			<-done
+		})
+	}
+}
+
+// subscriptionsChurned subscribes to filled rooms from their beginning and leaves them again,
+// as fast as the node reads, and reads everything.
+func subscriptionsChurned(clients int) func(context.Context, *attackers) {
+	var text strings.Builder
+	for i := range filledRooms {
+		text.WriteString(ws.Frame(ws.Text, fmt.Sprintf(`{"op":"subscribe","room":%q,"since":"earliest"}`, filledRoom(i))))
+		text.WriteString(ws.Frame(ws.Text, fmt.Sprintf(`{"op":"unsubscribe","room":%q}`, filledRoom(i))))
+	}
+	return func(ctx context.Context, a *attackers) {
+		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
+			c := a.dial(ctx, 1+i%4, 0)
+			if c == nil {
+				return
+			}
+			defer c.Close()
+			if !c.upgrade() {
+				return
+			}
+			var reading sync.WaitGroup
+			defer reading.Wait()
+			reading.Go(func() {
+				n, _ := io.Copy(io.Discard, c)
+				a.bytes.Add(n)
+			})
+			defer c.Close()
+			for ok := true; ok && ctx.Err() == nil; ok = c.send(text.String()) {
+			}
 		})
 	}
 }
