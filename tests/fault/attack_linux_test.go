@@ -64,10 +64,8 @@ type costAttack struct {
 	log   logKind
 	auth  bool     // the node asks for credentials
 	flags []string // of the node, in addition to exposed
+	fill  fill     // of the log, before the node starts
 	full  bool     // only in the full run
-
-	// prepare, if set, stores events before the node starts.
-	prepare func(*victim)
 
 	// run attacks until ctx ends, and returns when all its goroutines have ended.
 	run func(context.Context, *attackers)
@@ -88,14 +86,14 @@ func calmTime() time.Duration { return inCut(2*time.Second, 8*time.Second) }
 // The test asserts latencies, although other tests must not: they are its subject. The
 // bounds are relative to the latencies of the same node just before.
 func TestAttacks(t *testing.T) {
-	p := unracedProgram(t)
+	logs := newAttackLogs(t, unracedProgram(t))
 	var recoveries []<-chan error
 	for _, a := range costAttacks() {
 		if a.full && !thorough() {
 			continue
 		}
 		t.Run(strings.ReplaceAll(a.name, " ", "_"), func(sub *testing.T) {
-			v := newVictim(t, sub, p, a)
+			v := newVictim(sub, logs, a)
 			defer v.end()
 			v.attack(a)
 			if thorough() && !sub.Failed() {

@@ -2,6 +2,7 @@ package fault_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -181,14 +182,14 @@ func (c *attackConn) drain(until string, buf []byte) bool {
 	for {
 		n, err := c.Read(buf[kept:])
 		c.by.bytes.Add(int64(n))
-		if at := kept + n; strings.Contains(string(buf[:at]), until) {
+		text := buf[:kept+n]
+		if bytes.Contains(text, []byte(until)) {
 			return true
 		}
 		if err != nil {
 			return false
 		}
-		kept = min(kept+n, len(until)-1)
-		copy(buf, buf[len(buf)-kept:]) // an approximation: the end of a full buffer
+		kept = copy(buf, text[max(0, len(text)-len(until)):])
 	}
 }
 

@@ -286,13 +286,13 @@ func newestOfRooms(clients int) func(context.Context, *attackers) {
 // hot tails of all.
 func hotTails(ctx context.Context, a *attackers) {
 	const rooms = 99 // of a connection
-	a.repeat(ctx, 1+tailRooms/rooms, attackPause, func(ctx context.Context, i int) {
+	a.repeat(ctx, (tailRooms+rooms-1)/rooms, attackPause, func(ctx context.Context, i int) {
 		c := a.dial(ctx, 1+i, 0)
 		if c == nil {
 			return
 		}
 		defer c.Close()
-		query := roomsQuery(min(rooms, tailRooms-i*rooms), func(k int) string { return filledRoom(i*rooms + k) })
+		query := roomsQuery(min(rooms, tailRooms-i*rooms), func(k int) string { return tailRoom(i*rooms + k) })
 		if c.send(a.get("/v1/events?since=earliest&"+query, acceptStream)) {
 			if c.drain("tidemark.live", make([]byte, 256<<10)) {
 				a.answered("complete replay")

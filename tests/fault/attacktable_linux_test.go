@@ -2,58 +2,33 @@ package fault_test
 
 import "time"
 
-const (
-	// filledRooms is the number of rooms that attackers read.
-	filledRooms = 32
-	// filledSize is the size in bytes of their events: the default of --max-data.
-	filledSize = 64 << 10
-)
-
-// filledEvents is the number of events in each filled room: 512 MiB in all in the full run.
-func filledEvents() int {
-	if thorough() {
-		return 256
-	}
-	return 64
-}
-
-func fillAll(v *victim) { v.fillRooms(filledRooms, filledEvents(), filledSize) }
-
-// Rooms that each fill a hot tail: 17 events are more than 1 MiB.
-const tailRooms, tailEvents = 400, 17
-
-func fillTails(v *victim) { v.fillRooms(tailRooms, tailEvents, filledSize) }
-
-// fillOne fills one room up to its default cap: 64 MiB.
-func fillOne(v *victim) { v.fill(filledRoom(0), 1000, filledSize) }
-
 // costAttacks is the table of attacks.
 func costAttacks() []costAttack {
 	h2c := []string{"--h2c"}
 	history := "/v1/rooms/" + filledRoom(0) + "/events?limit=1000"
 	follow := "/v1/events?since=earliest&" + roomsQuery(filledRooms, filledRoom)
 	return []costAttack{
-		{name: "history over HTTP/2 with window 0", log: inRedis, flags: h2c, prepare: fillOne, run: unreadOverHTTP2(1, 100, history, "application/json")},
-		{name: "history not read", log: inRedis, prepare: fillOne, run: historyUnread(30)},
-		{name: "streams of many rooms not read", log: inRedis, prepare: fillAll, run: streamUnread(30)},
-		{name: "streams of many rooms not read, embedded", log: inEmbedded, full: true, prepare: fillAll, run: streamUnread(30)},
-		{name: "streams read slowly", log: inRedis, prepare: fillOne, run: streamTrickled(100)},
-		{name: "WebSockets of many rooms not read", log: inRedis, prepare: fillAll, run: socketsUnread(20)},
-		{name: "fast replays", log: inRedis, prepare: fillOne, run: fastReplays(24)},
-		{name: "fast replays, embedded", log: inEmbedded, full: true, prepare: fillOne, run: fastReplays(24)},
-		{name: "resumes after a start", log: inRedis, prepare: fillAll, run: resumesAfterStart},
+		{name: "history over HTTP/2 with window 0", log: inRedis, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(1, 100, history, "application/json")},
+		{name: "history not read", log: inRedis, fill: rooms64K, run: historyUnread(30)},
+		{name: "streams of many rooms not read", log: inRedis, fill: rooms64K, run: streamUnread(30)},
+		{name: "streams of many rooms not read, embedded", log: inEmbedded, full: true, fill: rooms64K, run: streamUnread(30)},
+		{name: "streams read slowly", log: inRedis, fill: rooms64K, run: streamTrickled(100)},
+		{name: "WebSockets of many rooms not read", log: inRedis, fill: rooms64K, run: socketsUnread(20)},
+		{name: "fast replays", log: inRedis, fill: rooms64K, run: fastReplays(24)},
+		{name: "fast replays, embedded", log: inEmbedded, full: true, fill: rooms64K, run: fastReplays(24)},
+		{name: "resumes after a start", log: inRedis, fill: rooms64K, run: resumesAfterStart},
 		{name: "arrays of numbers", log: inRedis, auth: true, run: arraysOfNumbers(12)},
 		{name: "resets without a credential", log: inRedis, auth: true, flags: h2c, run: resets(64, 2000, history)},
 		{name: "resets on an open node", log: inRedis, flags: h2c, run: resets(64, 2000, history)},
 		{name: "new rooms", log: inRedis, run: newRooms(4)},
-		{name: "history given up", log: inRedis, prepare: fillOne, run: historyGivenUp(6, 115, 50*time.Millisecond)},
-		{name: "history given up, embedded", log: inEmbedded, full: true, prepare: fillOne, run: historyGivenUp(6, 115, 50*time.Millisecond)},
+		{name: "history given up", log: inRedis, fill: rooms64K, run: historyGivenUp(6, 115, 50*time.Millisecond)},
+		{name: "history given up, embedded", log: inEmbedded, full: true, fill: rooms64K, run: historyGivenUp(6, 115, 50*time.Millisecond)},
 
-		{name: "streams over HTTP/2 not read", log: inRedis, full: true, flags: h2c, prepare: fillAll, run: unreadOverHTTP2(4, 100, follow, "text/event-stream")},
-		{name: "streams cut off", log: inRedis, full: true, prepare: fillAll, run: streamsCutOff(16)},
-		{name: "newest events of many rooms", log: inRedis, full: true, prepare: fillAll, run: newestOfRooms(8)},
+		{name: "streams over HTTP/2 not read", log: inRedis, full: true, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(4, 100, follow, "text/event-stream")},
+		{name: "streams cut off", log: inRedis, full: true, fill: rooms64K, run: streamsCutOff(16)},
+		{name: "newest events of many rooms", log: inRedis, full: true, fill: rooms64K, run: newestOfRooms(8)},
 		{name: "live events not read", log: inRedis, full: true, run: liveUnread(400)},
-		{name: "hot tails of many rooms", log: inRedis, full: true, prepare: fillTails, run: hotTails},
+		{name: "hot tails of many rooms", log: inRedis, full: true, fill: tails, run: hotTails},
 		{name: "new rooms stored", log: inRedis, full: true, run: newRoomsStored},
 		{name: "slow bodies", log: inRedis, auth: true, run: slowBodies(200)},
 		{name: "slow bodies of single publishes", log: inRedis, full: true, run: shortBodies(1600)},
@@ -64,6 +39,6 @@ func costAttacks() []costAttack {
 		{name: "empty WebSocket frames", log: inRedis, run: emptyFrames(8)},
 		{name: "WebSocket answers not read", log: inRedis, full: true, run: answersUnread(100)},
 		{name: "long WebSocket messages", log: inRedis, full: true, run: longMessages(100)},
-		{name: "WebSocket subscriptions churned", log: inRedis, full: true, prepare: fillAll, run: subscriptionsChurned(50)},
+		{name: "WebSocket subscriptions churned", log: inRedis, full: true, fill: rooms64K, run: subscriptionsChurned(50)},
 	}
 }

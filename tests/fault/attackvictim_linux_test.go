@@ -1,11 +1,9 @@
 package fault_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -32,29 +30,59 @@ type victim struct {
 	keep    bool // recovery ends the node
 }
 
-// newVictim prepares the log and starts the node. The node lasts until end, or until the
-// whole test has ended.
-func newVictim(whole, t *testing.T, p program.Program, a costAttack) *victim {
+// Fills of a log with rooms that attackers read.
+type fill int
+
+const (
+	unfilled fill = iota
+	rooms64K      // filledRooms rooms of large events, of which the first has 1,000: 64 MiB
+	tails         // tailRooms rooms that each fill a hot tail
+)
+
+// attackLogs keep the logs of all attacks of a test. The nodes in front of Redis share one,
+// so it is filled once.
+type attackLogs struct {
+	t       *testing.T
+	program program.Program
+	redis   *redistest.Server
+	filled  map[fill]bool
+}
+
+func newAttackLogs(t *testing.T, p program.Program) *attackLogs {
 	t.Helper()
-	v := &victim{t: t, name: a.name, program: p, auth: a.auth}
-	where := "--data=" + whole.TempDir()
+	return &attackLogs{t: t, program: p, redis: redistest.StartProcess(t), filled: make(map[fill]bool)}
+}
+
+// flag returns the flag of a node for a log that an attack needs.
+func (l *attackLogs) flag(a costAttack) string {
+	l.t.Helper()
+	where, fresh := "--redis="+l.redis.URL(), a.log == inEmbedded
+	if fresh {
+		where = "--data=" + l.t.TempDir()
+	}
+	if fresh || !l.filled[a.fill] {
+		s := l.program.Serve(l.t, program.Options{}, where)
+		fillLog(l.t, s.URL(), a.fill)
+		s.Kill()
+		l.filled[a.fill] = l.filled[a.fill] || !fresh
+	}
+	return where
+}
+
+// newVictim starts a node. It lasts until end, or until the whole test has ended.
+func newVictim(t *testing.T, l *attackLogs, a costAttack) *victim {
+	t.Helper()
+	v := &victim{t: t, name: a.name, program: l.program, auth: a.auth}
 	if a.log == inRedis {
-		r := redistest.StartProcess(whole)
-		v.redis = r.Client()
-		where = "--redis=" + r.URL()
+		v.redis = l.redis.Client()
 	}
-	if a.prepare != nil {
-		v.server = p.Serve(t, program.Options{}, where)
-		a.prepare(v)
-		v.server.Kill()
-	}
-	profiles := redistest.FreeAddr(whole)
-	flags := append([]string{where, "--node=victim", "--pprof-listen=" + profiles}, exposed...)
+	profiles := redistest.FreeAddr(l.t)
+	flags := append([]string{l.flag(a), "--node=victim", "--pprof-listen=" + profiles}, exposed...)
 	env := []string{"GOMEMLIMIT=" + heapLimit}
 	if a.auth {
 		env = append(env, attackSecret)
 	}
-	v.server = p.Serve(whole, program.Options{Env: env}, append(flags, a.flags...)...)
+	v.server = l.program.Serve(l.t, program.Options{Env: env}, append(flags, a.flags...)...)
 	v.memory = watchMemory(v.server, profiles)
 	return v
 }
@@ -77,48 +105,6 @@ func (v *victim) token(user string, scopes ...string) string {
 	args := append([]string{"token", "--sub=" + user}, scopes...)
 	return strings.TrimSpace(v.program.Must(v.t, program.Options{Env: []string{attackSecret}}, args...))
 }
-
-// fill publishes events with size bytes of data to a room.
-func (v *victim) fill(room string, events, size int) {
-	v.t.Helper()
-	const batch = 100 // 6.4 MiB of the largest events
-	type event struct {
-		Room string `json:"room"`
-		Data string `json:"data"`
-	}
-	text := strings.Repeat("x", size-2) // without the quotes
-	for events > 0 {
-		n := min(events, batch)
-		events -= n
-		all := make([]event, n)
-		for i := range all {
-			all[i] = event{room, text}
-		}
-		body, err := json.Marshal(map[string]any{"events": all})
-		if err != nil {
-			v.t.Fatal(err)
-		}
-		resp, err := http.Post(v.server.URL()+"/v1/events", "application/json", bytes.NewReader(body))
-		if err != nil {
-			v.t.Fatal(err)
-		}
-		answer, err := io.ReadAll(resp.Body)
-		_ = resp.Body.Close()
-		if err != nil || resp.StatusCode != http.StatusOK || bytes.Contains(answer, []byte(`"error"`)) {
-			v.t.Fatalf("fill %s: %s, %v, %.200s", room, resp.Status, err, answer)
-		}
-	}
-}
-
-// fillRooms fills rooms that attackers read, a few at a time.
-func (v *victim) fillRooms(count, events, size int) {
-	v.t.Helper()
-	for i := range count {
-		v.fill(filledRoom(i), events, size)
-	}
-}
-
-func filledRoom(i int) string { return fmt.Sprintf("filled-%d", i) }
 
 // redisOutput returns the number of bytes that Redis has sent to all its clients.
 func (v *victim) redisOutput() int {
