@@ -65,14 +65,19 @@ type costAttack struct {
 	auth  bool     // the node asks for credentials
 	flags []string // of the node, in addition to exposed
 	fill  fill     // of the log, before the node starts
-	full  bool     // only in the full run
+	extra bool     // only in the full run, and for a shorter time
 
 	// run attacks until ctx ends, and returns when all its goroutines have ended.
 	run func(context.Context, *attackers)
 }
 
-// attackTime is the duration of one attack.
-func attackTime() time.Duration { return inCut(8*time.Second, time.Minute) }
+// lasts is the duration of the attack.
+func (a costAttack) lasts() time.Duration {
+	if a.extra {
+		return 20 * time.Second
+	}
+	return inCut(8*time.Second, time.Minute)
+}
 
 // calmTime is the duration of the measurement before an attack.
 func calmTime() time.Duration { return inCut(2*time.Second, 8*time.Second) }
@@ -88,19 +93,21 @@ func calmTime() time.Duration { return inCut(2*time.Second, 8*time.Second) }
 func TestAttacks(t *testing.T) {
 	logs := newAttackLogs(t, unracedProgram(t))
 	var recoveries []<-chan error
+	var summary strings.Builder
 	for _, a := range costAttacks() {
-		if a.full && !thorough() {
+		if a.extra && !thorough() {
 			continue
 		}
 		t.Run(strings.ReplaceAll(a.name, " ", "_"), func(sub *testing.T) {
 			v := newVictim(sub, logs, a)
 			defer v.end()
-			v.attack(a)
+			summary.WriteString(v.attack(a))
 			if thorough() && !sub.Failed() {
 				recoveries = append(recoveries, v.recovery())
 			}
 		})
 	}
+	t.Logf("attack: most memory; p99 of publishing, and of connecting, before and during it; longest answer of /livez\n%s", &summary)
 	for _, r := range recoveries {
 		if err := <-r; err != nil {
 			t.Error(err)
@@ -122,15 +129,16 @@ func unracedProgram(t *testing.T) program.Program {
 	return p
 }
 
-// attack measures the strangers' latencies, attacks, and checks the bounds.
-func (v *victim) attack(a costAttack) {
+// attack measures the strangers' latencies, attacks, and checks the bounds. It returns a
+// line of the summary.
+func (v *victim) attack(a costAttack) string {
 	v.t.Helper()
 	s := newStrangers(v)
 	defer s.leave()
 	calm := s.measure(v.t.Context(), calmTime())
 	v.before = v.memory.resident()
 
-	ctx, stop := context.WithTimeout(v.t.Context(), attackTime())
+	ctx, stop := context.WithTimeout(v.t.Context(), a.lasts())
 	defer stop()
 	by := newAttackers(v)
 	done := make(chan struct{})
@@ -138,7 +146,7 @@ func (v *victim) attack(a costAttack) {
 		defer close(done)
 		a.run(ctx, by)
 	}()
-	stormy := s.measure(ctx, attackTime())
+	stormy := s.measure(ctx, a.lasts())
 	stop()
 	<-done
 
@@ -159,6 +167,10 @@ func (v *victim) attack(a costAttack) {
 	v.bound("publish p99", stormy.publish.p99(), slower*max(calm.publish.p99(), latencyFloor))
 	v.bound("connect p99", stormy.connect.p99(), slower*max(calm.connect.p99(), latencyFloor))
 	v.bound("/livez", stormy.livez.max(), liveLimit)
+	ms := time.Millisecond
+	return fmt.Sprintf("%s: %s; %v, %v; %v, %v; %v\n", a.name, megabytes(float64(peak)),
+		calm.publish.p99().Round(ms), stormy.publish.p99().Round(ms), calm.connect.p99().Round(ms), stormy.connect.p99().Round(ms),
+		stormy.livez.max().Round(ms))
 }
 
 // bound fails the test if a stranger waited longer than limit.
