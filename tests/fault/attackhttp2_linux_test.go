@@ -37,11 +37,12 @@ func http2Opening(settings ...http2.Setting) []byte {
 	return out.Bytes()
 }
 
-// unreadOverHTTP2 sends the same GET on many streams of each connection, with a window of 0.
-func unreadOverHTTP2(connections, streams int, path, accept string) func(context.Context, *attackers) {
+// unreadOverHTTP2 sends the same GET on many streams of each connection, and takes no more
+// of each answer than a window of so many bytes.
+func unreadOverHTTP2(connections, streams int, window uint32, path, accept string) func(context.Context, *attackers) {
 	return func(ctx context.Context, a *attackers) {
 		var out bytes.Buffer
-		out.Write(http2Opening(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}))
+		out.Write(http2Opening(http2.Setting{ID: http2.SettingInitialWindowSize, Val: window}))
 		f := http2.NewFramer(&out, nil)
 		for i := range streams {
 			_ = f.WriteHeaders(http2.HeadersFrameParam{

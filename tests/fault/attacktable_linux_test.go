@@ -8,7 +8,7 @@ func costAttacks() []costAttack {
 	history := "/v1/rooms/" + filledRoom(0) + "/events?limit=1000"
 	follow := "/v1/events?since=earliest&" + roomsQuery(filledRooms, filledRoom)
 	return []costAttack{
-		{name: "history over HTTP/2 with window 0", log: inRedis, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(1, 100, history, "application/json")},
+		{name: "history over HTTP/2 with window 0", log: inRedis, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(1, 100, 0, history, "application/json")},
 		{name: "history not read", log: inRedis, fill: rooms64K, run: historyUnread(30)},
 		{name: "streams of many rooms not read", log: inRedis, fill: rooms64K, run: streamUnread(30)},
 		{name: "streams of many rooms not read, embedded", log: inEmbedded, extra: true, fill: rooms64K, run: streamUnread(30)},
@@ -24,7 +24,7 @@ func costAttacks() []costAttack {
 		{name: "history given up", log: inRedis, fill: rooms64K, run: historyGivenUp(6, 115, 50*time.Millisecond)},
 		{name: "history given up, embedded", log: inEmbedded, extra: true, fill: rooms64K, run: historyGivenUp(6, 115, 50*time.Millisecond)},
 
-		{name: "streams over HTTP/2 not read", log: inRedis, extra: true, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(4, 100, follow, "text/event-stream")},
+		{name: "streams over HTTP/2 not read", log: inRedis, extra: true, flags: h2c, fill: rooms64K, run: unreadOverHTTP2(4, 100, 1000, follow, "text/event-stream")},
 		{name: "streams cut off", log: inRedis, extra: true, fill: rooms64K, run: streamsCutOff(16)},
 		{name: "newest events of many rooms", log: inRedis, extra: true, fill: rooms64K, run: newestOfRooms(8)},
 		{name: "live events not read", log: inRedis, extra: true, run: liveUnread(400)},
