@@ -30,8 +30,7 @@ const (
 	smallBuffer = 2 << 10
 )
 
-// attackers attack a node. What they do is bounded by their number and by the time of the
-// attack, and only on loopback.
+// attackers attack a node over loopback. Their number and the time of the attack are fixed.
 type attackers struct {
 	v     *victim
 	addr  string

@@ -17,7 +17,7 @@ type follower struct {
 	s     *strangers
 	over  transport
 	rooms []string
-	fresh bool // each connection also follows a room that nobody followed before
+	fresh bool // each connection also follows a new room
 
 	connections int // owned by the goroutine in follow
 
@@ -31,7 +31,7 @@ func newFollower(s *strangers, over transport, rooms ...string) *follower {
 	return &follower{s: s, over: over, rooms: rooms}
 }
 
-// stay keeps a connection until ctx ends. The node has no reason to end it.
+// stay keeps a connection until ctx ends. The node must not end it.
 func (f *follower) stay(ctx context.Context) {
 	for ctx.Err() == nil {
 		f.follow(ctx, false)

@@ -64,8 +64,8 @@ func unreadOverHTTP2(connections, streams int, window uint32, path, accept strin
 	}
 }
 
-// readFrames counts what comes on a connection until it ends, or until so many streams have
-// ended.
+// readFrames counts the answers on a connection until it ends, or until the given number of
+// streams has ended.
 func (c *attackConn) readFrames(streams int) {
 	f := http2.NewFramer(c, c)
 	f.ReadMetaHeaders = hpack.NewDecoder(4096, nil)

@@ -20,8 +20,8 @@ const (
 	// memoryEvery is the interval between two looks at a node's memory.
 	memoryEvery = 50 * time.Millisecond
 
-	// profileFrom is the resident size in bytes from which on the watch takes heap profiles,
-	// one for each further eighth.
+	// profileFrom is the resident size in bytes of the first heap profile. The watch takes
+	// another one after each growth by an eighth.
 	profileFrom = 512 << 20
 
 	// memoryGiveUp is the resident size in bytes at which the watch kills the node, to

@@ -67,8 +67,8 @@ func (q quality) String() string {
 	return fmt.Sprintf("publish (%v), connect (%v), livez (%v)", q.publish, q.connect, q.livez)
 }
 
-// strangers are clients that attack nobody: they publish and follow steadily, some of them
-// on standing connections. They check that they receive every event once and in order.
+// strangers are harmless clients: they publish and follow steadily, some of them on standing
+// connections. They check that they receive every event once and in order.
 type strangers struct {
 	v         *victim
 	token     string
@@ -128,7 +128,7 @@ func dialerAt(from net.IP) *net.Dialer {
 	return &net.Dialer{Timeout: strangerPatience, LocalAddr: &net.TCPAddr{IP: from}}
 }
 
-// measure lets the strangers work for a time, and returns what they measured. A request that
+// measure lets the strangers work for a time, and returns the latencies of their requests. A request that
 // starts in this time counts when it ends.
 func (s *strangers) measure(ctx context.Context, lasts time.Duration) quality {
 	s.mu.Lock()
