@@ -152,8 +152,9 @@ func (v *victim) attack(a costAttack) string {
 
 	lost := s.conclude()
 	peak := v.memory.peak()
-	v.t.Logf("%s; %s\n  attackers: %s\n  resident: %s before, %s at most\n  before: %s\n  during: %s\n  deliveries to strangers: %d",
-		a.name, a.log, by, megabytes(float64(v.before)), megabytes(float64(peak)), calm, stormy, s.delivered())
+	v.t.Logf("%s; %s\n  attackers: %s\n  resident: %s before, %s at most; in socket buffers of the machine %s at most\n  before: %s\n  during: %s\n  deliveries to strangers: %d",
+		a.name, a.log, by, megabytes(float64(v.before)), megabytes(float64(peak)),
+		megabytes(float64(v.memory.socketPeak())), calm, stormy, s.delivered())
 	for _, fault := range lost {
 		v.t.Error(fault)
 	}

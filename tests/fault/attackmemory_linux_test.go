@@ -39,6 +39,7 @@ type memoryWatch struct {
 
 	mu         sync.Mutex // guards the fields below
 	most       int        // resident bytes
+	sockets    int        // bytes in the buffers of all TCP sockets of the machine
 	heap       []byte     // profile of the largest heap seen
 	goroutines string     // their number at that time
 }
@@ -68,6 +69,7 @@ func (w *memoryWatch) run() {
 		}
 		now := w.resident()
 		w.peak()
+		w.lookAtSockets()
 		switch {
 		case now > memoryGiveUp:
 			w.server.Kill()
@@ -89,6 +91,31 @@ func (w *memoryWatch) peak() int {
 	defer w.mu.Unlock()
 	w.most = max(w.most, now)
 	return w.most
+}
+
+// lookAtSockets reads the size of all TCP buffers. The kernel counts those of a container's
+// sockets as memory of the container, but not as resident memory of the process.
+func (w *memoryWatch) lookAtSockets() {
+	text, err := os.ReadFile("/proc/net/sockstat")
+	if err != nil {
+		return
+	}
+	for line := range strings.Lines(string(text)) {
+		if tcp, ok := strings.CutPrefix(line, "TCP:"); ok {
+			_, pages, _ := strings.Cut(tcp, " mem ")
+			n, _ := strconv.Atoi(strings.TrimSpace(pages))
+			w.mu.Lock()
+			w.sockets = max(w.sockets, n*os.Getpagesize())
+			w.mu.Unlock()
+		}
+	}
+}
+
+// socketPeak returns the most memory in the buffers of all TCP sockets so far.
+func (w *memoryWatch) socketPeak() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.sockets
 }
 
 // status returns a size from the process's status in /proc, in bytes.
