@@ -32,37 +32,55 @@ const (
 
 // attackers attack a node over loopback. Their number and the time of the attack are fixed.
 type attackers struct {
-	v     *victim
-	addr  string
-	token string // of a user who may only subscribe
+	plan  attackPlan
+	token string // their credential: that of a subscriber, unless the attack changes it
 
 	connections, bytes atomic.Int64
 
-	mu      sync.Mutex // guards the field below
+	mu      sync.Mutex // guards the fields below
 	answers map[string]int
+	notes   []string
+	faults  []string
 }
 
-func newAttackers(v *victim) *attackers {
-	return &attackers{
-		v: v, addr: v.server.Addr, token: v.token("mallory", "--subscribe=*"), answers: make(map[string]int),
-	}
+func newAttackers(p attackPlan) *attackers {
+	return &attackers{plan: p, token: p.Subscribe, answers: make(map[string]int)}
 }
 
-// count returns the number of connections of the attackers.
-func (a *attackers) count() int64 { return a.connections.Load() }
-
-func (a *attackers) String() string {
+// report returns the result so far.
+func (a *attackers) report() attackReport {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var text strings.Builder
-	fmt.Fprintf(&text, "%d connections", a.count())
-	for _, answer := range slices.Sorted(maps.Keys(a.answers)) {
-		fmt.Fprintf(&text, ", %d × %s", a.answers[answer], answer)
+	return attackReport{
+		Connections: a.connections.Load(), Bytes: a.bytes.Load(),
+		Answers: maps.Clone(a.answers), Notes: slices.Clone(a.notes), Faults: slices.Clone(a.faults),
 	}
-	if n := a.bytes.Load(); n > 0 {
-		fmt.Fprintf(&text, ", read %s", megabytes(float64(n)))
+}
+
+func (r attackReport) String() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d connections", r.Connections)
+	for _, answer := range slices.Sorted(maps.Keys(r.Answers)) {
+		fmt.Fprintf(&text, ", %d × %s", r.Answers[answer], answer)
+	}
+	if r.Bytes > 0 {
+		fmt.Fprintf(&text, ", read %s", megabytes(float64(r.Bytes)))
 	}
 	return text.String()
+}
+
+// note adds a line for the log of the test.
+func (a *attackers) note(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.notes = append(a.notes, fmt.Sprintf(format, args...))
+}
+
+// fault fails the test.
+func (a *attackers) fault(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.faults = append(a.faults, fmt.Sprintf(format, args...))
 }
 
 // answered counts an answer of the node, or another event.
@@ -94,7 +112,7 @@ func (a *attackers) dial(ctx context.Context, host int, receiveBuffer int) *atta
 	if receiveBuffer > 0 {
 		d.Control = func(_, _ string, raw syscall.RawConn) error { return limitReceive(raw, receiveBuffer) }
 	}
-	conn, err := d.DialContext(ctx, "tcp", a.addr)
+	conn, err := d.DialContext(ctx, "tcp", a.plan.Addr)
 	if err != nil {
 		if ctx.Err() == nil {
 			a.answered("no connection")

@@ -83,45 +83,6 @@ func fastReplays(clients int) func(context.Context, *attackers) {
 	}
 }
 
-// resumesAfterStart lets one client per filled room miss the room's last event, all at the
-// same time on a node that has just started, and then again and again. It checks how much
-// the node reads for the first ones.
-func resumesAfterStart(ctx context.Context, a *attackers) {
-	const most = 4 // times the size of the missed events
-	cursors := make([]string, filledRooms)
-	for i := range cursors {
-		cursors[i] = a.v.lastBut(filledRoom(i), 1)
-	}
-	resume := func() {
-		var all sync.WaitGroup
-		for i, cursor := range cursors {
-			all.Go(func() {
-				c := a.dial(ctx, 1+i%4, 0)
-				if c == nil {
-					return
-				}
-				defer c.Close()
-				if c.send(a.get("/v1/rooms/"+filledRoom(i)+"/events", acceptStream, "Last-Event-ID: "+cursor)) &&
-					c.drain("tidemark.live", make([]byte, 256<<10)) {
-					a.answered("complete replay")
-				}
-			})
-		}
-		all.Wait()
-	}
-	before, read := a.v.redisOutput(), a.bytes.Load()
-	resume()
-	sent, got := a.v.redisOutput()-before, int(a.bytes.Load()-read)
-	a.v.t.Logf("%d resumes received %s, and Redis sent %s", filledRooms, megabytes(float64(got)), megabytes(float64(sent)))
-	if got < filledRooms*filledSize {
-		a.v.t.Errorf("the resumes received %d bytes, want %d at least", got, filledRooms*filledSize)
-	}
-	if sent > most*got {
-		a.v.t.Errorf("Redis sent %d bytes for %d", sent, got)
-	}
-	a.repeat(ctx, 1, time.Second, func(context.Context, int) { resume() })
-}
-
 // arraysOfNumbers publishes bodies of the maximum size that have a million elements.
 func arraysOfNumbers(clients int) func(context.Context, *attackers) {
 	const size = 8 << 20
@@ -200,7 +161,7 @@ func slowBodies(clients int) func(context.Context, *attackers) {
 	const size = 8 << 20
 	body := `{"events":[{"room":"slow","data":"` + strings.Repeat("x", size-1000)
 	return func(ctx context.Context, a *attackers) {
-		a.token = a.v.token("mallory", "--publish=*")
+		a.token = a.plan.Publish
 		request := a.request("POST", "/v1/events", "Content-Type: application/json", fmt.Sprintf("Content-Length: %d", size))
 		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
 			c := a.dial(ctx, 1+i%4, smallBuffer)
@@ -367,7 +328,7 @@ func newRoomsStored(ctx context.Context, a *attackers) {
 	})
 	most := 2*burst + rate*int64(1+time.Since(began)/time.Second)
 	if n := stored.Load(); n > most {
-		a.v.t.Errorf("the attackers created %d rooms, want at most %d", n, most)
+		a.fault("the attackers created %d rooms, want at most %d", n, most)
 	}
 }
 

@@ -143,8 +143,24 @@ func (w *memoryWatch) takeProfile() {
 	w.heap, w.goroutines = heap, line
 }
 
+// profileProcessor writes a processor profile of the middle of an attack, if -fault.dir says
+// where.
+func (w *memoryWatch) profileProcessor(t *testing.T, attack time.Duration) {
+	if *keepIn == "" {
+		return
+	}
+	pause(t.Context(), attack/4)
+	cpu, err := w.get(fmt.Sprintf("/debug/pprof/profile?seconds=%d", attack/2/time.Second))
+	if err == nil {
+		err = os.WriteFile(filepath.Join(*keepIn, strings.ReplaceAll(t.Name(), "/", "-")+".cpu"), cpu, 0o644)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
 func (w *memoryWatch) get(path string) ([]byte, error) {
-	c := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 	resp, err := c.Get("http://" + w.profiles + path)
 	if err != nil {
 		return nil, err

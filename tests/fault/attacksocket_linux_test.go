@@ -82,7 +82,7 @@ func answersUnread(clients int) func(context.Context, *attackers) {
 func longMessages(clients int) func(context.Context, *attackers) {
 	text := ws.Frame(ws.Text, `{"op":"publish","room":"long","data":1`+strings.Repeat(" ", 130<<10)+`}`)
 	return func(ctx context.Context, a *attackers) {
-		a.token = a.v.token("mallory", "--publish=*")
+		a.token = a.plan.Publish
 		a.repeat(ctx, clients, attackPause, func(ctx context.Context, i int) {
 			c := a.dial(ctx, 1+i%4, 0)
 			if c == nil {

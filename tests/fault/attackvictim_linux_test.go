@@ -1,14 +1,8 @@
 package fault_test
 
 import (
-	"context"
-	"encoding/json"
-	"fmt"
-	"net/http"
 	"strings"
 	"testing"
-
-	"github.com/redis/go-redis/v9"
 
 	"github.com/tidemark/tidemark/tests/program"
 	"github.com/tidemark/tidemark/tests/redistest"
@@ -24,7 +18,7 @@ type victim struct {
 	program program.Program
 	auth    bool
 	server  *program.Server
-	redis   *redis.Client // nil with the embedded log
+	redis   string // URL; "" with the embedded log
 	memory  *memoryWatch
 	before  int  // resident bytes before the attack
 	keep    bool // recovery ends the node
@@ -74,7 +68,7 @@ func newVictim(t *testing.T, l *attackLogs, a costAttack) *victim {
 	t.Helper()
 	v := &victim{t: t, name: a.name, program: l.program, auth: a.auth}
 	if a.log == inRedis {
-		v.redis = l.redis.Client()
+		v.redis = l.redis.URL()
 	}
 	profiles := redistest.FreeAddr(l.t)
 	flags := append([]string{l.flag(a), "--node=victim", "--pprof-listen=" + profiles}, exposed...)
@@ -106,32 +100,11 @@ func (v *victim) token(user string, scopes ...string) string {
 	return strings.TrimSpace(v.program.Must(v.t, program.Options{Env: []string{attackSecret}}, args...))
 }
 
-// redisOutput returns the number of bytes that Redis has sent to all its clients.
-func (v *victim) redisOutput() int {
+// plan returns the task of attackers.
+func (v *victim) plan(a costAttack) attackPlan {
 	v.t.Helper()
-	text, err := v.redis.Info(context.Background(), "stats").Result()
-	if err != nil {
-		v.t.Error(err)
-		return 0
+	return attackPlan{
+		Attack: a.name, Lasts: a.lasts(), Addr: v.server.Addr, Redis: v.redis,
+		Subscribe: v.token("mallory", "--subscribe=*"), Publish: v.token("mallory", "--publish=*"),
 	}
-	_, rest, _ := strings.Cut(text, "total_net_output_bytes:")
-	value, _, _ := strings.Cut(rest, "\r\n")
-	return int(atou(value))
-}
-
-// lastBut returns the id of the event before the last n events of a room.
-func (v *victim) lastBut(room string, n int) string {
-	v.t.Helper()
-	resp, err := http.Get(fmt.Sprintf("%s/v1/rooms/%s/events?order=desc&limit=%d", v.server.URL(), room, n+1))
-	if err != nil {
-		v.t.Error(err)
-		return ""
-	}
-	defer resp.Body.Close()
-	var page struct{ Events []struct{ ID string } }
-	if err := json.NewDecoder(resp.Body).Decode(&page); err != nil || len(page.Events) != n+1 {
-		v.t.Errorf("the newest events of %s: %s, %v, %d events", room, resp.Status, err, len(page.Events))
-		return ""
-	}
-	return page.Events[n].ID
 }

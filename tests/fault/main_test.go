@@ -33,6 +33,7 @@ var tidemark program.Program
 // when one side of a connection breaks, its goroutines for the other side may stay blocked
 // on a channel without a reader.
 func TestMain(m *testing.M) {
+	attackProcess()
 	const toxiproxy = "github.com/Shopify/toxiproxy/v2"
 	goleak.VerifyTestMain(testmain.Func(func() int { return run(m) }),
 		goleak.IgnoreAnyFunction(toxiproxy+"/toxics.(*ToxicStub).Run"),
