@@ -67,8 +67,10 @@ type costAttack struct {
 	name  string
 	log   logKind
 	auth  bool     // the node asks for credentials
+	tls   bool     // the node serves TLS
 	flags []string // of the node, in addition to exposed
 	fill  fill     // of the log, before the node starts
+	half  bool     // half a minute in the full run: two rows share one attack
 	extra bool     // only in the full run, and for a shorter time
 
 	// run attacks until ctx ends, and returns when all its goroutines have ended. It
@@ -78,14 +80,22 @@ type costAttack struct {
 
 // lasts is the duration of the attack.
 func (a costAttack) lasts() time.Duration {
-	if a.extra {
-		return 20 * time.Second
+	switch {
+	case a.extra:
+		return 6 * time.Second
+	case a.half:
+		return inCut(4*time.Second, 30*time.Second)
 	}
 	return inCut(8*time.Second, time.Minute)
 }
 
-// calmTime is the duration of the measurement before an attack.
-func calmTime() time.Duration { return inCut(2*time.Second, 8*time.Second) }
+// calmTime is the duration of the measurement before the attack.
+func (a costAttack) calmTime() time.Duration {
+	if a.extra {
+		return 2 * time.Second
+	}
+	return inCut(2*time.Second, 4*time.Second)
+}
 
 // No client can hurt a node of 1 GiB. During each attack the node stays within its memory,
 // answers /livez, refuses no stranger and delivers everything to strangers. In the full run
@@ -98,7 +108,7 @@ func calmTime() time.Duration { return inCut(2*time.Second, 8*time.Second) }
 func TestAttacks(t *testing.T) {
 	logs := newAttackLogs(t, unracedProgram(t))
 	var recoveries []<-chan error
-	var summary strings.Builder
+	var rows attackRows
 	for _, a := range costAttacks() {
 		if a.extra && !thorough() {
 			continue
@@ -106,13 +116,15 @@ func TestAttacks(t *testing.T) {
 		t.Run(strings.ReplaceAll(a.name, " ", "_"), func(sub *testing.T) {
 			v := newVictim(sub, logs, a)
 			defer v.end()
-			summary.WriteString(v.attack(a))
+			rows = append(rows, v.attack(a))
 			if thorough() {
 				recoveries = append(recoveries, v.recovery())
 			}
 		})
 	}
-	t.Logf("attack: most memory; p99 of publishing, and of connecting, before and during it; longest answer of /livez\n%s", &summary)
+	if err := rows.publish(); err != nil {
+		t.Error(err)
+	}
 	for _, r := range recoveries {
 		if err := <-r; err != nil {
 			t.Error(err)
@@ -134,13 +146,12 @@ func unracedProgram(t *testing.T) program.Program {
 	return p
 }
 
-// attack measures the strangers' latencies, attacks, and checks the bounds. It returns a
-// line of the summary.
-func (v *victim) attack(a costAttack) string {
+// attack measures the strangers' latencies, attacks, and checks the bounds.
+func (v *victim) attack(a costAttack) attackRow {
 	v.t.Helper()
 	s := newStrangers(v)
 	defer s.leave()
-	calm := s.measure(v.t.Context(), calmTime())
+	calm := s.measure(v.t.Context(), a.calmTime())
 	v.before = v.memory.resident()
 
 	plan := v.plan(a)
@@ -176,10 +187,7 @@ func (v *victim) attack(a costAttack) string {
 	v.bound("publish p99", stormy.publish.p99(), slower*max(calm.publish.p99(), latencyFloor))
 	v.bound("connect p99", stormy.connect.p99(), slower*max(calm.connect.p99(), latencyFloor))
 	v.bound("/livez", stormy.livez.max(), liveLimit)
-	ms := time.Millisecond
-	return fmt.Sprintf("%s: %s; %v, %v; %v, %v; %v\n", a.name, megabytes(float64(peak)),
-		calm.publish.p99().Round(ms), stormy.publish.p99().Round(ms), calm.connect.p99().Round(ms), stormy.connect.p99().Round(ms),
-		stormy.livez.max().Round(ms))
+	return attackRow{a, peak, calm, stormy}
 }
 
 // bound fails the test if a stranger waited longer than limit.

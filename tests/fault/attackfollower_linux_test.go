@@ -60,8 +60,9 @@ func (f *follower) connect(ctx context.Context, once bool) error {
 		rooms = append(slices.Clone(rooms), fmt.Sprintf("fresh-%d", f.connections))
 	}
 	var conn net.Conn
+	dialer := f.s.v.dialer(followerAddr)
 	dial := func(ctx context.Context, network, addr string) (c net.Conn, err error) {
-		conn, err = dialerAt(followerAddr).DialContext(ctx, network, addr)
+		conn, err = dialer(ctx, network, addr)
 		return conn, err
 	}
 	f.mu.Lock()

@@ -92,7 +92,7 @@ func newStrangers(v *victim) *strangers {
 	v.t.Helper()
 	s := &strangers{
 		v: v, token: v.token("stranger", "--subscribe=*", "--publish=*"), published: make(map[string][]string),
-		publisher: clientAt(publisherAddr, false), prober: clientAt(proberAddr, true), faults: make(faultList),
+		publisher: clientAt(v.dialer(publisherAddr), false), prober: clientAt(v.dialer(proberAddr), true), faults: make(faultList),
 	}
 	var rooms []string
 	for i := range strangerRooms {
@@ -117,15 +117,11 @@ func newStrangers(v *victim) *strangers {
 	return s
 }
 
-// clientAt returns an HTTP client whose connections come from an address.
-func clientAt(from net.IP, fresh bool) *http.Client {
+// clientAt returns an HTTP client with the connections of a dialer.
+func clientAt(dial dialer, fresh bool) *http.Client {
 	return &http.Client{Timeout: strangerPatience, Transport: &http.Transport{
-		DialContext: dialerAt(from).DialContext, DisableKeepAlives: fresh, MaxIdleConnsPerHost: strangerAtOnce,
+		DialContext: dial, DisableKeepAlives: fresh, MaxIdleConnsPerHost: strangerAtOnce,
 	}}
-}
-
-func dialerAt(from net.IP) *net.Dialer {
-	return &net.Dialer{Timeout: strangerPatience, LocalAddr: &net.TCPAddr{IP: from}}
 }
 
 // measure lets the strangers work for a time, and returns the latencies of their requests. A request that

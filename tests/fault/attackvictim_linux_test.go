@@ -1,6 +1,9 @@
 package fault_test
 
 import (
+	"context"
+	"crypto/tls"
+	"net"
 	"strings"
 	"testing"
 
@@ -17,6 +20,7 @@ type victim struct {
 	name    string
 	program program.Program
 	auth    bool
+	tls     bool
 	server  *program.Server
 	redis   string // URL; "" with the embedded log
 	memory  *memoryWatch
@@ -66,7 +70,7 @@ func (l *attackLogs) flag(a costAttack) string {
 // newVictim starts a node. It lasts until end, or until the whole test has ended.
 func newVictim(t *testing.T, l *attackLogs, a costAttack) *victim {
 	t.Helper()
-	v := &victim{t: t, name: a.name, program: l.program, auth: a.auth}
+	v := &victim{t: t, name: a.name, program: l.program, auth: a.auth, tls: a.tls}
 	if a.log == inRedis {
 		v.redis = l.redis.URL()
 	}
@@ -75,6 +79,9 @@ func newVictim(t *testing.T, l *attackLogs, a costAttack) *victim {
 	env := []string{"GOMEMLIMIT=" + heapLimit}
 	if a.auth {
 		env = append(env, attackSecret)
+	}
+	if a.tls {
+		flags = append(flags, tlsFlags(l.t)...)
 	}
 	v.server = l.program.Serve(l.t, program.Options{Env: env}, append(flags, a.flags...)...)
 	v.memory = watchMemory(v.server, profiles)
@@ -98,6 +105,20 @@ func (v *victim) token(user string, scopes ...string) string {
 	}
 	args := append([]string{"token", "--sub=" + user}, scopes...)
 	return strings.TrimSpace(v.program.Must(v.t, program.Options{Env: []string{attackSecret}}, args...))
+}
+
+// A dialer connects to the node as a stranger.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// dialer returns a dialer at an address. Its connections speak TLS if the node does, so the
+// caller must not add TLS.
+func (v *victim) dialer(from net.IP) dialer {
+	d := &net.Dialer{Timeout: strangerPatience, LocalAddr: &net.TCPAddr{IP: from}}
+	if !v.tls {
+		return d.DialContext
+	}
+	// The certificate of the test has no authority.
+	return (&tls.Dialer{NetDialer: d, Config: &tls.Config{InsecureSkipVerify: true}}).DialContext
 }
 
 // plan returns the task of attackers.
