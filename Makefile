@@ -53,7 +53,7 @@ test: ## Install what the tests need and run all of them. REQUIRE=all fails for 
 	scripts/test
 
 .PHONY: fault
-fault: ## Break nodes, Redis and network, for about 25 minutes; SEED=n repeats a run.
+fault: ## Break nodes, Redis and network, and attack a node, for about 40 minutes; SEED=n repeats a run.
 	scripts/need redis-server faketime nginx
 	scripts/fault
 

@@ -10,8 +10,15 @@
 // publishers. It counts missing, repeated and out-of-order events separately, and decides
 // for each gap notice whether it was owed. A run ends with one table.
 //
+// Attacks (Linux only) are clients that make a node pay as much as they can: its memory, its
+// processors, its log. TestAttacks measures, during each, the memory of the node and the
+// waits of strangers, harmless clients with other addresses. The attackers run in a process
+// of their own with the lowest priority, so that the work of sending an attack takes no
+// processor time from the node and from strangers. Real attackers have their own processors.
+// Attacks end with a second table.
+//
 //	go test ./tests/fault                      a cut of it, with race-built nodes
-//	make fault                                 all of it, up to 25 minutes
+//	make fault                                 all of it, about 40 minutes
 //	make soak TIME=1h                          mixed faults for a given time
 //
 // Each prints the seed that chose its faults. SEED=… with make, or -fault.seed, chooses

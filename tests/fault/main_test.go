@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	full     = flag.Bool("fault.full", false, "run all of it, for some 25 minutes, instead of a cut")
+	full     = flag.Bool("fault.full", false, "run all of it, for about 40 minutes, instead of a cut")
 	soak     = flag.Duration("fault.soak", 0, "how long mixed faults last, instead of what is usual")
 	seed     = flag.Uint64("fault.seed", 0, "what chooses faults and their order (0: a new one)")
 	least    = flag.Int64("fault.least", 0, "fail with fewer deliveries, over all runs")
