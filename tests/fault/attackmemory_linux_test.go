@@ -24,6 +24,9 @@ const (
 	// another one after each growth by an eighth.
 	profileFrom = 512 << 20
 
+	// processorProfile is the longest duration of a processor profile.
+	processorProfile = 20 * time.Second
+
 	// memoryGiveUp is the resident size in bytes at which the watch kills the node, to
 	// protect the machine. The attack has succeeded long before.
 	memoryGiveUp = 4 << 30
@@ -143,14 +146,12 @@ func (w *memoryWatch) takeProfile() {
 	w.heap, w.goroutines = heap, line
 }
 
-// profileProcessor writes a processor profile of the middle of an attack, if -fault.dir says
-// where.
+// profileProcessor writes a processor profile of an attack, if -fault.dir says where.
 func (w *memoryWatch) profileProcessor(t *testing.T, attack time.Duration) {
 	if *keepIn == "" {
 		return
 	}
-	pause(t.Context(), attack/4)
-	cpu, err := w.get(fmt.Sprintf("/debug/pprof/profile?seconds=%d", attack/2/time.Second))
+	cpu, err := w.get(fmt.Sprintf("/debug/pprof/profile?seconds=%d", min(attack, processorProfile)/time.Second))
 	if err == nil {
 		err = os.WriteFile(filepath.Join(*keepIn, strings.ReplaceAll(t.Name(), "/", "-")+".cpu"), cpu, 0o644)
 	}

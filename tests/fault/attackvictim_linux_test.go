@@ -117,7 +117,7 @@ func (v *victim) dialer(from net.IP) dialer {
 	if !v.tls {
 		return d.DialContext
 	}
-	// The certificate of the test has no authority.
+	// No authority signed the certificate of the test.
 	return (&tls.Dialer{NetDialer: d, Config: &tls.Config{InsecureSkipVerify: true}}).DialContext
 }
 
