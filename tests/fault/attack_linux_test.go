@@ -90,7 +90,7 @@ func (a costAttack) lasts() time.Duration {
 }
 
 // quantile is the quantile of the strangers' latencies that is bounded: the p99 of a minute.
-// A shorter attack leaves out as much time, 0.6 s, for the clients that all begin at once.
+// A shorter attack leaves out as much time, 0.6 s: all attackers begin at the same time.
 func (a costAttack) quantile() float64 {
 	return 1 - 0.01*float64(time.Minute)/float64(a.lasts())
 }
