@@ -18,9 +18,9 @@ import (
 // one machine the work of sending an attack must not take time from the node and the
 // strangers. The work that the attack makes for the node has the node's priority.
 //
-// The low priority also slows the attackers of a busy node. They still fill every processor
-// that the node, Redis and the strangers leave idle, so no attack waits for the node's
-// answer to the one before.
+// The low priority also slows the attackers of a busy node: they get the processor time that
+// the node, Redis and the strangers leave. So the node is never attacked by more than two
+// processors can send while they also serve it.
 
 // attackPlanIn is the environment variable of an attackPlan.
 const attackPlanIn = "TIDEMARK_FAULT_ATTACK"
