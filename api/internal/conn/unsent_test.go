@@ -23,7 +23,6 @@ type stallRunner struct {
 	size   int // of a write
 	held   int
 	sheds  []time.Time
-	ended  error
 }
 
 // newStallRunner starts a runner that writes to the returned pipe, in a bubble of synctest.

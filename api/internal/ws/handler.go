@@ -69,6 +69,9 @@ func (k *Session) execute(messages []message) {
 
 // answer queues an answer. It waits while the client does not read earlier ones.
 func (k *Session) answer(a answer) {
+	if a.begin != nil && k.queues.isStalled() {
+		a.begin.sub.Shed() // the task cannot shed it any more
+	}
 	k.queues.putAnswer(a)
 	k.Wake()
 }

@@ -56,6 +56,7 @@ type queues struct {
 	handling     bool // the handler runs
 	answers      []answer
 	answerBytes  int    // frames of answers
+	stalled      bool   // the client has not taken a write for a second
 	pong         []byte // control frames to write; nil for none
 	closeFrame   []byte // stays set once it is written
 	ready        []*roomSub
@@ -158,9 +159,30 @@ func (q *queues) takeAnswers() []answer {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	answers := q.answers
-	q.answers, q.answerBytes = nil, 0
+	q.answers, q.answerBytes, q.stalled = nil, 0, false
 	q.changed.Broadcast()
 	return answers
+}
+
+// stall notes that the client does not read, and returns the subscriptions that begin with
+// the answers that wait.
+func (q *queues) stall() (begin []*roomSub) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.stalled = true
+	for _, a := range q.answers {
+		if a.begin != nil {
+			begin = append(begin, a.begin)
+		}
+	}
+	return begin
+}
+
+// isStalled reports whether the answers wait for a client that does not read.
+func (q *queues) isStalled() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.stalled
 }
 
 // heldAnswers returns the size of the answers that were not written.

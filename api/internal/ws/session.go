@@ -137,7 +137,7 @@ func (k *Session) Held() int {
 
 // Shed implements conn.Runner.
 func (k *Session) Shed() {
-	for _, s := range k.subs {
+	for _, s := range append(k.queues.stall(), k.subs...) {
 		s.sub.Shed()
 	}
 }
