@@ -127,8 +127,13 @@ type Receipt struct {
 	Err        error      // nil, or one of the errors that Log.Append names
 }
 
+// spareBytes and a quarter of the data is the most memory that ParseData keeps besides the
+// data itself.
+const spareBytes = 64
+
 // ParseData returns one JSON value in compact form. data must be UTF-8, and its compact form
-// at most max bytes. The errors are ErrData, ErrTooBig and ErrTooDeep.
+// at most max bytes. The result shares no memory with data, and does not keep the memory of
+// white space. The errors are ErrData, ErrTooBig and ErrTooDeep.
 func ParseData(data []byte, max int) ([]byte, error) {
 	if !utf8.Valid(data) {
 		return nil, fmt.Errorf("%w: not UTF-8", ErrData)
@@ -143,6 +148,9 @@ func ParseData(data []byte, max int) ([]byte, error) {
 	}
 	if compact.Len() > max {
 		return nil, fmt.Errorf("%w: %d bytes, want at most %d", ErrTooBig, compact.Len(), max)
+	}
+	if compact.Available() > spareBytes+compact.Len()/4 {
+		return bytes.Clone(compact.Bytes()), nil
 	}
 	return compact.Bytes(), nil
 }

@@ -135,3 +135,19 @@ func TestEncodedIsShared(t *testing.T) {
 		t.Errorf("two encodings returned %q and %q, want 1 and 2", got[0], other)
 	}
 }
+
+// The result takes hardly more memory than its bytes, however much white space the text had.
+func TestParseDataKeepsNoWhiteSpace(t *testing.T) {
+	for _, text := range []string{
+		"1", "[" + strings.Repeat(" ", 1<<20) + "]", `"` + strings.Repeat("x", 60<<10) + `"`,
+		`["` + strings.Repeat("x", 1000) + `"` + strings.Repeat(" ", 1000) + "]", "[" + strings.Repeat(" 1,", 20<<10) + "1]",
+	} {
+		got, err := ParseData([]byte(text), DefaultMaxData)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if most := len(got) + len(got)/4 + spareBytes; cap(got) > most {
+			t.Errorf("%d bytes of %d take %d, want at most %d", len(got), len(text), cap(got), most)
+		}
+	}
+}
