@@ -97,8 +97,8 @@ func (d rateDecision) error() *problem.RateError {
 	return &problem.RateError{Policy: d.policy, Rate: d.rate, Wait: d.RetryAfter}
 }
 
-// limitsOf returns the limits on the publishes of who. The address comes first: a client that floods from
-// one address must not use up the rate of others with the same key.
+// limitsOf returns the limits on the publishes of who. The address comes first: a client that
+// floods from one address must not use up the rate of others with the same key.
 func (l *rateLimits) limitsOf(who caller) (applied []rateLimit) {
 	if l.address != nil {
 		applied = append(applied, rateLimit{l.address, policyAddress, who.address, limitRateAddress})
