@@ -25,9 +25,14 @@ type result struct {
 	Rooms      []*result          `json:"rooms,omitempty"`
 }
 
+// draftMemory is the memory, in bytes, that an event takes in a batch besides its data, once
+// per room: the draft, its copy in the log's queue, and the result.
+const draftMemory = 1 << 10
+
 // A batch holds the drafts to store and the result of each.
 type batch struct {
 	grant   *access.Grant
+	memory  *bodyMemory
 	rooms   int   // that its events may still name, also rooms that do not exist
 	tooMany error // refuses a batch that names more
 	drafts  []streams.Draft
@@ -48,15 +53,15 @@ func (p *publisher) publishBatch(c echo.Context) error {
 	if err := p.askRates(c); err != nil {
 		return err
 	}
-	b := batch{
-		grant: grantOf(c), rooms: p.opts.MaxBatch,
-		tooMany: fmt.Errorf("%w: want at most %d; an event counts once per room", problem.ErrBatchTooLarge, p.opts.MaxBatch),
-	}
 	text, memory, err := p.readBody(c, p.opts.MaxBody)
 	if err != nil {
 		return err
 	}
 	defer memory.release()
+	b := batch{
+		grant: grantOf(c), memory: memory, rooms: p.opts.MaxBatch,
+		tooMany: fmt.Errorf("%w: want at most %d; an event counts once per room", problem.ErrBatchTooLarge, p.opts.MaxBatch),
+	}
 	events, err := wire.ParseBatch(problem.ErrBody, text, p.opts.MaxBatch, b.tooMany)
 	if err != nil {
 		return err
@@ -67,7 +72,7 @@ func (p *publisher) publishBatch(c echo.Context) error {
 			return err
 		}
 	}
-	if err := p.storeBatch(c, memory, b); err != nil {
+	if err := p.storeBatch(c, b); err != nil {
 		return err
 	}
 	return c.JSON(http.StatusOK, struct {
@@ -89,6 +94,7 @@ func (p *publisher) askRates(c echo.Context) error {
 // addEvent adds an event to the batch and returns its result. If the event cannot be stored,
 // the result is complete. An error refuses the whole batch.
 func (p *publisher) addEvent(b *batch, text json.RawMessage) (*result, error) {
+	b.memory.grow(draftMemory)
 	event, err := wire.ParseObject(problem.ErrBody, text, "room", "rooms", "user", "type", "data", "key", "durability")
 	if err != nil {
 		return p.failed("", err), nil
@@ -100,14 +106,29 @@ func (p *publisher) addEvent(b *batch, text json.RawMessage) (*result, error) {
 	case err != nil:
 		return p.failed("", err), nil
 	}
+	draft, fault := p.parseDraft(event)
+	b.memory.grow((len(names)-1)*draftMemory + cap(draft.Data))
+	if err := b.memory.err(); err != nil {
+		return nil, err
+	}
 	if !several {
-		return p.addDraft(b, names[0], event), nil
+		return p.addDraft(b, names[0], draft, fault), nil
 	}
 	r := &result{}
 	for _, name := range names {
-		r.Rooms = append(r.Rooms, p.addDraft(b, name, event))
+		r.Rooms = append(r.Rooms, p.addDraft(b, name, draft, fault))
 	}
 	return r, nil
+}
+
+// parseDraft returns the draft that an event describes, without its room. The drafts of the
+// event's rooms share its data. parseDraft refuses more white space than a single publish
+// may have.
+func (p *publisher) parseDraft(event wire.Object) (streams.Draft, error) {
+	if n, most := len(event.Members["data"]), p.opts.maxEvent(); n > most {
+		return streams.Draft{}, fmt.Errorf("%w: %d bytes with white space, want at most %d", streams.ErrTooBig, n, most)
+	}
+	return wire.ParseDraft("", event, p.opts.MaxData)
 }
 
 // targets returns the rooms of an event, which it names by exactly one of the members room,
@@ -167,9 +188,9 @@ func roomNames(list []json.RawMessage) ([]string, error) {
 	return names, nil
 }
 
-// addDraft adds the event for one room and returns its result, which is complete if the
-// event cannot be stored.
-func (p *publisher) addDraft(b *batch, name string, event wire.Object) *result {
+// addDraft adds an event's draft for one room and returns its result, which is complete if
+// the event cannot be stored. fault says why the event has no draft.
+func (p *publisher) addDraft(b *batch, name string, draft streams.Draft, fault error) *result {
 	room, err := streams.ParseRoom(name)
 	if err != nil {
 		return p.failed(name, err)
@@ -177,10 +198,10 @@ func (p *publisher) addDraft(b *batch, name string, event wire.Object) *result {
 	if err := problem.Authorize(b.grant, access.Publish, room); err != nil {
 		return p.failed(name, err)
 	}
-	draft, err := wire.ParseDraft(room, event, p.opts.MaxData)
-	if err != nil {
-		return p.failed(name, err)
+	if fault != nil {
+		return p.failed(name, fault)
 	}
+	draft.Room = room
 	r := &result{Room: name}
 	b.drafts = append(b.drafts, draft)
 	b.results = append(b.results, r)
@@ -193,9 +214,9 @@ func (p *publisher) failed(room string, err error) *result {
 }
 
 // storeBatch stores the drafts and completes their results. An error refuses the whole batch.
-func (p *publisher) storeBatch(c echo.Context, memory *bodyMemory, b batch) error {
+func (p *publisher) storeBatch(c echo.Context, b batch) error {
 	r := c.Request()
-	receipts, decisions, err := p.store(r.Context(), p.rates.callerOf(r, b.grant), memory, b.drafts)
+	receipts, decisions, err := p.store(r.Context(), p.rates.callerOf(r, b.grant), b.memory, b.drafts)
 	setRateHeaders(c.Response().Header(), decisions)
 	if err != nil {
 		return err

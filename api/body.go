@@ -19,9 +19,11 @@ import (
 
 const (
 	// maxFirstRead bounds the memory, in bytes, that a Content-Length alone can make the
-	// server allocate. A body within it is not counted by Options.BodiesMemory: its
-	// connection takes more.
+	// server allocate.
 	maxFirstRead = 8 << 10
+	// maxUncounted is the largest memory, in bytes, that Options.BodiesMemory does not count:
+	// the connection takes more. A small publish so costs no lock of the pool.
+	maxUncounted = 2 * (maxFirstRead + bytes.MinRead)
 	// bodyStep is how many bytes must arrive until a body has made progress.
 	bodyStep = 64 << 10
 )
@@ -34,7 +36,8 @@ var aLongTimeAgo = time.Unix(1, 0)
 // body and the publish of its events.
 type bodyMemory struct {
 	pool  *limits.MemoryPool
-	share *limits.MemoryShare // nil for a body within maxFirstRead
+	bytes int                 // of all grow calls
+	share *limits.MemoryShare // nil within maxUncounted
 
 	taken context.Context // ends when the memory is taken away; nil while share is
 	take  context.CancelFunc
@@ -43,15 +46,16 @@ type bodyMemory struct {
 	control *http.ResponseController // nil unless the body is being read
 }
 
-// grow adds n bytes, before they are allocated.
+// grow adds n bytes. It counts as progress. Only the goroutine of the request calls it.
 func (m *bodyMemory) grow(n int) {
+	m.bytes += n
 	switch {
-	case m.pool == nil:
+	case m.pool == nil || m.bytes <= maxUncounted:
 	case m.share != nil:
 		m.share.Grow(int64(n))
 	default:
 		m.taken, m.take = context.WithCancel(context.Background())
-		m.share = m.pool.Hold(int64(n), m.evict)
+		m.share = m.pool.Hold(int64(m.bytes), m.evict)
 	}
 }
 
@@ -73,12 +77,17 @@ func (m *bodyMemory) wasRead() {
 	m.control = nil
 }
 
-// err returns problem.ErrOverloaded if the memory was taken away.
+// wasTaken reports whether the memory was taken away.
+func (m *bodyMemory) wasTaken() bool {
+	return m != nil && m.taken != nil && m.taken.Err() != nil
+}
+
+// err returns problem.ErrOverloaded if the memory was taken away before the publish began.
 func (m *bodyMemory) err() error {
-	if m == nil || m.taken == nil || m.taken.Err() == nil {
+	if !m.wasTaken() {
 		return nil
 	}
-	return problem.ErrOverloaded
+	return fmt.Errorf("%w: nothing was stored; repeat the request", problem.ErrOverloaded)
 }
 
 // release gives the memory back. It must be called before the handler returns.
@@ -127,6 +136,7 @@ func (m *bodyMemory) read(body io.Reader, length int64, limit int) ([]byte, erro
 	// With the right size from the start, a small body is read without copying. For a large
 	// one the memory grows as it arrives.
 	text := make([]byte, 0, min(max(length, 0), maxFirstRead)+bytes.MinRead)
+	m.grow(cap(text))
 	largest := limit + bytes.MinRead
 	if 0 <= length && length < int64(limit) {
 		largest = int(length) + bytes.MinRead
@@ -136,9 +146,6 @@ func (m *bodyMemory) read(body io.Reader, length int64, limit int) ([]byte, erro
 		text = text[:len(text)+n]
 		switch {
 		case errors.Is(err, io.EOF):
-			if m.share != nil {
-				m.grow(len(text)) // for the drafts, which copy the data
-			}
 			return text, nil
 		case err != nil:
 			return nil, err
@@ -146,15 +153,10 @@ func (m *bodyMemory) read(body io.Reader, length int64, limit int) ([]byte, erro
 			return nil, m.err()
 		case len(text) == cap(text):
 			size := max(min(2*cap(text), largest), cap(text)+bytes.MinRead)
-			switch {
-			case m.share != nil:
-				m.grow(size - cap(text))
-			case size > maxFirstRead+bytes.MinRead:
-				m.grow(size)
-			}
+			m.grow(size - cap(text)) // before it is allocated
 			text = append(make([]byte, 0, size), text...)
-		case m.share != nil && (len(text)-n)/bodyStep != len(text)/bodyStep:
-			m.share.Grow(0) // progress
+		case (len(text)-n)/bodyStep != len(text)/bodyStep:
+			m.grow(0) // progress
 		}
 	}
 }

@@ -117,7 +117,7 @@ func testSlowBodies(t *testing.T, over func(*setup)) {
 // A publish that waits for the log gives its memory up for others: it is answered at once, and
 // its client cannot know whether it is stored.
 func TestWaitingPublishLosesItsMemory(t *testing.T) {
-	h := start(t, withBodies(3<<20))
+	h := start(t, withBodies(2<<20))
 	release, appending := make(chan struct{}), make(chan context.Context, 1)
 	defer close(release)
 	h.log.holdAppends.Store(&release)
@@ -127,13 +127,14 @@ func TestWaitingPublishLosesItsMemory(t *testing.T) {
 		a, _ := h.try("POST", "/v1/events", `{"events":[{"room":"a","data":1}`+strings.Repeat(" ", 1<<20)+`]}`)
 		waiting <- a
 	}()
-	h.awaitMemory(2<<20, 3<<20)
+	ctx := <-appending
+	h.awaitMemory(1<<20, 2<<20)
 	h.upload(8<<20, 1<<20)
 	a := <-waiting
-	if a.status != http.StatusOK || !strings.Contains(a.body, `"code":"overloaded"`) {
+	if a.status != http.StatusOK || !strings.Contains(a.body, `"code":"overloaded"`) || !strings.Contains(a.body, "may have been stored") {
 		t.Errorf("%d %s", a.status, a.body)
 	}
-	if err := (<-appending).Err(); err != context.Canceled {
+	if err := ctx.Err(); err != context.Canceled {
 		t.Errorf("the append ended with %v, want %v", err, context.Canceled)
 	}
 }

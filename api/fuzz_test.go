@@ -15,7 +15,7 @@ import (
 func FuzzBatchEvent(f *testing.F) {
 	p := &publisher{opts: &Options{MaxBatch: DefaultMaxBatch, MaxData: streams.DefaultMaxData}, problems: New(nil, nil).env.Problems}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		b := batch{rooms: DefaultMaxBatch, tooMany: problem.ErrBatchTooLarge}
+		b := batch{memory: &bodyMemory{}, rooms: DefaultMaxBatch, tooMany: problem.ErrBatchTooLarge}
 		r, err := p.addEvent(&b, text)
 		checkRefusal(t, err)
 		for _, d := range b.drafts {

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +19,18 @@ import (
 const (
 	headerKey      = "Idempotency-Key"
 	headerReplayed = "Idempotency-Replayed"
+)
+
+// Bounds of one call of the log, in bytes. An event with data of 64 KiB may go to 1,000 rooms.
+// One call with all of them would stop Redis for more than a second. A call with 1 MiB takes it
+// about 10 ms.
+const (
+	maxCallBytes = 1 << 20
+	// maxDurableCallBytes is for events that wait for replicas or the disk, up to a second
+	// for each call. A body with the default limit still fits into two calls.
+	maxDurableCallBytes = 8 << 20
+	// draftOverhead is the size of a draft in a call besides its data.
+	draftOverhead = 256
 )
 
 // A publisher stores events in the log, for REST and WebSocket.
@@ -83,6 +94,10 @@ func (p *publisher) publish(c echo.Context, room streams.Room) error {
 		return err
 	}
 	draft.Key = key
+	memory.grow(cap(draft.Data))
+	if err := memory.err(); err != nil {
+		return err
+	}
 	r := c.Request()
 	receipts, decisions, _ := p.store(r.Context(), p.rates.callerOf(r, grantOf(c)), memory, []streams.Draft{draft})
 	setRateHeaders(c.Response().Header(), decisions)
@@ -143,16 +158,64 @@ func (p *publisher) store(ctx context.Context, who caller, memory *bodyMemory, d
 	var receipts []streams.Receipt
 	if n > 0 {
 		reserved := p.rates.newRooms.reserve(ctx, who.subject, drafts[:n])
-		receipts = p.node.Publish(ctx, drafts[:n])
+		receipts = p.append(ctx, memory, drafts[:n])
 		p.rates.newRooms.settle(ctx, reserved, receipts)
 	}
-	for i, r := range receipts {
-		if r.Err != nil && r.ID.IsZero() && ctx.Err() != nil {
-			receipts[i].Err = cmp.Or(memory.err(), fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishTimeout, r.Err))
-		}
-		p.metrics.published.WithLabelValues(who.via, resultOf(receipts[i])).Inc()
+	for _, r := range receipts {
+		p.metrics.published.WithLabelValues(who.via, resultOf(r)).Inc()
 	}
 	return append(receipts, refusedReceipts(len(drafts)-n, err)...), decisions, err
+}
+
+// append stores drafts by calls of the log that each carry a bounded amount, in their order.
+// Most publishes are one call.
+func (p *publisher) append(ctx context.Context, memory *bodyMemory, drafts []streams.Draft) []streams.Receipt {
+	n := countWithin(drafts, maxCallBytes)
+	receipts := p.call(ctx, memory, drafts[:n])
+	for drafts = drafts[n:]; len(drafts) > 0; drafts = drafts[n:] {
+		most := maxCallBytes
+		if receipts[len(receipts)-1].Durability > streams.Logged {
+			most = maxDurableCallBytes
+		}
+		n = countWithin(drafts, most)
+		receipts = append(receipts, p.call(ctx, memory, drafts[:n])...)
+	}
+	return receipts
+}
+
+// call stores drafts by one call of the log.
+func (p *publisher) call(ctx context.Context, memory *bodyMemory, drafts []streams.Draft) []streams.Receipt {
+	receipts := p.node.Publish(ctx, drafts)
+	if ctx.Err() == nil {
+		return receipts
+	}
+	for i, r := range receipts {
+		if errors.Is(r.Err, streams.ErrUnavailable) || errors.Is(r.Err, ctx.Err()) {
+			receipts[i].Err = unanswered(memory, r.Err)
+		}
+	}
+	return receipts
+}
+
+// countWithin returns how many of the first drafts one call of most bytes carries: at least
+// one.
+func countWithin(drafts []streams.Draft, most int) int {
+	bytes := 0
+	for i := range drafts {
+		if bytes += draftOverhead + len(drafts[i].Data); bytes > most && i > 0 {
+			return i
+		}
+	}
+	return len(drafts)
+}
+
+// unanswered returns the error of a draft that the log did not answer before the publish
+// ended.
+func unanswered(memory *bodyMemory, err error) error {
+	if memory.wasTaken() {
+		return fmt.Errorf("%w: the event may have been stored; repeat it with the same idempotency key", problem.ErrOverloaded)
+	}
+	return fmt.Errorf("%w: no answer within %v: %v", streams.ErrUnavailable, publishTimeout, err)
 }
 
 // refusedReceipts returns receipts for n drafts that were refused because of err.

@@ -35,7 +35,7 @@ func TestBadLimits(t *testing.T) {
 		"--read-rate-per-address=x/s":       "want a number from 1 to",
 		"--new-room-rate=1/d":               "want one like 100/s",
 		"--max-followed-rooms=99":           "--max-followed-rooms: 99, want 100 to", // one connection may follow 100
-		"--max-bodies-memory=1000000":       "--max-bodies-memory: 1000000, want 16842752 (",
+		"--max-bodies-memory=1000000":       "--max-bodies-memory: 1000000, want 17866752 (",
 		"--max-bodies-memory=-1":            "--max-bodies-memory: -1, want",
 		"--trusted-proxy=proxy.example.com": "want one like 10.0.0.0/8",
 		"--trusted-proxy=0.0.0.0/0":         "every address",

@@ -37,7 +37,7 @@ var (
 	ErrExpired       = errors.New("the token has expired: connect with a new one")
 	ErrExpiring      = errors.New("the token is about to expire: send a new one with the op auth")
 	ErrRateLimited   = errors.New("too many events, messages or reads in too short a time")
-	ErrOverloaded    = errors.New("this node has too little memory for the requests that wait: repeat the request")
+	ErrOverloaded    = errors.New("this node has too little memory for the requests that wait")
 	ErrStreams       = errors.New("too many requests at once on a connection that has shown no valid credential")
 	ErrDraining      = errors.New("this node is shutting down: connect again to reach another node")
 

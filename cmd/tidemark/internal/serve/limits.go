@@ -88,9 +88,11 @@ func (f *limitFlags) check() error {
 	return nil
 }
 
-// minBodiesMemory returns the memory that one body of the largest size needs: its text and a
-// copy of its data.
-func (f *limitFlags) minBodiesMemory() int64 { return 2*int64(max(f.MaxBody, 2*f.MaxData)) + 64<<10 }
+// minBodiesMemory returns the memory that one body of the largest size needs: its text, a copy
+// of its data, and a KiB for each event.
+func (f *limitFlags) minBodiesMemory() int64 {
+	return 2*int64(max(f.MaxBody, 2*f.MaxData)) + int64(f.MaxBatch)<<10 + 64<<10
+}
 
 // bodiesMemory returns the value of --max-bodies-memory. The default is share, or more if a
 // single body may need more.
