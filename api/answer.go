@@ -30,6 +30,12 @@ const (
 // it is incomplete.
 type answers struct{ unsent *limits.MemoryPool }
 
+// writeJSON writes an answer in JSON.
+func (a answers) writeJSON(c echo.Context, status int, body []byte) {
+	c.Response().Header().Set(echo.HeaderContentType, mediaJSON)
+	a.write(c, status, body)
+}
+
 // write writes an answer whose header is set except for Content-Length. After an error the
 // client has left, or the answer lost its share; there is nobody to tell.
 func (a answers) write(c echo.Context, status int, body []byte) {

@@ -75,9 +75,15 @@ func (p *publisher) publishBatch(c echo.Context) error {
 	if err := p.storeBatch(c, b); err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, struct {
+	body, err := json.Marshal(struct {
 		Results []*result `json:"results"`
 	}{results})
+	if err != nil {
+		return fmt.Errorf("%w: %v", problem.ErrInternal, err)
+	}
+	memory.release() // the client may take long to accept the answer
+	p.answers.writeJSON(c, http.StatusOK, append(body, '\n'))
+	return nil
 }
 
 // askRates refuses a batch of a caller who may publish no event now, before its body is read.

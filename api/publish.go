@@ -42,6 +42,7 @@ type publisher struct {
 	bodies   *limits.MemoryPool
 	metrics  *metrics
 	problems *problem.Reporter
+	answers  answers
 }
 
 func (p *publisher) publishToRoom(c echo.Context) error {
@@ -110,7 +111,9 @@ func (p *publisher) publish(c echo.Context, room streams.Room) error {
 		c.Response().Header().Set(headerReplayed, "true")
 		status = http.StatusOK
 	}
-	return c.JSONBlob(status, published(room, receipt))
+	memory.release() // the client may take long to accept the answer
+	p.answers.writeJSON(c, status, published(room, receipt))
+	return nil
 }
 
 // published returns the JSON answer to a publish.

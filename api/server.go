@@ -97,7 +97,7 @@ func (s *Server) route(node *service.Node, m *metrics) {
 		auth = &authenticator{
 			verifier: s.opts.Access, unrestricted: access.Unrestricted(), cookie: s.opts.Cookie, origins: origins, sse: sse,
 		}
-		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, bodies: s.bodies, metrics: m, problems: problems}
+		publisher = &publisher{node: node, opts: &s.opts, life: s.life, rates: rates, bodies: s.bodies, metrics: m, problems: problems, answers: answers{s.unsent}}
 		streams   = &streamHandler{sse: sse, life: s.life, slots: slots, rates: rates, tracer: tracer, maxRooms: s.opts.MaxRooms}
 		rooms     = &roomHandler{node: node, streams: streams, slots: history, rates: rates, answers: answers{s.unsent}}
 		sockets   = &webSocketHandler{slots: slots, rates: rates, ws: ws.NewServer(

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,7 +16,16 @@ var errEnd = errors.New("unexpected end of JSON input")
 type reader struct{ rest []byte }
 
 // skipSpace skips white space.
-func (r *reader) skipSpace() { r.rest = bytes.TrimLeft(r.rest, " \t\r\n") }
+func (r *reader) skipSpace() {
+	i := 0
+	for i < len(r.rest) && isSpace(r.rest[i]) {
+		i++
+	}
+	r.rest = r.rest[i:]
+}
+
+// isSpace reports whether c is white space of JSON.
+func isSpace(c byte) bool { return c == ' ' || c == '\n' || c == '\r' || c == '\t' }
 
 // skip skips white space and then c. It reports false if another byte follows.
 func (r *reader) skip(c byte) bool {
