@@ -98,8 +98,11 @@ type ReadLimit struct {
 	// Events is the most events to return. Less than 1 returns none.
 	Events int
 	// Bytes is the most bytes of data to return. The first event of the answer may exceed
-	// them, because a page without events would not help the caller. A log holds at most a
-	// small multiple of Bytes while it reads.
+	// them, because a page without events would not help the caller.
+	//
+	// Besides the page, a log holds at most four times Bytes while it reads, or 2 MiB if that
+	// is more. All reads of a log together may hold 32 MiB above these bounds. The bounds hold
+	// for events of up to DefaultMaxData, and for larger ones once the log has read one.
 	Bytes int
 	// WithoutData leaves Data of each event nil, and Bytes does not count. It is for callers
 	// that need only positions.

@@ -98,6 +98,41 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
+// BenchmarkReplay reads rooms page by page, as a replay does. It reports the calls to Redis:
+// each costs a round trip.
+func BenchmarkReplay(b *testing.B) {
+	server := redistest.Start(b)
+	for _, c := range []struct{ rooms, events, size, bytes int }{
+		{1, 1000, 100, 256 << 10},
+		{10, 100, 100, 64 << 10},
+		{100, 1, 100, 64 << 10},
+		{100, 10, 100, 64 << 10},
+		{100, 100, 100, 64 << 10},
+		{100, 100, 1000, 64 << 10},
+		{1000, 10, 100, 64 << 10},
+		{100, 10, 8000, 64 << 10},
+		{100, 4, 60_000, 64 << 10},
+	} {
+		b.Run(fmt.Sprintf("%dx%dx%d", c.rooms, c.events, c.size), func(b *testing.B) {
+			l := open(b, Options{URL: server.URL(), Prefix: newPrefix()})
+			rooms := numbered(c.rooms)
+			fillRooms(b, l, rooms, c.events, c.size)
+			var sizes replySizer
+			l.client.AddHook(&sizes)
+			server.Client().ConfigResetStat(b.Context())
+			b.ReportAllocs()
+			for b.Loop() {
+				if n := readPages(b, l, rooms, streams.ReadLimit{Events: 128, Bytes: c.bytes}); n != c.rooms*c.events {
+					b.Fatalf("%d events, want %d", n, c.rooms*c.events)
+				}
+			}
+			b.ReportMetric(float64(sizes.replies)/float64(b.N), "calls/op")
+			b.ReportMetric(float64(sizes.bytes)/float64(b.N), "reply-B/op")
+			b.ReportMetric(redisTime(b, server)/float64(b.N), "redis-µs/op")
+		})
+	}
+}
+
 // redisTime returns the microseconds that Redis has spent on XRANGE since the last reset of
 // its statistics.
 func redisTime(b *testing.B, server *redistest.Server) float64 {

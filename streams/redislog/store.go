@@ -28,6 +28,7 @@ type store struct {
 	client     redis.UniversalClient
 	metrics    *metrics
 	partitions []*partition
+	replies    *replies
 
 	queued atomic.Int64 // bytes in the queues of all writers
 	losses atomic.Uint64
@@ -36,7 +37,7 @@ type store struct {
 
 // newStore does not connect yet. opt must be resolved.
 func newStore(opt Options, conn *redisconn.Config) *store {
-	s := &store{opt: opt, conn: conn, client: conn.NewClient(), metrics: newMetrics()}
+	s := &store{opt: opt, conn: conn, client: conn.NewClient(), metrics: newMetrics(), replies: newReplies()}
 	s.metrics.watch(s.client)
 	instrument(s.client, opt.Tracing)
 	for id := range opt.Partitions {
