@@ -10,13 +10,10 @@ import (
 const (
 	// pageEvents bounds the events of one page of a room.
 	pageEvents = 128
-	// roomBytes is the data of one page of a room, if the Reader has many rooms, and
-	// onlyRoomBytes if it has one.
-	roomBytes, onlyRoomBytes = 32 << 10, 256 << 10
-	// maxHeld bounds the data that a Reader holds.
-	maxHeld = 1 << 20
-	// minBytes is the data of a page that is needed although the Reader holds its bound.
-	minBytes = 1 << 10
+	// A Reader holds roomBytes for each room, at least minHeld and at most maxHeld.
+	roomBytes, minHeld, maxHeld = 32 << 10, 256 << 10, 1 << 20
+	// minShare is the least data of one page.
+	minShare = 1 << 10
 	// entryBytes is about the memory of an event without its data.
 	entryBytes = 256
 	// bareEvents bounds the events of pages without data, over all rooms. A page has 1 to
@@ -28,7 +25,7 @@ const (
 // rooms with events larger than a page of the room can make it take more: then it is at
 // most the largest event of each room.
 func HeldBytes(rooms int) int {
-	return min(max(rooms*roomBytes, onlyRoomBytes), maxHeld)
+	return min(max(rooms*roomBytes, minHeld), maxHeld)
 }
 
 // A Source is the part of a streams.Log that a replay reads.
@@ -50,7 +47,7 @@ type Source interface {
 type Reader struct {
 	log        Source
 	watermarks streams.Watermarks
-	share      int           // data of one page
+	share      int           // data of one page: an equal part of bound
 	bare       int           // events of one page without data
 	bound      int           // of held
 	held       int           // memory of the pending events with data
@@ -69,7 +66,7 @@ func NewReader(log Source, w streams.Watermarks, starts []RoomStart) *Reader {
 	r := &Reader{
 		log:        log,
 		watermarks: w,
-		share:      max(HeldBytes(rooms)/rooms, roomBytes),
+		share:      max(HeldBytes(rooms)/rooms, minShare),
 		bare:       min(max(bareEvents/rooms, 1), maxBare),
 		bound:      HeldBytes(rooms),
 	}
@@ -141,10 +138,8 @@ func (r *Reader) readNext() {
 // limit returns the limit of the next page of a room.
 func (r *Reader) limit(room *roomReader) streams.ReadLimit {
 	switch {
-	case r.bound-r.held >= r.share:
+	case room.isNext, r.bound-r.held >= r.share:
 		return streams.ReadLimit{Events: pageEvents, Bytes: r.share}
-	case room.isNext:
-		return streams.ReadLimit{Events: pageEvents, Bytes: minBytes}
 	}
 	return streams.ReadLimit{Events: r.bare, WithoutData: true}
 }
