@@ -2,6 +2,7 @@ package redislog
 
 import (
 	"context"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -16,6 +17,9 @@ type pages struct{}
 // A span is a range of a stream, in the order in which a command returns it.
 type span struct{ command, from, to string }
 
+// maxReadWait bounds how long a read waits for the other reads of its partition.
+const maxReadWait = 30 * time.Second
+
 // page reads events of the room, and records them as known. It skips foreign entries, and a
 // key that is not a stream has no events. Readers learn from prev and from the room's tail
 // that events are missing, and other rooms are not affected.
@@ -24,12 +28,22 @@ type span struct{ command, from, to string }
 // could stop at the bytes, but costs Redis 6 to 10 times as much: 680 µs for 128 events of 100
 // bytes and 2.7 ms for 16 events of 64 KiB, where XRANGE takes 100 and 390 µs.
 func (l *Log) page(ctx context.Context, room streams.Room, s span, limit streams.ReadLimit) (page streams.Page, err error) {
-	ctx, cancel, err := l.begin(ctx, l.opt.Timeout)
+	p := l.partition(room)
+	waiting, stop, err := l.begin(ctx, maxReadWait)
+	if err != nil {
+		return streams.Page{}, err
+	}
+	defer stop()
+	endRead, err := p.beginRead(waiting)
+	if err != nil {
+		return streams.Page{}, rediserr.Reading(err)
+	}
+	defer endRead()
+	ctx, cancel, err := l.begin(ctx, l.opt.Timeout) // of the read itself
 	if err != nil {
 		return streams.Page{}, err
 	}
 	defer cancel()
-	p := l.partition(room)
 	if err := l.ensure(ctx, p); err != nil {
 		return streams.Page{}, rediserr.Reading(err)
 	}

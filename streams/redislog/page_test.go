@@ -2,6 +2,7 @@ package redislog
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/tidemark/tidemark/streams"
 	"github.com/tidemark/tidemark/streams/redislog/internal/entry"
+	"github.com/tidemark/tidemark/streams/redislog/internal/keys"
 	"github.com/tidemark/tidemark/tests/redistest"
 )
 
@@ -189,5 +191,28 @@ func TestLargeForeignEntries(t *testing.T) {
 	}
 	if sizes.largest > 3*size {
 		t.Errorf("a reply of %d bytes, although the size of the entries is known", sizes.largest)
+	}
+}
+
+// A partition serves a bounded number of reads at once. A read that waits ends with its
+// context, and the next one goes on.
+func TestReadsAtOnceAreBounded(t *testing.T) {
+	p := newPartition(keys.Partition{})
+	var ends []func()
+	for range maxReads {
+		end, err := p.beginRead(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		ends = append(ends, end)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := p.beginRead(ctx); !errors.Is(err, context.Canceled) {
+		t.Fatalf("one read too many: %v, want the context's error", err)
+	}
+	ends[0]()
+	if _, err := p.beginRead(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 }
