@@ -44,7 +44,7 @@ func (f *follower) follow(ctx context.Context, once bool) {
 	patience := ctx
 	if once {
 		var stop context.CancelFunc
-		patience, stop = context.WithTimeout(ctx, strangerPatience)
+		patience, stop = context.WithTimeout(ctx, strangerLimit)
 		defer stop()
 	}
 	if err := f.connect(patience, once); err != nil && ctx.Err() == nil {
@@ -70,7 +70,7 @@ func (f *follower) connect(ctx context.Context, once bool) error {
 	f.mu.Unlock()
 	var stream follow.Stream
 	if f.over == overWebSocket {
-		socket, err := ws.Dial(f.s.v.server.URL(), ws.Options{Token: f.s.token, Dial: dial, Timeout: strangerPatience})
+		socket, err := ws.Dial(f.s.v.server.URL(), ws.Options{Token: f.s.token, Dial: dial, Timeout: strangerLimit})
 		if err != nil {
 			return err
 		}

@@ -27,8 +27,8 @@ const (
 	arrivalsEvery = 200 * time.Millisecond
 	// livezEvery is the interval between two requests of /livez.
 	livezEvery = 200 * time.Millisecond
-	// strangerPatience bounds each request of a stranger.
-	strangerPatience = 30 * time.Second
+	// strangerLimit bounds each request of a stranger.
+	strangerLimit = 30 * time.Second
 	// strangerAtOnce bounds the requests of strangers in progress. More wait, and their
 	// waits count.
 	strangerAtOnce = 200
@@ -119,7 +119,7 @@ func newStrangers(v *victim) *strangers {
 
 // clientAt returns an HTTP client with the connections of a dialer.
 func clientAt(dial dialer, fresh bool) *http.Client {
-	return &http.Client{Timeout: strangerPatience, Transport: &http.Transport{
+	return &http.Client{Timeout: strangerLimit, Transport: &http.Transport{
 		DialContext: dial, DisableKeepAlives: fresh, MaxIdleConnsPerHost: strangerAtOnce,
 	}}
 }

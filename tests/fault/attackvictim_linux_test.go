@@ -113,7 +113,7 @@ type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
 // dialer returns a dialer at an address. Its connections speak TLS if the node does, so the
 // caller must not add TLS.
 func (v *victim) dialer(from net.IP) dialer {
-	d := &net.Dialer{Timeout: strangerPatience, LocalAddr: &net.TCPAddr{IP: from}}
+	d := &net.Dialer{Timeout: strangerLimit, LocalAddr: &net.TCPAddr{IP: from}}
 	if !v.tls {
 		return d.DialContext
 	}
