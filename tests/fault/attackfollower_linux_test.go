@@ -41,13 +41,13 @@ func (f *follower) stay(ctx context.Context) {
 // follow connects, and returns when the connection is live (if once is set), or when ctx
 // ends.
 func (f *follower) follow(ctx context.Context, once bool) {
-	patience := ctx
+	readLimit := ctx
 	if once {
 		var stop context.CancelFunc
-		patience, stop = context.WithTimeout(ctx, strangerLimit)
+		readLimit, stop = context.WithTimeout(ctx, strangerLimit)
 		defer stop()
 	}
-	if err := f.connect(patience, once); err != nil && ctx.Err() == nil {
+	if err := f.connect(readLimit, once); err != nil && ctx.Err() == nil {
 		f.s.fault("%v connection: %v", f.over, err)
 		pause(ctx, 100*time.Millisecond)
 	}
