@@ -8,6 +8,7 @@ import (
 
 	"github.com/tidemark/tidemark/access"
 	"github.com/tidemark/tidemark/api/internal/conn"
+	"github.com/tidemark/tidemark/api/internal/peers"
 )
 
 // An exchange is a request and its answer, for the middleware and the handlers. (Storing
@@ -31,6 +32,7 @@ func (x *exchange) count(status int) {
 func takeOver(c echo.Context, status int) {
 	if x, ok := c.(*exchange); ok {
 		x.takenOver = true
+		peers.ConnOf(c.Request().Context()).BeginStream()
 		x.count(status)
 	}
 }

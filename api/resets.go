@@ -19,7 +19,11 @@ func countResets(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		defer func() { // also after a panic, by which a handler resets a stream
 			ctx := c.Request().Context()
-			if x, ok := c.(*exchange); ctx.Err() != nil && (!ok || !x.takenOver) {
+			x, ok := c.(*exchange)
+			switch {
+			case ok && x.takenOver:
+				peers.ConnOf(ctx).EndStream()
+			case ctx.Err() != nil:
 				peers.ConnOf(ctx).Reset()
 			}
 		}()

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"net"
 	"sync/atomic"
+
+	"golang.org/x/time/rate"
 )
 
 // maxStrangerStreams bounds the open HTTP/2 requests of a connection that has shown no valid
@@ -18,11 +20,12 @@ type Conn struct {
 	address *address
 
 	requests atomic.Int32 // open HTTP/2 requests
+	streams  atomic.Int32 // open streams and WebSockets
 	known    atomic.Bool  // a request had a valid credential
 
 	// Guarded by guard.mu.
-	previous, next *Conn // of the same address
-	released       bool
+	resets   *rate.Limiter // nil before the first reset
+	released bool
 }
 
 // Close implements net.Conn.
@@ -87,13 +90,25 @@ func (c *Conn) Identified() {
 	}
 }
 
-// Reset counts a request that the client has reset before its answer. Beyond the rate that
-// an address may have, it closes all connections of the address.
-func (c *Conn) Reset() {
-	if c == nil {
-		return
+// BeginStream notes that a request has become a stream or WebSocket.
+func (c *Conn) BeginStream() {
+	if c != nil {
+		c.streams.Add(1)
 	}
-	for _, other := range c.guard.reset(c.address.network) {
-		_ = other.Close()
+}
+
+// EndStream notes that a stream has ended whose connection remains.
+func (c *Conn) EndStream() {
+	if c != nil {
+		c.streams.Add(-1)
+	}
+}
+
+// Reset counts a request that the client has reset before its answer. It closes the
+// connection beyond the rate of a connection. Beyond the rate of its address it closes a
+// connection that has shown no credential and has no open stream.
+func (c *Conn) Reset() {
+	if c != nil && c.guard.reset(c) {
+		_ = c.Close()
 	}
 }

@@ -20,13 +20,19 @@ const (
 	socketsPerSlot = 4
 	minSockets     = 64
 
-	// resetRate is how many requests per second, and resetBurst how many at once, the
-	// clients of an address may give up before the answer. A browser gives up a few dozen
-	// when its user leaves a page. One that resets 2,000 streams is one of CVE-2023-44487.
+	// connResetRate is how many requests per second, and connResetBurst how many at once, a
+	// client may give up before the answer on one connection. A browser gives up a few
+	// dozen when its user leaves a page. Attacks reset thousands (CVE-2023-44487).
+	connResetRate  = 100
+	connResetBurst = 1000
+	// resetRate and resetBurst limit all connections of an address together. Its users may
+	// be strangers to each other, behind one NAT.
 	resetRate  = 200
 	resetBurst = 2000
-	// banTime is how long an address beyond resetRate is refused.
-	banTime = 10 * time.Second
+	// slowTime is how long an address beyond resetRate is slowed: the node then accepts
+	// acceptRate connections per second, and acceptRate at once.
+	slowTime   = 10 * time.Second
+	acceptRate = 10
 
 	// maxAddresses bounds the addresses that are remembered without a connection, for
 	// their resets.
@@ -59,9 +65,9 @@ type Guard struct {
 type address struct {
 	network netip.Prefix
 	sockets int
-	first   *Conn         // the list of its connections
 	resets  *rate.Limiter // nil before the first reset
-	banned  time.Time     // until when it is refused
+	slow    time.Time     // until when accepts applies
+	accepts *rate.Limiter // nil before the first excess reset
 }
 
 // New returns a Guard.
@@ -124,16 +130,13 @@ func (g *Guard) admit(tcp *net.TCPConn, peer netip.Addr) *Conn {
 	switch {
 	case a == nil:
 		a = g.addLocked(network)
-	case a.banned.After(time.Now()), g.maxPerAddress > 0 && a.sockets >= g.maxPerAddress:
+	case g.maxPerAddress > 0 && a.sockets >= g.maxPerAddress, a.slow.After(time.Now()) && !a.accepts.Allow():
 		return nil
 	}
-	c := &Conn{TCPConn: tcp, guard: g, address: a, next: a.first}
-	if a.first != nil {
-		a.first.previous = c
-	} else {
+	c := &Conn{TCPConn: tcp, guard: g, address: a}
+	if a.sockets == 0 {
 		g.without--
 	}
-	a.first = c
 	a.sockets++
 	g.sockets++
 	return c
@@ -155,18 +158,9 @@ func (g *Guard) release(c *Conn) {
 	}
 	c.released = true
 	a := c.address
-	if c.previous != nil {
-		c.previous.next = c.next
-	} else {
-		a.first = c.next
-	}
-	if c.next != nil {
-		c.next.previous = c.previous
-	}
-	c.previous, c.next = nil, nil
 	a.sockets--
 	g.sockets--
-	if a.first != nil {
+	if a.sockets > 0 {
 		return
 	}
 	g.without++
@@ -175,8 +169,8 @@ func (g *Guard) release(c *Conn) {
 	}
 }
 
-// sweepLocked keeps the number of addresses without a connection in its bound. It forgets an address without a connection, if possible one whose resets no
-// longer matter.
+// sweepLocked keeps the number of addresses without a connection in its bound. It forgets
+// one, if possible one whose resets no longer matter.
 func (g *Guard) sweepLocked() {
 	if g.without <= maxAddresses {
 		return
@@ -184,7 +178,7 @@ func (g *Guard) sweepLocked() {
 	var victim *address
 	steps := 0
 	for _, a := range g.addresses { // in random order
-		if a.first == nil {
+		if a.sockets == 0 {
 			victim = a
 			if g.forgetLocked(a, false) {
 				return
@@ -200,7 +194,7 @@ func (g *Guard) sweepLocked() {
 // forgetLocked forgets an address without a connection, if its resets no longer matter or
 // force is set.
 func (g *Guard) forgetLocked(a *address, force bool) bool {
-	matters := a.resets != nil && (a.resets.Tokens() < resetBurst || a.banned.After(time.Now()))
+	matters := a.resets != nil && (a.resets.Tokens() < resetBurst || a.slow.After(time.Now()))
 	if matters && !force {
 		return false
 	}
@@ -209,25 +203,28 @@ func (g *Guard) forgetLocked(a *address, force bool) bool {
 	return true
 }
 
-// reset counts a request that a client of the network has reset. If they have reset too
-// many, it returns their connections, which must be closed.
-func (g *Guard) reset(network netip.Prefix) (ended []*Conn) {
+// reset counts a request that the client of c has reset. It reports whether c must be closed.
+func (g *Guard) reset(c *Conn) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	network := c.address.network
 	a := g.addresses[network]
-	if a == nil { // the connection is closed, and was the last one
+	if a == nil { // c is closed, and was the last connection
 		a = g.addLocked(network)
 		defer g.sweepLocked()
 	}
 	if a.resets == nil {
 		a.resets = rate.NewLimiter(resetRate, resetBurst)
 	}
-	if a.resets.Allow() {
-		return nil
+	if c.resets == nil {
+		c.resets = rate.NewLimiter(connResetRate, connResetBurst)
 	}
-	a.banned = time.Now().Add(banTime)
-	for c := a.first; c != nil; c = c.next {
-		ended = append(ended, c)
+	alone, together := !c.resets.Allow(), !a.resets.Allow()
+	if together {
+		a.slow = time.Now().Add(slowTime)
+		if a.accepts == nil {
+			a.accepts = rate.NewLimiter(acceptRate, acceptRate)
+		}
 	}
-	return ended
+	return alone || together && c.Stranger() && c.streams.Load() == 0
 }

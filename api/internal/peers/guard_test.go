@@ -118,42 +118,81 @@ func connect(t *testing.T, l net.Listener) net.Conn {
 	return c
 }
 
-// An address whose clients reset too many requests loses its connections and is refused for
-// a while. It does not help to close the connection first.
-func TestResets(t *testing.T) {
+// A connection that resets too many requests is closed, even with a credential. The other
+// connections of its address are not.
+func TestResetsOfAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGuard(0, 0)
-		a, b, other := g.admit(new(net.TCPConn), addr(1)), g.admit(new(net.TCPConn), addr(1)), g.admit(new(net.TCPConn), addr(2))
-		for range 60 { // a steady client
-			for range resetRate {
-				a.Reset()
+		steady, attacker, neighbour := g.admit(new(net.TCPConn), addr(1)), g.admit(new(net.TCPConn), addr(1)), g.admit(new(net.TCPConn), addr(1))
+		for range 60 {
+			for range connResetRate {
+				steady.Reset()
 			}
 			time.Sleep(time.Second)
 		}
-		if a.released || b.released {
+		if steady.released {
 			t.Fatal("the allowed rate ends a connection")
 		}
-		_ = a.Close()
-		_ = b.Close()
-		for range resetBurst + 1 {
-			a.Reset()
+		attacker.Identified()
+		for range connResetBurst + 1 {
+			attacker.Reset()
 		}
-		if g.admit(new(net.TCPConn), addr(1)) != nil {
-			t.Error("an address beyond its rate is accepted")
+		if !attacker.released {
+			t.Error("a connection beyond its rate is open")
 		}
-		if other.released || g.admit(new(net.TCPConn), addr(2)) == nil {
-			t.Error("another address is refused")
+		if neighbour.released || g.admit(new(net.TCPConn), addr(1)) == nil {
+			t.Error("a neighbour is refused")
 		}
-		time.Sleep(banTime)
-		c := g.admit(new(net.TCPConn), addr(1))
-		if c == nil {
-			t.Fatal("the address is refused for too long")
+	})
+}
+
+// Beyond the rate of an address, a stranger loses the connection on which it resets another
+// request, and the address gets few new connections for a while. Connections that reset
+// nothing, have shown a credential or have an open stream remain.
+func TestResetsOfAnAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGuard(0, 0)
+		admit := func() *Conn { return g.admit(new(net.TCPConn), addr(1)) }
+		quiet, known, following := admit(), admit(), admit()
+		known.Identified()
+		following.BeginStream()
+		for range resetBurst / connResetBurst { // it does not help to close the connection first
+			c := admit()
+			_ = c.Close()
+			for range connResetBurst {
+				c.Reset()
+			}
 		}
-		for range resetBurst + 1 {
+		stranger := admit()
+		for _, c := range []*Conn{known, following, stranger} {
 			c.Reset()
 		}
-		if !c.released {
-			t.Error("a connection beyond the rate is open")
+		if !stranger.released {
+			t.Error("a stranger beyond the rate of its address is connected")
+		}
+		if quiet.released || known.released || following.released {
+			t.Errorf("disconnected: a quiet connection %v, one with a credential %v, one with a stream %v", quiet.released, known.released, following.released)
+		}
+		following.EndStream()
+		if following.Reset(); !following.released {
+			t.Error("a stream that has ended still counts")
+		}
+		for range acceptRate {
+			if admit() == nil {
+				t.Fatal("the address gets no new connections")
+			}
+		}
+		if admit() != nil {
+			t.Error("the address gets more new connections than it may have")
+		}
+		if g.admit(new(net.TCPConn), addr(2)) == nil {
+			t.Error("another address is refused")
+		}
+		time.Sleep(slowTime)
+		for range 2 * acceptRate {
+			if admit() == nil {
+				t.Fatal("the address is slowed for too long")
+			}
 		}
 	})
 }
