@@ -10,6 +10,7 @@ import (
 	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/tidemark/tidemark/cmd/tidemark/internal/cli"
+	"github.com/tidemark/tidemark/service"
 )
 
 const (
@@ -23,7 +24,6 @@ const (
 	// garbage.
 	shareDivisor = 8
 
-	minReplayMemory = 1 << 20 // a few batches of one connection
 	maxReplayMemory = 1 << 40
 )
 
@@ -32,20 +32,27 @@ type memoryFlags struct {
 	MaxReplayMemory int64 `default:"0" placeholder:"BYTES" group:"limits" help:"Maximum size of the event data that the node holds for catch-ups, of the data in its hot tails, and of the data that slow clients have not taken: each of the three has this limit. 0: an eighth of the memory limit, which is GOMEMLIMIT, or that of the cgroup, or the machine's memory (default)."`
 }
 
-// check refuses a limit that is out of range.
-func (f *memoryFlags) check() error {
-	if n := f.MaxReplayMemory; n != 0 && (n < minReplayMemory || n > maxReplayMemory) {
-		return cli.UsageError(fmt.Sprintf("--max-replay-memory: %d, want %d to %d, or 0", n, minReplayMemory, maxReplayMemory))
+// check refuses a limit that is out of range. maxData is the value of --max-data.
+func (f *memoryFlags) check(maxData int) error {
+	least := minReplayMemory(maxData)
+	if n := f.MaxReplayMemory; n != 0 && (n < least || n > maxReplayMemory) {
+		return cli.UsageError(fmt.Sprintf("--max-replay-memory: %d, want %d (for one client and --max-data) to %d, or 0", n, least, int64(maxReplayMemory)))
 	}
 	return nil
 }
 
-// replayMemory returns the limit to use.
-func (f *memoryFlags) replayMemory() int64 {
+// minReplayMemory returns the unsent data that one client may need: a page of history, or a
+// batch and its encoding, each with one event of the largest size. With a lower limit, a
+// client that does not take such an event at once would be disconnected on every resume.
+func minReplayMemory(maxData int) int64 { return 2*service.HistoryBytes + 4*int64(maxData) }
+
+// replayMemory returns the limit to use. The default is memoryShare, or more if a single
+// client may need more.
+func (f *memoryFlags) replayMemory(maxData int) int64 {
 	if f.MaxReplayMemory != 0 {
 		return f.MaxReplayMemory
 	}
-	return memoryShare()
+	return max(memoryShare(), minReplayMemory(maxData))
 }
 
 // setMemoryLimit makes the Go runtime respect the memory limit of the process's cgroup. The

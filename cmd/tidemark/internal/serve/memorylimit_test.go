@@ -20,20 +20,25 @@ func TestMemoryShare(t *testing.T) {
 		{math.MaxInt64, 0, int64(machine) / 8},
 		{800 << 20, 0, 100 << 20},
 		{800 << 20, 5 << 20, 5 << 20},
+		{8 << 20, 0, 2<<20 + 4<<20}, // an eighth is less than one client may need
 	} {
 		debug.SetMemoryLimit(tt.limit)
 		f := memoryFlags{MaxReplayMemory: tt.flag}
-		if got := f.replayMemory(); got != tt.want {
+		if got := f.replayMemory(1 << 20); got != tt.want {
 			t.Errorf("limit %d, flag %d: %d bytes, want %d", tt.limit, tt.flag, got, tt.want)
 		}
 	}
 }
 
+// A client can take the largest event and the largest page within the smallest limit.
 func TestMemoryFlags(t *testing.T) {
-	for n, valid := range map[int64]bool{0: true, -1: false, minReplayMemory - 1: false, minReplayMemory: true, maxReplayMemory + 1: false} {
-		f := memoryFlags{MaxReplayMemory: n}
-		if err := f.check(); (err == nil) != valid {
-			t.Errorf("--max-replay-memory %d: %v", n, err)
+	for _, maxData := range []int{64 << 10, 64 << 20} {
+		least := 2<<20 + 4*int64(maxData)
+		for n, valid := range map[int64]bool{0: true, -1: false, least - 1: false, least: true, maxReplayMemory + 1: false} {
+			f := memoryFlags{MaxReplayMemory: n}
+			if err := f.check(maxData); (err == nil) != valid {
+				t.Errorf("--max-data %d, --max-replay-memory %d: %v", maxData, n, err)
+			}
 		}
 	}
 }

@@ -72,7 +72,7 @@ func (n *node) run(ctx context.Context) error {
 		certificate.register(metrics)
 	}
 	core := service.New(log, &service.Options{
-		Name: n.name(), Retention: n.retention(), MaxFollowedRooms: n.MaxFollowedRooms, ReplayMemory: n.replayMemory(),
+		Name: n.name(), Retention: n.retention(), MaxFollowedRooms: n.MaxFollowedRooms, ReplayMemory: n.replayMemory(n.MaxData),
 		Logger: n.logger, Metrics: metrics, Tracing: tracing,
 	})
 	defer core.Close()
@@ -93,7 +93,7 @@ func (n *node) run(ctx context.Context) error {
 		NewRoomRate:    rateLimiter(log, "new-rooms", n.NewRoomRate, n.logger),
 		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(memoryShare()),
 		AccessLog: n.accessLogger(n.logger), Version: n.build.Version,
-		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(),
+		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(n.MaxData),
 		MaxConnections: n.MaxConnections, MaxConnectionsPerAddress: n.MaxConnectionsPerAddress,
 	})
 	n.announce(listener.Addr().String())

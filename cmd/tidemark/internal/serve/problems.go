@@ -12,7 +12,7 @@ func (c *Cmd) Problems() []error {
 	var problems []error
 	for _, err := range []error{
 		c.limitFlags.check(),
-		c.memoryFlags.check(),
+		c.memoryFlags.check(c.MaxData),
 		c.RedisFlags.Check(),
 		c.authFlags.check(),
 		c.connectionFlags.check(c.acceptsTokens()),
