@@ -24,8 +24,8 @@ type Options struct {
 	MaxRooms int // rooms that one connection may follow; default 100
 
 	// MaxHeader bounds a request's line and headers, in bytes; default DefaultMaxHeader.
-	// Set http.Server.MaxHeaderBytes far above it: net/http's own answer is not a problem
-	// document.
+	// Set http.Server.MaxHeaderBytes to 1.5 times the value: net/http's own answer is not a
+	// problem document, and each byte more costs about 20 until the header is complete.
 	MaxHeader int
 
 	// BodyTimeout is how long a request's body may take to arrive; default 30 s.
@@ -66,6 +66,11 @@ type Options struct {
 	// hold until they take it; default 128 MiB. If more is needed, the client that has taken
 	// nothing for longest is disconnected. It can resume with its cursor.
 	UnsentMemory int64
+
+	// HeaderMemory bounds the memory, in bytes, of the connections that Listen has accepted
+	// and whose client has not sent a complete request header; default 128 MiB. If more is
+	// needed, the one that has waited longest is closed.
+	HeaderMemory int64
 
 	// Access verifies credentials. nil: every request may do everything, except from pages
 	// of other origins. It must stay open as long as the Server is used.
@@ -140,6 +145,7 @@ func (o Options) withDefaults() Options {
 	o.PingEvery = cmp.Or(o.PingEvery, 35*time.Second)
 	o.WriteTimeout = cmp.Or(o.WriteTimeout, 2*time.Minute)
 	o.UnsentMemory = cmp.Or(o.UnsentMemory, 128<<20)
+	o.HeaderMemory = cmp.Or(o.HeaderMemory, 128<<20)
 	o.DrainSpread = cmp.Or(o.DrainSpread, 2*time.Second)
 	o.BodiesMemory = cmp.Or(o.BodiesMemory, 128<<20)
 	o.Logger = cmp.Or(o.Logger, slog.New(slog.DiscardHandler))

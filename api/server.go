@@ -52,6 +52,7 @@ func New(node *service.Node, o *Options) *Server {
 	s.env = s.newEnv(m)
 	s.guard = peers.New(peers.Options{
 		MaxConnections: s.opts.MaxConnections, MaxConnectionsPerAddress: s.opts.MaxConnectionsPerAddress,
+		HeaderMemory: s.opts.HeaderMemory, MaxHeader: s.opts.MaxHeader,
 		Trusted: clientip.Proxies(s.opts.TrustedProxies).Trusts,
 	})
 	s.route(node, m)
@@ -151,18 +152,26 @@ func (s *Server) route(node *service.Node, m *metrics) {
 }
 
 // Listen returns a listener for an http.Server whose handler is s. It closes the connections
-// of l beyond the limits. The http.Server's ConnContext must be ConnContext.
+// of l beyond the limits. The http.Server's ConnContext and ConnState must be those below.
 func (s *Server) Listen(l net.Listener) net.Listener { return s.guard.Listen(l) }
 
 // ConnContext returns the context for the requests on a connection.
 func ConnContext(ctx context.Context, c net.Conn) context.Context { return peers.WithConn(ctx, c) }
 
+// ConnState follows the state of a connection.
+func ConnState(c net.Conn, state http.ConnState) { peers.Follow(c, state) }
+
 // ServeHTTP implements http.Handler. A request that its client has already given up costs
 // nothing more: over HTTP/2, clients can send and reset requests faster than a node can
 // answer them.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	peer := peers.ConnOf(r.Context())
+	peer.Begin(r.ProtoMajor > 1)
+	if r.ProtoMajor > 1 {
+		defer peer.End()
+	}
 	if r.Context().Err() != nil {
-		peers.ConnOf(r.Context()).Reset()
+		peer.Reset()
 		return
 	}
 	s.inFlight.Add()
@@ -175,15 +184,8 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// request on a dying connection. Over HTTP/2, net/http sends GOAWAY instead.
 		w.Header().Set("Connection", "close")
 	}
-	if s.opts.Access == nil || r.ProtoMajor < 2 {
-		s.echo.ServeHTTP(w, r)
-		return
-	}
-	peer := peers.ConnOf(r.Context())
-	peer.Begin()
-	defer peer.End()
 	s.echo.ServeHTTP(w, r)
-	if peer.Stranger() {
+	if s.opts.Access != nil && r.ProtoMajor > 1 && peer.Stranger() {
 		// The request counts as open until the client has taken the answer. Otherwise
 		// net/http writes the rest after this function has returned.
 		_ = http.NewResponseController(w).Flush()

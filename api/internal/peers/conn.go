@@ -1,9 +1,11 @@
 package peers
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"net"
+	"net/http"
 	"sync/atomic"
 
 	"golang.org/x/time/rate"
@@ -19,13 +21,25 @@ type Conn struct {
 	guard   *Guard
 	address *address
 
-	requests atomic.Int32 // open HTTP/2 requests
+	requests atomic.Int32 // open requests; over HTTP/1 until the connection waits for the next
 	streams  atomic.Int32 // open streams and WebSockets
 	known    atomic.Bool  // a request had a valid credential
+	http2    atomic.Bool
+
+	waiting   atomic.Bool  // for a complete request header, as guard.waiting counts it
+	deadlines atomic.Int32 // set since the connection became idle
+	buffered  atomic.Bool  // net/http may have read a part of the next HTTP/1 request
+	last      int64        // bytes of the last read; the reader's
+	// sent is how many bytes were read since the last HTTP/2 request began or ended, or
+	// since net/http had no more of an HTTP/1 request.
+	sent atomic.Int64
 
 	// Guarded by guard.mu.
 	resets   *rate.Limiter // nil before the first reset
 	released bool
+	in       *list.List // of guard.waiting
+	place    *list.Element
+	cost     int64
 }
 
 // Close implements net.Conn.
@@ -46,13 +60,26 @@ type contextKey struct{}
 
 // WithConn returns the context for the requests on c. It is for http.Server.ConnContext.
 func WithConn(ctx context.Context, c net.Conn) context.Context {
-	if secured, ok := c.(*tls.Conn); ok {
-		c = secured.NetConn()
-	}
-	if guarded, ok := c.(*Conn); ok {
+	if guarded := unwrap(c); guarded != nil {
 		return context.WithValue(ctx, contextKey{}, guarded)
 	}
 	return ctx
+}
+
+// Follow notes that c is in a new state. It is for http.Server.ConnState.
+func Follow(c net.Conn, state http.ConnState) {
+	if state == http.StateIdle {
+		unwrap(c).Idle()
+	}
+}
+
+// unwrap returns the connection below c, or nil for one without limits.
+func unwrap(c net.Conn) *Conn {
+	if secured, ok := c.(*tls.Conn); ok {
+		c = secured.NetConn()
+	}
+	guarded, _ := c.(*Conn)
+	return guarded
 }
 
 // ConnOf returns the connection of a request, or nil for a connection without limits. All
@@ -62,23 +89,46 @@ func ConnOf(ctx context.Context) *Conn {
 	return c
 }
 
-// Begin notes that a request begins. End must follow.
-func (c *Conn) Begin() {
-	if c != nil {
-		c.requests.Add(1)
+// Begin notes that a request begins. Over HTTP/2, End must follow.
+func (c *Conn) Begin(http2 bool) {
+	if c == nil {
+		return
 	}
+	if http2 {
+		c.sent.Store(0)
+		if !c.http2.Load() { // all requests of a connection share the flag
+			c.http2.Store(true)
+		}
+	}
+	c.requests.Add(1)
+	if c.waiting.Load() {
+		c.guard.arrived(c)
+	}
+}
+
+// Idle notes that an HTTP/1 connection waits for its next request.
+func (c *Conn) Idle() {
+	if c == nil || c.http2.Load() {
+		return
+	}
+	c.deadlines.Store(0)
+	c.buffered.Store(true)
+	c.requests.Store(0)
 }
 
 // Crowded reports whether the connection has more open requests than one may have that has
 // shown no credential.
-func (c *Conn) Crowded() bool { return c.Stranger() && c.requests.Load() > maxStrangerStreams }
+func (c *Conn) Crowded() bool {
+	return c.Stranger() && c.http2.Load() && c.requests.Load() > maxStrangerStreams
+}
 
 // Stranger reports whether the connection has shown no credential.
 func (c *Conn) Stranger() bool { return c != nil && !c.known.Load() }
 
-// End notes that a request has ended.
+// End notes that an HTTP/2 request has ended.
 func (c *Conn) End() {
 	if c != nil {
+		c.sent.Store(0)
 		c.requests.Add(-1)
 	}
 }

@@ -46,6 +46,11 @@ type Options struct {
 	MaxConnections           int // streams and WebSockets of the node; 0 for no limit
 	MaxConnectionsPerAddress int // of an address; 0 for no limit
 
+	// HeaderMemory bounds the memory, in bytes, of the connections without a complete
+	// request header. The least bound is that of two headers of MaxHeader bytes.
+	HeaderMemory int64
+	MaxHeader    int
+
 	// Trusted reports whether a peer is a proxy with many clients. No limit applies to it.
 	Trusted func(netip.Addr) bool
 }
@@ -59,6 +64,7 @@ type Guard struct {
 	sockets   int
 	addresses map[netip.Prefix]*address
 	without   int // addresses without a connection
+	waiting   waitingRoom
 }
 
 // An address is a caller's network, as the limits count it. Guard.mu guards it.
@@ -73,6 +79,7 @@ type address struct {
 // New returns a Guard.
 func New(o Options) *Guard {
 	return &Guard{
+		waiting:    waitingRoom{limit: max(o.HeaderMemory, 2*headerCost(int64(o.MaxHeader)))},
 		maxSockets: socketLimit(o.MaxConnections), maxPerAddress: socketLimit(o.MaxConnectionsPerAddress),
 		trusted: o.Trusted, addresses: make(map[netip.Prefix]*address),
 	}
@@ -111,6 +118,7 @@ func (l *listener) Accept() (net.Conn, error) {
 			return c, nil
 		}
 		if guarded := l.guard.admit(tcp, peer); guarded != nil {
+			l.guard.wait(guarded, 0)
 			return guarded, nil
 		}
 		_ = tcp.SetLinger(0) // keeps no state for a refused client
@@ -157,6 +165,7 @@ func (g *Guard) release(c *Conn) {
 		return
 	}
 	c.released = true
+	g.waiting.removeLocked(c)
 	a := c.address
 	a.sockets--
 	g.sockets--

@@ -16,7 +16,7 @@ func addr(n int) netip.Addr {
 func newGuard(node, perAddress int) *Guard {
 	return New(Options{
 		MaxConnections: node, MaxConnectionsPerAddress: perAddress,
-		Trusted: func(netip.Addr) bool { return false },
+		HeaderMemory: 1 << 40, Trusted: func(netip.Addr) bool { return false },
 	})
 }
 
@@ -75,7 +75,7 @@ func TestListen(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		g := New(Options{MaxConnectionsPerAddress: 1, Trusted: func(netip.Addr) bool { return trusted }})
+		g := New(Options{MaxConnectionsPerAddress: 1, HeaderMemory: 1 << 40, Trusted: func(netip.Addr) bool { return trusted }})
 		guarded := g.Listen(l)
 		for range minSockets {
 			if _, ok := connect(t, guarded).(*Conn); ok == trusted {
@@ -215,12 +215,12 @@ func TestForgottenAddresses(t *testing.T) {
 func TestStrangers(t *testing.T) {
 	c := newGuard(0, 0).admit(new(net.TCPConn), addr(1))
 	for range maxStrangerStreams {
-		c.Begin()
+		c.Begin(true)
 	}
 	if c.Crowded() {
 		t.Errorf("%d requests are too many", maxStrangerStreams)
 	}
-	c.Begin()
+	c.Begin(true)
 	if !c.Crowded() {
 		t.Errorf("%d requests are not too many", maxStrangerStreams+1)
 	}
@@ -229,8 +229,11 @@ func TestStrangers(t *testing.T) {
 		t.Error("a credential does not help")
 	}
 	var none *Conn // of a proxy
-	none.Begin()
+	none.Begin(true)
 	none.End()
+	none.Idle()
+	none.BeginStream()
+	none.EndStream()
 	none.Reset()
 	none.Identified()
 	if none.Crowded() {

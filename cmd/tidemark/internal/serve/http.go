@@ -10,10 +10,6 @@ import (
 )
 
 const (
-	// headerRoom is how many times --max-header net/http accepts. Package api enforces the
-	// limit itself with a problem document; the answer of net/http is one line of text.
-	headerRoom = 4
-
 	// pingAfter is how long an HTTP/2 connection may be silent before the server sends a
 	// ping, and pingWait how long the client may take to answer it. Together they are
 	// maxSilence, so a client may stall for a minute.
@@ -45,10 +41,12 @@ const (
 // newHTTPServer returns the HTTP server of a node, with TLS if c is not nil.
 func newHTTPServer(handler http.Handler, c *certificate, h2c bool, f *limitFlags, logger *slog.Logger) *http.Server {
 	web := newServer(handler, c, h2c)
-	web.ConnContext = api.ConnContext
+	web.ConnContext, web.ConnState = api.ConnContext, api.ConnState
 	web.ReadHeaderTimeout = f.HeaderTimeout // also bounds the TLS handshake
 	web.IdleTimeout = f.IdleTimeout
-	web.MaxHeaderBytes = headerRoom * f.MaxHeader
+	// Package api enforces the limit itself with a problem document. Half more is room for
+	// that: the answer of net/http is one line of text.
+	web.MaxHeaderBytes = f.MaxHeader + f.MaxHeader/2
 	web.ErrorLog = slog.NewLogLogger(logger.Handler(), slog.LevelDebug) // errors that clients cause
 	return web
 }

@@ -93,7 +93,7 @@ func (n *node) run(ctx context.Context) error {
 		NewRoomRate:    rateLimiter(log, "new-rooms", n.NewRoomRate, n.logger),
 		HistoryLimiter: n.openHistoryLimiter(), BodiesMemory: n.bodiesMemory(memoryShare()),
 		AccessLog: n.accessLogger(n.logger), Version: n.build.Version,
-		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(n.MaxData),
+		DrainSpread: n.DrainSpread, UnsentMemory: n.replayMemory(n.MaxData), HeaderMemory: memoryShare(),
 		MaxConnections: n.MaxConnections, MaxConnectionsPerAddress: n.MaxConnectionsPerAddress,
 	})
 	n.announce(listener.Addr().String())
