@@ -166,10 +166,6 @@ func ConnState(c net.Conn, state http.ConnState) { peers.Follow(c, state) }
 // answer them.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	peer := peers.ConnOf(r.Context())
-	peer.Begin(r.ProtoMajor > 1)
-	if r.ProtoMajor > 1 {
-		defer peer.End()
-	}
 	if r.Context().Err() != nil {
 		peer.Reset()
 		return
@@ -183,6 +179,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// Announcing the close in a response stops the client from sending its next
 		// request on a dying connection. Over HTTP/2, net/http sends GOAWAY instead.
 		w.Header().Set("Connection", "close")
+	}
+	peer.Begin(r.ProtoMajor > 1)
+	if r.ProtoMajor > 1 {
+		defer peer.End()
 	}
 	s.echo.ServeHTTP(w, r)
 	if s.opts.Access != nil && r.ProtoMajor > 1 && peer.Stranger() {
