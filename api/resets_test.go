@@ -15,8 +15,8 @@ import (
 	"github.com/tidemark/tidemark/api"
 )
 
-// An address whose client resets too many requests loses its connection and is refused.
-// Others are not. (When it is accepted again, package peers tests.)
+// A connection whose client resets too many requests is closed. New connections of the same
+// address and of others are accepted. (Package peers tests how many.)
 func TestTooManyResets(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("needs a second loopback address")
@@ -41,10 +41,10 @@ func TestTooManyResets(t *testing.T) {
 			break
 		}
 	}
-	if sent < 2000 || sent == most {
+	if sent < 1000 || sent == most {
 		t.Fatalf("the connection was open for %d resets", sent)
 	}
-	for from, accepted := range map[string]bool{"127.0.0.1": false, "127.0.0.2": true} {
+	for _, from := range []string{"127.0.0.1", "127.0.0.2"} {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
 		other, err := d.Dial("tcp", c.RemoteAddr().String())
 		if err != nil {
@@ -55,8 +55,8 @@ func TestTooManyResets(t *testing.T) {
 		_, _ = io.WriteString(other, http2.ClientPreface)
 		f := http2.NewFramer(other, other)
 		_ = f.WriteSettings()
-		if _, err := f.ReadFrame(); (err == nil) != accepted {
-			t.Errorf("a connection from %s reads %v", from, err)
+		if _, err := f.ReadFrame(); err != nil {
+			t.Errorf("a connection from %s: %v", from, err)
 		}
 	}
 }
