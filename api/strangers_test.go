@@ -3,6 +3,7 @@ package api_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -109,5 +110,53 @@ func TestStrangersRequests(t *testing.T) {
 	}
 	if got := statuses(t, f, 16+refused); got["401"] != 16 || got["429"] != refused {
 		t.Errorf("answers %v, want 16 of 401 and %d of 429", got, refused)
+	}
+}
+
+// Beyond the rate of its address, a client loses a connection on which it resets a request,
+// unless a stream is open there.
+func TestResetsBesideAStream(t *testing.T) {
+	h := start(t)
+	opened := make(chan context.Context, 1)
+	connect := func() (*http2.Framer, context.Context) {
+		web := &http.Server{Handler: h.api, Protocols: new(http.Protocols), ConnState: api.ConnState}
+		web.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+			ctx = api.ConnContext(ctx, c)
+			opened <- ctx
+			return ctx
+		}
+		web.Protocols.SetUnencryptedHTTP2(true)
+		f, _ := h.framesTo(web)
+		return f, <-opened
+	}
+	reset := func(conn context.Context, n int) {
+		ctx, cancel := context.WithCancel(conn)
+		cancel()
+		r := httptest.NewRequestWithContext(ctx, "GET", "/v1/rooms/lobby/events", nil)
+		for range n {
+			h.api.ServeHTTP(httptest.NewRecorder(), r)
+		}
+	}
+	follower, following := connect()
+	ask(t, follower, 1, "/v1/rooms/lobby/events", "accept", "text/event-stream")
+	h.await("tidemark_connections{transport=\"sse\"} 1")
+	other, idle := connect()
+	for range 3 { // 2,000 and the rate; 1,000 on one connection
+		_, attacker := connect()
+		reset(attacker, 900)
+	}
+	reset(following, 1)
+	reset(idle, 1)
+	for _, err := other.ReadFrame(); ; _, err = other.ReadFrame() {
+		if err, ok := errors.AsType[net.Error](err); ok && err.Timeout() {
+			t.Fatal("the connection without a stream remains")
+		}
+		if err != nil {
+			break
+		}
+	}
+	ask(t, follower, 3, "/livez")
+	if got := statuses(t, follower, 2); got["200"] != 2 {
+		t.Errorf("answers on the connection with a stream: %v", got)
 	}
 }
