@@ -137,7 +137,6 @@ func TestStalledClientResumes(t *testing.T) {
 	} {
 		for _, hot := range []int{2, 1000} {
 			t.Run(fmt.Sprintf("%s, hot %d", tt.name, hot), func(t *testing.T) {
-				t.Parallel()
 				h := start(t, func(s *setup) {
 					s.http, s.node.Hot = tt.http, hot
 					s.http.narrow = true
