@@ -4,8 +4,10 @@ import (
 	"strconv"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/tidemark/tidemark/streams"
+	"github.com/tidemark/tidemark/streams/internal/backlog"
 )
 
 func unconnectedFeed() *feed { return newFeed(nil, nil, func(*feed) {}) }
@@ -35,6 +37,12 @@ func TestUnreadMessagesAreBoundedInBytes(t *testing.T) {
 			t.Errorf("%d unread events of %d bytes, want %d", got, size, want)
 		}
 		for i := range n {
+			if i == n/2-1 || i == n/2 { // the event before the large one, and the large one
+				time.Sleep(2 * backlog.Poll) // until the sender has looked again
+				if got := len(f.messages); got != 1 {
+					t.Errorf("event %d is unread together with %d others, want it alone", i+1, got-1)
+				}
+			}
 			m := <-f.messages
 			if m.Event.ID.Millis() != uint64(i+1) {
 				t.Fatalf("event %d comes as the %dth", m.Event.ID.Millis(), i+1)
