@@ -37,7 +37,7 @@ func limitStrangers(sse *sse.Server) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			r := c.Request()
-			if !peers.ConnOf(r.Context()).Crowded() {
+			if !peers.IsCrowded(r.Context()) {
 				return next(c)
 			}
 			if r.Method == http.MethodGet && accepts(r, mediaSSE) {

@@ -180,7 +180,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		// request on a dying connection. Over HTTP/2, net/http sends GOAWAY instead.
 		w.Header().Set("Connection", "close")
 	}
-	peer.Begin(r.ProtoMajor > 1)
+	if peer.Begin(r.ProtoMajor > 1) {
+		r = r.WithContext(peers.WithCrowded(r.Context()))
+	}
 	if r.ProtoMajor > 1 {
 		defer peer.End()
 	}

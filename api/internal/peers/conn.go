@@ -58,6 +58,17 @@ func (c *Conn) Abort() {
 
 type contextKey struct{}
 
+type crowdedKey struct{}
+
+// WithCrowded returns the context for a request whose Begin has reported crowded. The others
+// of a burst may begin before a handler looks, so it must not count again.
+func WithCrowded(ctx context.Context) context.Context {
+	return context.WithValue(ctx, crowdedKey{}, true)
+}
+
+// IsCrowded reports whether ctx is from WithCrowded.
+func IsCrowded(ctx context.Context) bool { return ctx.Value(crowdedKey{}) != nil }
+
 // WithConn returns the context for the requests on c. It is for http.Server.ConnContext.
 func WithConn(ctx context.Context, c net.Conn) context.Context {
 	if guarded := unwrap(c); guarded != nil {
@@ -89,10 +100,12 @@ func ConnOf(ctx context.Context) *Conn {
 	return c
 }
 
-// Begin notes that a request begins. Over HTTP/2, End must follow.
-func (c *Conn) Begin(http2 bool) {
+// Begin notes that a request begins. Over HTTP/2, End must follow. crowded reports whether
+// the connection has more open HTTP/2 requests, with this one, than one may have that has
+// shown no credential.
+func (c *Conn) Begin(http2 bool) (crowded bool) {
 	if c == nil {
-		return
+		return false
 	}
 	if http2 {
 		c.sent.Store(0)
@@ -100,10 +113,11 @@ func (c *Conn) Begin(http2 bool) {
 			c.http2.Store(true)
 		}
 	}
-	c.requests.Add(1)
+	open := c.requests.Add(1)
 	if c.waiting.Load() {
 		c.guard.arrived(c)
 	}
+	return http2 && open > maxStrangerStreams && c.Stranger()
 }
 
 // Idle notes that an HTTP/1 connection waits for its next request.
@@ -114,12 +128,6 @@ func (c *Conn) Idle() {
 	c.deadlines.Store(0)
 	c.buffered.Store(true)
 	c.requests.Store(0)
-}
-
-// Crowded reports whether the connection has more open requests than one may have that has
-// shown no credential.
-func (c *Conn) Crowded() bool {
-	return c.Stranger() && c.http2.Load() && c.requests.Load() > maxStrangerStreams
 }
 
 // Stranger reports whether the connection has shown no credential.

@@ -214,29 +214,31 @@ func TestForgottenAddresses(t *testing.T) {
 // Without a credential a connection may have few open requests.
 func TestStrangers(t *testing.T) {
 	c := newGuard(0, 0).admit(new(net.TCPConn), addr(1))
-	for range maxStrangerStreams {
-		c.Begin(true)
+	for i := range maxStrangerStreams {
+		if c.Begin(true) {
+			t.Errorf("%d requests are too many", i+1)
+		}
 	}
-	if c.Crowded() {
-		t.Errorf("%d requests are too many", maxStrangerStreams)
-	}
-	c.Begin(true)
-	if !c.Crowded() {
+	if !c.Begin(true) {
 		t.Errorf("%d requests are not too many", maxStrangerStreams+1)
 	}
+	c.End()
+	c.End()
+	if c.Begin(true) {
+		t.Error("requests that have ended count")
+	}
 	c.Identified()
-	if c.Crowded() {
+	if c.Begin(true) {
 		t.Error("a credential does not help")
 	}
 	var none *Conn // of a proxy
-	none.Begin(true)
+	if none.Begin(true) {
+		t.Error("a proxy is limited")
+	}
 	none.End()
 	none.Idle()
 	none.BeginStream()
 	none.EndStream()
 	none.Reset()
 	none.Identified()
-	if none.Crowded() {
-		t.Error("a proxy is limited")
-	}
 }
