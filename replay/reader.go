@@ -137,8 +137,7 @@ func (r *Reader) readNext() {
 
 // limit returns the limit of the next page of a room.
 func (r *Reader) limit(room *roomReader) streams.ReadLimit {
-	switch {
-	case room.isNext, r.bound-r.held >= r.share:
+	if room.isNext || r.bound-r.held >= r.share {
 		return streams.ReadLimit{Events: pageEvents, Bytes: r.share}
 	}
 	return streams.ReadLimit{Events: r.bare, WithoutData: true}

@@ -155,24 +155,13 @@ func (ps *partitionSub) hotEvents() (events []*streams.Event, more, ok bool) {
 	if len(ps.rooms) > 1 {
 		slices.SortFunc(events, func(a, b *streams.Event) int { return a.ID.Compare(b.ID) })
 	}
-	if n := batchOf(events); n < len(events) {
+	if n := firstThatFit(events, batch, batchBytes); n < len(events) {
 		events, more = events[:n], true
 	}
 	if n := len(events); n > 0 && ps.commonEnd().Before(events[n-1].ID) {
 		return nil, false, false
 	}
 	return events, more, true
-}
-
-// batchOf returns how many of the first events make a batch.
-func batchOf(events []*streams.Event) int {
-	bytes := 0
-	for i, e := range events[:min(batch, len(events))] {
-		if bytes += len(e.Data); bytes > batchBytes && i > 0 {
-			return i
-		}
-	}
-	return min(batch, len(events))
 }
 
 // startReplay starts to read the log: after the part's position, or from its start if it

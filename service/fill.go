@@ -26,7 +26,8 @@ const nearEvents, nearBytes = 128, 128 << 10
 // reach back behind floor, because clients from before floor must receive a gap notice.
 //
 // A fill first reads the events after from. If these are many, it reads the newest events
-// before the tail instead, as many as the tail holds, and is the last fill of the room.
+// before the tail instead, as many as the tail holds, and is the last fill of the room. If
+// too many fills of other rooms are running, fill does nothing.
 //
 // One caller at a time reads and the others wait. If the read fails, the next caller
 // tries. singleflight does not fit. It would return the error to every caller, and each of
@@ -40,6 +41,11 @@ func (r *room) fill(ctx context.Context, log streams.Log, floor streams.ID, maxH
 		}
 		other := r.filling
 		if other == nil {
+			if !r.tail.memory.beginFill() {
+				r.mu.Unlock()
+				return nil
+			}
+			defer r.tail.memory.endFill()
 			r.filling = make(chan struct{})
 			r.mu.Unlock()
 			return r.fillNow(ctx, log, floor, maxHot, from)
@@ -85,11 +91,6 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 // readOlder reads events up to start that fit into a hot tail, at most want: those after
 // from, or the newest if these are many.
 func (r *room) readOlder(ctx context.Context, log streams.Log, from, start streams.ID, want int) ([]*streams.Event, error) {
-	release, err := r.tail.memory.acquireFill(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer release()
 	if !from.IsZero() {
 		near, err := log.After(ctx, r.name, from, start, streams.ReadLimit{Events: min(want, nearEvents), Bytes: nearBytes})
 		if err != nil || !near.More {

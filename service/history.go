@@ -66,7 +66,7 @@ func (p *partition) historyFromMemory(name streams.Room, q HistoryQuery) (page H
 	if q.Newest {
 		slices.Reverse(events)
 	}
-	size := pageSize(events, q.Limit)
+	size := firstThatFit(events, q.Limit, HistoryBytes)
 	more := len(events) > size || !complete
 	page.Events = events[:size]
 	if more && len(page.Events) > 0 {
@@ -87,17 +87,6 @@ func (r *room) hotBetween(after, before streams.ID) (events []*streams.Event, co
 		events = events[:i]
 	}
 	return events, !after.Before(r.tail.start), ok
-}
-
-// pageSize returns how many of the first events a page of at most limit events has.
-func pageSize(events []*streams.Event, limit int) int {
-	bytes := 0
-	for i, e := range events[:min(limit, len(events))] {
-		if bytes += len(e.Data); bytes > HistoryBytes && i > 0 {
-			return i
-		}
-	}
-	return min(limit, len(events))
 }
 
 // historyInTurn reads the page when there is memory for it.

@@ -18,7 +18,7 @@ import (
 var ErrBusy = errors.New("too many replays are waiting for memory")
 
 const (
-	// turnWait bounds how long a history request and a fill wait for memory.
+	// turnWait bounds how long a history request waits for memory.
 	turnWait = 10 * time.Second
 	// turnLength is how long a replay keeps its memory while others wait.
 	turnLength = 2 * time.Second
@@ -51,13 +51,23 @@ func newMemory(size int64) *memory {
 	return &memory{size: size, replays: semaphore.NewWeighted(size), fills: semaphore.NewWeighted(fills)}
 }
 
-// acquire waits until n bytes are free for a replay, and takes them; if n is more than there
-// are at all, it takes all. It returns what release must give back. The error is ErrBusy or
-// ctx's.
+// acquire takes n bytes for a history request, or all that the node has if n is more. It
+// waits until they are free. It returns the bytes that release must give back. The error is
+// ErrBusy or ctx's.
 func (m *memory) acquire(ctx context.Context, n int64) (int64, error) {
+	if got := m.tryAcquire(n); got > 0 {
+		return got, nil
+	}
 	n = min(n, m.size)
-	if err := m.wait(ctx, m.replays, n); err != nil {
-		return 0, err
+	m.waiting.Add(1)
+	defer m.waiting.Add(-1)
+	bounded, cancel := context.WithTimeout(ctx, turnWait)
+	defer cancel()
+	if err := m.replays.Acquire(bounded, n); err != nil {
+		if ctx.Err() != nil {
+			return 0, ctx.Err()
+		}
+		return 0, fmt.Errorf("%w: no turn within %v", ErrBusy, turnWait)
 	}
 	m.used.Add(n)
 	return n, nil
@@ -68,31 +78,11 @@ func (m *memory) release(n int64) {
 	m.used.Add(-n)
 }
 
-// acquireFill is acquire for the fill of one hot tail. A replay that has acquired memory may
-// call it, because a fill never waits for a replay.
-func (m *memory) acquireFill(ctx context.Context) (release func(), err error) {
-	if err := m.wait(ctx, m.fills, hotBytes); err != nil {
-		return nil, err
-	}
-	return func() { m.fills.Release(hotBytes) }, nil
-}
+// beginFill takes the memory for the fill of one hot tail, without waiting. It returns false
+// if there is none: the replay then reads the log without a fill.
+func (m *memory) beginFill() bool { return m.fills.TryAcquire(hotBytes) }
 
-func (m *memory) wait(ctx context.Context, s *semaphore.Weighted, n int64) error {
-	if s.TryAcquire(n) {
-		return nil
-	}
-	m.waiting.Add(1)
-	defer m.waiting.Add(-1)
-	bounded, cancel := context.WithTimeout(ctx, turnWait)
-	defer cancel()
-	if err := s.Acquire(bounded, n); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return fmt.Errorf("%w: no turn within %v", ErrBusy, turnWait)
-	}
-	return nil
-}
+func (m *memory) endFill() { m.fills.Release(hotBytes) }
 
 // A turnRequest is a subscription's place in the queue for replay memory.
 type turnRequest struct {
@@ -144,6 +134,18 @@ func (m *memory) tryAcquire(n int64) int64 {
 	}
 	m.used.Add(n)
 	return n
+}
+
+// firstThatFit returns how many of the first events fit into a number of events and of bytes
+// of data. The first one always fits.
+func firstThatFit(events []*streams.Event, most, mostBytes int) int {
+	bytes := 0
+	for i, e := range events[:min(most, len(events))] {
+		if bytes += len(e.Data); bytes > mostBytes && i > 0 {
+			return i
+		}
+	}
+	return min(most, len(events))
 }
 
 // contended reports whether replays wait for memory.

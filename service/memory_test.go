@@ -563,3 +563,19 @@ type noFeed struct{ streams.Feed }
 
 func (noFeed) Join(streams.Room, uint64) {}
 func (noFeed) Leave(streams.Room)        {}
+
+// A replay does not wait for the fills of other rooms. It reads the log without one.
+func TestReplayWithoutFill(t *testing.T) {
+	n := newTestNode(t, Options{})
+	ids := n.publish(t, "a", 10, 30*kib)
+	other, woken := n.follow(t, replay.Now(), "a")
+	other.goLive(t)
+	if !n.memory.fills.TryAcquire(n.memory.size / fillShare) {
+		t.Fatal("a fill is running")
+	}
+	s, wokenToo := n.follow(t, replay.Earliest(), "a")
+	s.takeAll(t, wokenToo, ids)
+	ids = n.publish(t, "a", 1, 1)
+	<-woken
+	other.takeAll(t, woken, ids)
+}

@@ -119,7 +119,7 @@ func (n *Node) UnavailablePartitions() (partitions int) {
 // block, and must not call the subscription.
 //
 // Errors: ErrUnavailable if finding the start needs the log and the log does not answer
-// within 10 s, ErrBusy, ErrRoomsFull, or ctx's error.
+// within 10 s, ErrRoomsFull, or ctx's error.
 func (n *Node) Subscribe(ctx context.Context, rooms []streams.Room, start replay.Start, notify func()) (*Subscription, error) {
 	bounded, cancel := context.WithTimeout(ctx, openLimit)
 	defer cancel()
