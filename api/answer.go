@@ -36,8 +36,8 @@ func (a answers) writeJSON(c echo.Context, status int, body []byte) {
 	a.write(c, status, body)
 }
 
-// write writes an answer whose header is set except for Content-Length. After an error the
-// client has left, or the answer lost its share; there is nobody to tell.
+// write writes an answer whose header is set except for Content-Length. It reports no error:
+// an error means that the client has left, or that the answer lost its share.
 func (a answers) write(c echo.Context, status int, body []byte) {
 	r, w := c.Request(), c.Response()
 	http2 := r.ProtoMajor > 1

@@ -195,7 +195,7 @@ func roomNames(list []json.RawMessage) ([]string, error) {
 }
 
 // addDraft adds an event's draft for one room and returns its result, which is complete if
-// the event cannot be stored. fault says why the event has no draft.
+// the event cannot be stored. fault is the error of an event that could not be parsed.
 func (p *publisher) addDraft(b *batch, name string, draft streams.Draft, fault error) *result {
 	room, err := streams.ParseRoom(name)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // client that has held its share longest without progress loses it. A client that is fast
 // is therefore never affected by clients that are slow on purpose.
 //
-// A MemoryPool is safe for concurrent use. A nil MemoryPool has no bound.
+// A MemoryPool is safe for concurrent use. A nil MemoryPool counts nothing.
 type MemoryPool struct {
 	limit int64
 

@@ -9,10 +9,10 @@ import (
 // A roomReader reads one room for a Reader. It moves its Pos forward as it reads.
 type roomReader struct {
 	RoomStart
-	done    RoomStart // the start of a reader of the items that were not returned yet
+	done    RoomStart // where reading must begin again after rewind
 	tail    streams.ID
 	pending []entry // read and not returned yet, in order
-	bare    bool    // the events of pending have no data
+	bare    bool    // pending was read without data
 	isNext  bool    // the next page must have data: its first event is the Reader's next
 	ended   bool    // nothing follows pending
 }
@@ -36,7 +36,7 @@ func (e *entry) size() int {
 	return entryBytes + len(e.event.Data)
 }
 
-// held returns about how much memory pending takes, without the events that have no data.
+// held returns about how much memory the data of pending takes; 0 if it was read without.
 func (r *roomReader) held() (bytes int) {
 	if r.bare {
 		return 0

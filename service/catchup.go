@@ -116,8 +116,9 @@ func (ps *partitionSub) nextFromHotTails() (items []replay.Item, live bool) {
 		return nil, false
 	}
 	if ps.reader != nil && len(ps.gaps) > 0 {
-		// The client has a gap notice whose end it has not reached. Only what is read from
-		// the log counts as coverage, and keeps the pump from telling the client again.
+		// The client has a gap notice, and its cursor has not reached the end of the gap.
+		// Events read from the log count as coverage. Without it, the pump would send the
+		// same notice once more.
 		return nil, false
 	}
 	defer ps.lockRooms()()

@@ -84,7 +84,7 @@ func (r *room) fillNow(ctx context.Context, log streams.Log, floor streams.ID, m
 			r.newest = r.tail.newest()
 		}
 	}
-	r.filled = r.filled || from.Before(r.tail.start) // the tail holds no more, or the log has no more
+	r.filled = r.filled || from.Before(r.tail.start) // another fill would not reach further back
 	return nil
 }
 

@@ -13,8 +13,8 @@ import (
 	"github.com/tidemark/tidemark/streams"
 )
 
-// ErrBusy is the error of a read of the log for which there is no memory now, because many
-// other connections replay.
+// ErrBusy is the error of a read of the log that must wait for memory, because many other
+// connections replay.
 var ErrBusy = errors.New("too many replays are waiting for memory")
 
 const (

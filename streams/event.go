@@ -82,8 +82,8 @@ type Draft struct {
 	Retention Retention
 
 	// ExistingRoom makes the log refuse the draft with ErrNewRoom if the room has no tail
-	// record, so if it never had an event or its record has expired. It does not apply to
-	// an ephemeral room, of which a log keeps nothing.
+	// record: the room never had an event, or its record has expired. It does not apply to
+	// an ephemeral room, because a log keeps nothing of it.
 	ExistingRoom bool
 
 	// Durability says how safe the event must be when Append returns. It does not apply to

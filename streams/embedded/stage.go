@@ -115,8 +115,8 @@ func (w *writer) nextID() streams.ID {
 }
 
 // openRoom returns the record of a room to which the group adds an event, and whether the
-// room has no record yet. With mustExist, it then returns streams.ErrNewRoom instead. It
-// removes expired events first.
+// room is new. It removes expired events first. With mustExist, a new room is an error:
+// streams.ErrNewRoom.
 func (w *writer) openRoom(name streams.Room, mustExist bool) (room *changedRoom, isNew bool, err error) {
 	if room := w.changed[name]; room != nil {
 		return room, false, nil

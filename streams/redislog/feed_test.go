@@ -52,8 +52,8 @@ func TestUnreadMessagesAreBoundedInBytes(t *testing.T) {
 	})
 }
 
-// Rooms that are joined and left while the feed has no connection leave nothing behind. The
-// next session starts with the rooms that are joined then.
+// A feed without a connection forgets the rooms that are joined and left. The next session
+// starts with the rooms that are joined then.
 func TestUnconnectedFeedForgetsLeftRooms(t *testing.T) {
 	f := unconnectedFeed()
 	f.Join("stays", 1)

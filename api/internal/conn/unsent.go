@@ -121,7 +121,7 @@ func (c *Conn) evict() {
 	_ = c.writer.transport.Close()
 }
 
-// shed lets the runner drop what it can. A panic closes this connection alone.
+// shed calls the runner's Shed. A panic closes this connection and no other.
 func (c *Conn) shed() {
 	defer func() {
 		if p := recover(); p != nil {

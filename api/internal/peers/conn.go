@@ -163,8 +163,8 @@ func (c *Conn) EndStream() {
 }
 
 // Reset counts a request that the client has reset before its answer. It closes the
-// connection beyond the rate of a connection. Beyond the rate of its address it closes a
-// connection that has shown no credential and has no open stream.
+// connection if it exceeds the rate of a connection. If the address exceeds its rate, Reset
+// closes the connection unless it has shown a credential or has an open stream.
 func (c *Conn) Reset() {
 	if c != nil && c.guard.reset(c) {
 		_ = c.Close()

@@ -2,8 +2,8 @@ package ws
 
 import "encoding/binary"
 
-// smallFrame is the payload size, in bytes, from which a continuation frame is no longer
-// small. Clients that divide a message use frames of some kilobytes.
+// smallFrame is the least payload, in bytes, of a continuation frame that does not count like
+// a message. Clients that divide a message use frames of some kilobytes.
 const smallFrame = 126
 
 // A frameScanner finds the frames (RFC 6455, section 5.2) in the bytes that a client sends.

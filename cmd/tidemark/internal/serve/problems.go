@@ -47,7 +47,7 @@ func (c *Cmd) checkCredentials() error {
 	return nil
 }
 
-// checkH2C refuses a flag that has no effect.
+// checkH2C refuses --h2c together with TLS.
 func (c *Cmd) checkH2C() error {
 	if c.H2C && c.TLSCert != "" {
 		return cli.UsageError("--h2c has no effect with --tls-cert: over TLS the node always accepts HTTP/2")

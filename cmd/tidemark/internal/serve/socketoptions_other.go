@@ -4,7 +4,7 @@ package serve
 
 import "syscall"
 
-// setTCPLimits does nothing: this system has no limit for unacknowledged data.
+// setTCPLimits does nothing, because this system does not have these socket options.
 func setTCPLimits(_, _ string, _ syscall.RawConn) error { return nil }
 
 // setSocketMode does nothing: on this system only the named file has a mode.
