@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tidemark/tidemark/tests/internal/wait"
@@ -134,10 +135,9 @@ func (s *strangers) measure(ctx context.Context, lasts time.Duration) quality {
 	defer stop()
 	var working sync.WaitGroup
 	working.Go(func() {
-		n := 0
+		var n atomic.Int64 // calls overlap
 		each(ctx, time.Second/strangerRate, func(due time.Time) {
-			n++
-			s.publishOne(s.v.t.Context(), fmt.Sprintf("stranger-%d", n%strangerRooms), due)
+			s.publishOne(s.v.t.Context(), fmt.Sprintf("stranger-%d", n.Add(1)%strangerRooms), due)
 		})
 	})
 	working.Go(func() { each(ctx, livezEvery, func(due time.Time) { s.probe(due) }) })
