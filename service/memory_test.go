@@ -579,3 +579,30 @@ func TestReplayWithoutFill(t *testing.T) {
 	<-woken
 	other.takeAll(t, woken, ids)
 }
+
+// While the feed still holds events of one room, a recovery may have read later events of
+// another one from the log. The hot tails of both do not show one moment up to these.
+func TestHotTailsOfARecoveryAreNotOneMoment(t *testing.T) {
+	n := newTestNode(t, Options{CheckEvery: time.Hour})
+	s, _ := n.follow(t, replay.Now(), "a", "b")
+	s.goLive(t)
+	p, ps := n.pumps[0], s.parts[0]
+	a, b := p.registry.lookup("a"), p.registry.lookup("b")
+	end := func() streams.ID {
+		defer ps.lockRooms()()
+		return ps.commonEnd()
+	}
+	event := func(r *room, millis uint64) *streams.Event {
+		at, _ := r.position()
+		return &streams.Event{ID: streams.MakeID(at.Millis()+millis, 1, 0), Prev: at, Room: r.name, Data: largeData[:1]}
+	}
+	live := event(b, 1000)
+	p.deliver(b, live, true)
+	if end() != live.ID {
+		t.Fatalf("after a live event the rooms are complete up to %s, want %s", end(), live.ID)
+	}
+	p.deliver(a, event(a, 9000), false) // read by the recovery
+	if end() != live.ID {
+		t.Errorf("the rooms count as complete up to %s, but the feed may hold events of b after %s", end(), live.ID)
+	}
+}

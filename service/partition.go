@@ -32,8 +32,9 @@ type partition struct {
 
 	// mu is held while the hot tail of any room grows. A subscription of several rooms
 	// holds it to see all of them at one moment.
-	mu  sync.Mutex
-	pos streams.ID // the newest event delivered to a room
+	mu      sync.Mutex
+	pos     streams.ID // the newest event delivered to a room
+	handled streams.ID // the newest event taken from the feed: all before it were delivered
 }
 
 func newPartition(log streams.Log, id streams.Partition, opts *Options, m *metrics, o *outages, mem *memory) *partition {

@@ -182,16 +182,17 @@ func (ps *partitionSub) offeredTo() streams.ID {
 }
 
 // commonEnd returns the position up to which the pump has processed every event of all
-// rooms. The pump delivers a partition in one order, but a room's first position is read
-// from the log and may be ahead of the pump. After this position, the hot tails of several
+// rooms. The feed has one order, but some rooms may be ahead of it: a room's first position
+// is read from the log, and a recovery delivers events from the log while the feed still
+// holds events of a room that it did not read. After this position, the hot tails of several
 // rooms do not show one moment. The caller must hold the rooms.
 func (ps *partitionSub) commonEnd() streams.ID {
 	if len(ps.rooms) == 1 {
 		return ps.rooms[0].pos // the end of the hot tail
 	}
-	least := streams.Later(ps.rooms[0].pos, ps.partition.pos)
+	least := streams.Later(ps.rooms[0].pos, ps.partition.handled)
 	for _, r := range ps.rooms[1:] {
-		if pos := streams.Later(r.pos, ps.partition.pos); pos.Before(least) {
+		if pos := streams.Later(r.pos, ps.partition.handled); pos.Before(least) {
 			least = pos
 		}
 	}

@@ -104,7 +104,7 @@ func (p *pump) handleEvent(ctx context.Context, e *streams.Event) {
 	}
 	switch r.classify(e) {
 	case deliver:
-		p.deliver(r, e)
+		p.deliver(r, e, true)
 	case repair:
 		p.logger.Info("the live feed skipped events; reading them from the log", "room", e.Room, "before", e.ID)
 		p.repair(ctx, causeHole, func() error { return p.readHole(ctx, r, e.ID) })
@@ -143,19 +143,23 @@ func (p *pump) sweep() {
 	}
 }
 
-// deliver stores e in its room and offers it to the room's members.
-func (p *pump) deliver(r *room, e *streams.Event) {
+// deliver stores e in its room and offers it to the room's members. live says that e is from
+// the feed, not from the log.
+func (p *pump) deliver(r *room, e *streams.Event, live bool) {
 	p.metrics.received.Inc()
 	span := startDelivery(p.tracer, e)
-	r.fanOut(p.store(r, e), e)
+	r.fanOut(p.store(r, e, live), e)
 	if span != nil {
 		endDelivery(span, r.size())
 	}
 }
 
-func (p *pump) store(r *room, e *streams.Event) []*member {
+func (p *pump) store(r *room, e *streams.Event, live bool) []*member {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if live {
+		p.handled = streams.Later(p.handled, e.ID)
+	}
 	late := e.ID.Before(p.pos)
 	p.pos = streams.Later(p.pos, e.ID)
 	return r.store(e, late, p.opts.Hot)

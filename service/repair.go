@@ -110,7 +110,7 @@ func (p *pump) read(ctx context.Context, rooms []*room, w streams.Watermarks) er
 		}
 		for _, it := range items {
 			if it.Event != nil {
-				p.deliver(byName[it.Event.Room], it.Event)
+				p.deliver(byName[it.Event.Room], it.Event, false)
 			} else {
 				p.deliverGap(byName[it.Gap.Room], it)
 			}
