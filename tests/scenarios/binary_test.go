@@ -61,9 +61,9 @@ func eachLife(t *testing.T, test func(t *testing.T, log string, over follow.Tran
 }
 
 func killAndRepeat(t *testing.T, log string, over follow.Transport, keyed bool) {
-	flags := []string{"--data", t.TempDir()}
+	flags := []string{"--h2c", "--data", t.TempDir()}
 	if log == onRedis {
-		flags = []string{"--redis", redistest.Shared(t).URL(), "--redis-prefix", fmt.Sprint("killed", systems.Add(1))}
+		flags = []string{"--h2c", "--redis", redistest.Shared(t).URL(), "--redis-prefix", fmt.Sprint("killed", systems.Add(1))}
 	}
 	w := &system{t: t, log: log, http: newHTTP()}
 	t.Cleanup(w.http.CloseIdleConnections)
